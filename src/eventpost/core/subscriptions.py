@@ -1,0 +1,167 @@
+"""Topics and event subscriptions as values: what a user declares and the store keeps.
+
+Bounds are Event Grid's where it has one. They are checked by `core.bounds`, so that the API, the
+command line and the configuration file refuse the same things with the same words.
+"""
+
+from enum import StrEnum
+from typing import Literal
+
+import msgspec
+
+from eventpost.core.events import Schema
+
+BUILTIN_TOPIC_PREFIX = "eventpost."
+DEAD_LETTER_TOPIC = "eventpost.deadletters"
+
+RETRY_SCHEDULES_MS: dict[str, tuple[int, ...]] = {
+    "event-grid": (10_000, 30_000, 60_000, 300_000, 600_000, 1_800_000, 3_600_000),
+    "event-grid-2023": (
+        *(10_000, 30_000, 60_000, 300_000, 600_000, 1_800_000),
+        *(3_600_000, 10_800_000, 21_600_000, 43_200_000),
+    ),
+}
+"""Rungs in milliseconds; the last one repeats. Sources: Event Grid's documentation of 2020 and 2023."""
+
+FINAL_STATUSES = (400, 401, 403, 413)
+
+
+class Topic(msgspec.Struct, frozen=True, kw_only=True):
+    """A log of events with two access keys (base64)."""
+
+    id: int
+    name: str
+    key1: str
+    key2: str
+    created_ms: int
+    input_schema: Schema = Schema.EVENT_GRID
+    partition_count: int = 1
+
+    @property
+    def is_builtin(self) -> bool:
+        return self.name.startswith(BUILTIN_TOPIC_PREFIX)
+
+
+class Operator(StrEnum):
+    """The 19 operators of Event Grid's advanced filters."""
+
+    NUMBER_IN = "NumberIn"
+    NUMBER_NOT_IN = "NumberNotIn"
+    NUMBER_LESS_THAN = "NumberLessThan"
+    NUMBER_LESS_THAN_OR_EQUALS = "NumberLessThanOrEquals"
+    NUMBER_GREATER_THAN = "NumberGreaterThan"
+    NUMBER_GREATER_THAN_OR_EQUALS = "NumberGreaterThanOrEquals"
+    NUMBER_IN_RANGE = "NumberInRange"
+    NUMBER_NOT_IN_RANGE = "NumberNotInRange"
+    BOOL_EQUALS = "BoolEquals"
+    STRING_CONTAINS = "StringContains"
+    STRING_NOT_CONTAINS = "StringNotContains"
+    STRING_BEGINS_WITH = "StringBeginsWith"
+    STRING_NOT_BEGINS_WITH = "StringNotBeginsWith"
+    STRING_ENDS_WITH = "StringEndsWith"
+    STRING_NOT_ENDS_WITH = "StringNotEndsWith"
+    STRING_IN = "StringIn"
+    STRING_NOT_IN = "StringNotIn"
+    IS_NULL_OR_UNDEFINED = "IsNullOrUndefined"
+    IS_NOT_NULL = "IsNotNull"
+
+
+FilterValue = bool | int | float | str | tuple[float, float]
+
+
+class AdvancedFilter(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """One clause. `values` holds one value for the comparisons, several for the `In` family,
+    pairs for the ranges, none for the null tests."""
+
+    key: str
+    operator_type: Operator
+    values: tuple[FilterValue, ...] = ()
+
+
+class Filter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which events of the topic a subscription wants. The default wants all."""
+
+    included_event_types: tuple[str, ...] | None = None
+    subject_begins_with: str = ""
+    subject_ends_with: str = ""
+    subject_case_sensitive: bool = False
+    advanced: tuple[AdvancedFilter, ...] = ()
+    advanced_filtering_on_arrays: bool = False
+
+
+class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """When to try again and when to stop.
+
+    `schedule` is a name of `RETRY_SCHEDULES_MS` or rungs in milliseconds (at least 10). The
+    per-status minimum delays belong to the named schedules only.
+    """
+
+    schedule: str | tuple[int, ...] = "event-grid"
+    max_delivery_attempts: int = 30
+    event_ttl_ms: int = 1_440 * 60_000
+    final_statuses: tuple[int, ...] = FINAL_STATUSES
+
+    @property
+    def rungs_ms(self) -> tuple[int, ...]:
+        return (
+            RETRY_SCHEDULES_MS[self.schedule] if isinstance(self.schedule, str) else self.schedule
+        )
+
+    @property
+    def is_named(self) -> bool:
+        return isinstance(self.schedule, str)
+
+
+class DeliveryAttribute(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A delivery property: a header with a fixed value, or one taken from the event by a path."""
+
+    name: str
+    type: Literal["static", "dynamic"]
+    value: str = ""
+    """The value (static) or the path, such as `data.key1` (dynamic)."""
+    is_secret: bool = False
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where a subscription delivers and how. `address` is the URL of a webhook."""
+
+    type: str = "webhook"
+    address: str = ""
+    connection: str | None = None
+    delivery_schema: Schema | None = None
+    """None: the topic's own."""
+    max_events_per_batch: int = 1
+    preferred_batch_size_in_kilobytes: int = 64
+    concurrency: int = 64
+    rate_per_s: float | None = None
+    response_timeout_s: float = 30.0
+    attributes: tuple[DeliveryAttribute, ...] = ()
+    signing_secrets: tuple[str, ...] = ()
+    """References (`env:NAME`, `file:PATH`), newest first; several while a secret is rotated."""
+    tls_insecure: bool = False
+
+
+class ProvisioningState(StrEnum):
+    SUCCEEDED = "Succeeded"
+    AWAITING_MANUAL_ACTION = "AwaitingManualAction"
+    FAILED = "Failed"
+
+
+class Subscription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An event subscription: a filter, a destination, a retry policy and a cursor (kept apart)."""
+
+    id: int
+    topic_id: int
+    name: str
+    created_ms: int
+    filter: Filter = Filter()
+    endpoint: Endpoint = Endpoint()
+    retry: RetryPolicy = RetryPolicy()
+    deadletter: str | None = None
+    """`folder:PATH`; None keeps dead letters as rows only."""
+    is_paused: bool = False
+    provisioning_state: ProvisioningState = ProvisioningState.SUCCEEDED
+    validation_code: str = ""
+    validation_deadline_ms: int = 0
+    pending_endpoint: Endpoint | None = None
+    """A new endpoint whose handshake waits for manual action; the old one serves until then."""
