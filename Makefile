@@ -1,0 +1,72 @@
+# One command for each thing a developer does. Every target sets the environment up first.
+# Needed beforehand: Python 3.11 or newer, make, and the package registries.
+
+UV := scripts/uv
+RUN := $(UV) run --no-sync
+ARGS ?=
+ROUNDS ?= 30
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-quick test-slow test-crash check format docs bench crash clean
+
+help:
+	@echo "make demo              the tour, in a terminal (ARGS=--once ends by itself)"
+	@echo "make test              everything: checks, quick tests, slow tests, crash tests"
+	@echo "make test-quick        the tests that take less than half a second each"
+	@echo "make check             format, lint, types, import layers, docs"
+	@echo "make format            put the code into its format"
+	@echo "make docs              write the generated pages of docs/ anew"
+	@echo "make bench             the benchmark: figures, and ratios to the floor of the same run"
+	@echo "make crash ROUNDS=n    kill the real program n times under load (ROUNDS=$(ROUNDS))"
+	@echo "make clean             remove what the targets above made"
+
+setup:
+	@$(UV) sync --locked --quiet
+
+demo: setup
+	@$(RUN) eventpost demo $(ARGS)
+
+test: check test-quick test-slow test-crash
+	@echo "== all tests passed"
+
+test-quick: setup
+	@echo "== quick tests"
+	@$(RUN) scripts/run-tests "not slow and not crash" -n $(WORKERS) $(ARGS)
+
+test-slow: setup
+	@echo "== slow tests"
+	@$(RUN) scripts/run-tests "slow and not crash" -n $(WORKERS) $(ARGS)
+
+test-crash: setup
+	@echo "== crash tests"
+	@$(RUN) scripts/run-tests "crash" $(ARGS)
+
+check: setup
+	@scripts/system-packages
+	@echo "== format"
+	@$(RUN) ruff format --check
+	@echo "== lint"
+	@$(RUN) ruff check
+	@echo "== types"
+	@$(RUN) mypy
+	@echo "== import layers"
+	@$(RUN) lint-imports
+	@echo "== docs and tidiness"
+	@$(RUN) scripts/run-tests "not slow" tests/test_docs.py tests/test_tidy.py
+
+format: setup
+	@$(RUN) ruff format
+	@$(RUN) ruff check --fix
+
+docs: setup
+	@$(RUN) python scripts/render_docs.py
+
+bench: setup
+	@$(RUN) python -m bench $(ARGS)
+
+crash: setup
+	@EVENTPOST_CRASH_ROUNDS=$(ROUNDS) $(RUN) scripts/run-tests "crash" -s $(ARGS)
+
+clean:
+	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .crash dist
