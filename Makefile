@@ -8,7 +8,7 @@ ROUNDS ?= 30
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-quick test-slow test-crash check format docs bench crash clean
+.PHONY: help setup packages demo test test-quick test-slow test-crash check format docs bench crash clean
 
 help:
 	@echo "make demo              the tour, in a terminal (ARGS=--once ends by itself)"
@@ -24,10 +24,13 @@ help:
 setup:
 	@$(UV) sync --locked --quiet
 
+packages:
+	@scripts/system-packages
+
 demo: setup
 	@$(RUN) eventpost demo $(ARGS)
 
-test: check test-quick test-slow test-crash
+test: packages check test-quick test-slow test-crash
 	@echo "== all tests passed"
 
 test-quick: setup
@@ -43,7 +46,6 @@ test-crash: setup
 	@$(RUN) scripts/run-tests "crash" $(ARGS)
 
 check: setup
-	@scripts/system-packages
 	@echo "== format"
 	@$(RUN) ruff format --check
 	@echo "== lint"
