@@ -1,0 +1,68 @@
+"""The settings that hold: flags before environment before file before defaults, with origins."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from eventpost.config import environment as environment_settings
+from eventpost.config.checks import check
+from eventpost.config.file import ConfigFile
+from eventpost.config.inventory import Setting, sections, settings
+from eventpost.config.settings import Settings
+from eventpost.core.errors import InvalidRequest
+
+DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Effective:
+    """Settings, checked, and where each came from: a flag, a variable, `FILE:LINE`, `default`."""
+
+    settings: Settings
+    origins: dict[str, str]
+
+
+def settle(
+    *,
+    flags: Mapping[str, tuple[object, str]],
+    environment: Mapping[str, str],
+    file: ConfigFile | None = None,
+) -> Effective:
+    """Settle every setting. `flags` holds values by setting name, each with the option's name.
+
+    Raises InvalidRequest naming the setting and the origin of a value that does not fit.
+    """
+    given: dict[str, tuple[object, str]] = {}
+    if file is not None:
+        given.update(file.settings)
+    for name, (value, variable) in environment_settings.overrides(environment).items():
+        given[name] = value, f"environment {variable}"
+    given.update(flags)
+    by_section: dict[str, dict[str, object]] = {section: {} for section in sections()}
+    origins = {}
+    for setting in settings().values():
+        value, origins[setting.name] = given.get(setting.name, (None, DEFAULT))
+        if setting.name in given:
+            by_section[setting.section][setting.key] = _typed(setting, value, origins[setting.name])
+    built = {section: struct(**by_section[section]) for section, struct in sections().items()}
+    effective = Effective(msgspec.structs.replace(Settings(), **built), origins)
+    check(effective.settings, origins)
+    return effective
+
+
+def _typed(setting: Setting, value: object, origin: str) -> object:
+    try:
+        return msgspec.convert(value, setting.type)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(
+            "InvalidSetting",
+            f"{setting.name}: {_plain(str(error))}.",
+            why=f"It was given by {origin}.",
+            fix=f"{setting.description} The default is {setting.default!r}.",
+        ) from error
+
+
+def _plain(text: str) -> str:
+    """msgspec's words without its path, which is the setting's name."""
+    return text.partition(" - at `$")[0].replace("`", "")

@@ -1,0 +1,95 @@
+"""Every setting of the server, grouped by section, as frozen values.
+
+The name of a setting is `section.name`: in `eventpost.yaml` a section and a key, in the environment
+`EVENTPOST_SECTION_NAME`. The docstring below a field is its one-line description, read by
+`eventpost config` and by the documentation's test. Units stand last in a name: `_s` seconds,
+`_ms` milliseconds, `_bytes` (also `bytes_max`) bytes. Values that are checked against each other or
+beyond their type are checked in `config.checks`.
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, structs
+
+from eventpost.grid.limits import GridLimits
+
+ADDRESS_DEFAULT = "127.0.0.1:7790"
+TOPIC_RESOURCE_PREFIX = (
+    "/subscriptions/local/resourceGroups/local/providers/Microsoft.EventGrid/topics/"
+)
+Positive = Annotated[int, Meta(ge=1)]
+Natural = Annotated[int, Meta(ge=0)]
+
+STORE_BYTES_DEFAULT_MAX = 20 * 1000**3
+"""What `store.bytes_max: 0` comes to at most, however large the disk is."""
+
+
+class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    data: str = "./eventpost-data"
+    """Directory that holds the store, the admin token and the development authority."""
+    listen: str = ADDRESS_DEFAULT
+    """HOST:PORT to listen on; port 0 takes a free one."""
+    public_url: str = ""
+    """URL under which others reach this server; empty: the listener's own."""
+    admin_token: str = ""
+    """Reference (`env:NAME`, `file:PATH`) to the admin token; empty: `<data>/admin-token`."""
+    tls_cert: str = ""
+    """PEM file with the certificate chain; together with `tls_key` it turns TLS on."""
+    tls_key: str = ""
+    """PEM file with the private key of `tls_cert`."""
+    tls_dev: bool = False
+    """Serve TLS with a certificate of a development authority kept in the data directory."""
+    topic_resource_prefix: str = TOPIC_RESOURCE_PREFIX
+    """What stands before a topic's name in `topic`, and in `source` of converted CloudEvents."""
+
+
+class NetworkSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    allow_private: tuple[str, ...] = ()
+    """Networks (CIDR) of private, link-local or loopback addresses that webhooks may reach."""
+    allow_http: bool = False
+    """Whether webhooks may use plain http beyond loopback."""
+    proxies: str = "environment"
+    """`environment` (HTTPS_PROXY, HTTP_PROXY, NO_PROXY), `none`, or one proxy's URL for all."""
+
+
+class StoreSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    url: str = "sqlite:"
+    """Which store: `sqlite:` keeps it in the data directory."""
+    bytes_max: Natural = 0
+    """Size at which publishing answers 503; 0: half of the disk free at start, at most 20 GB."""
+    retention_s: Positive = 86_400
+    """How long an event is kept at least, whether or not a subscription still needs it."""
+
+
+class MetricsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    public: bool = False
+    """Whether `/metrics` needs no token when the server listens beyond loopback."""
+    subscriptions_max: Natural = 1_000
+    """How many subscriptions get label values of their own; the rest is summed as `_other`."""
+
+
+class LogsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severity that is written."""
+    format: Literal["auto", "text", "json"] = "auto"
+    """`text` for people, `json` for programs; `auto`: text on a terminal, else json."""
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All of them. One object is made at start and handed down."""
+
+    server: ServerSettings = ServerSettings()
+    network: NetworkSettings = NetworkSettings()
+    store: StoreSettings = StoreSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    logs: LogsSettings = LogsSettings()
+    grid: GridLimits = GridLimits()
+
+    def grid_limits(self, *, disk_free_bytes: int) -> GridLimits:
+        """The engine's bounds, those that follow from the store's settings filled in."""
+        return structs.replace(
+            self.grid,
+            retention_ms=self.store.retention_s * 1_000,
+            store_bytes_max=self.store.bytes_max
+            or min(disk_free_bytes // 2, STORE_BYTES_DEFAULT_MAX),
+        )
