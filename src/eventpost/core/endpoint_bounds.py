@@ -1,0 +1,166 @@
+"""What an endpoint may be: the shape of its URL, batches, pace, delivery properties, secrets."""
+
+import re
+from urllib.parse import urlsplit
+
+from eventpost.core.errors import InvalidRequest
+from eventpost.core.limits import LIMITS, Limits, check_between, check_count, excerpt
+from eventpost.core.subscriptions import DeliveryAttribute, Endpoint
+
+RESERVED_PREFIX = "aeg-"
+RESERVED_HEADERS = frozenset(
+    (
+        # Hop by hop or about the message's frame (RFC 9110, 7.6.1; RFC 9112).
+        *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization"),
+        *("proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"),
+        *("content-length", "host", "expect"),
+        # What a delivery carries of its own.
+        *("content-type", "content-encoding", "traceparent", "tracestate"),
+        *("webhook-id", "webhook-timestamp", "webhook-signature"),
+        *("webhook-request-origin", "webhook-request-callback", "webhook-request-rate"),
+    )
+)
+
+_CODE = "InvalidEndpoint"
+_PROPERTY = "InvalidDeliveryProperty"
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
+_SECRET_REFERENCE = re.compile(r"(env|file):.+", re.DOTALL)
+
+
+def check_endpoint(endpoint: Endpoint, limits: Limits = LIMITS) -> None:
+    """Raises InvalidRequest unless address, batch, pace and delivery properties are in bounds."""
+    if endpoint.type == "webhook":
+        _check_url(endpoint.address, limits)
+    _check_batch(endpoint, limits)
+    _check_pace(endpoint, limits)
+    _check_attributes(endpoint.attributes, limits)
+    _check_signing_secrets(endpoint.signing_secrets, limits)
+
+
+def _check_batch(endpoint: Endpoint, limits: Limits) -> None:
+    events, kilobytes = endpoint.max_events_per_batch, endpoint.preferred_batch_size_in_kilobytes
+    check_between(_CODE, "The number of events per batch", events, 1, limits.batch_events_max)
+    name = "The preferred batch size in kilobytes"
+    check_between(_CODE, name, kilobytes, 1, limits.batch_kilobytes_max)
+
+
+def _check_pace(endpoint: Endpoint, limits: Limits) -> None:
+    check_between(_CODE, "The concurrency", endpoint.concurrency, 1, limits.concurrency_max)
+    timeout_s = endpoint.response_timeout_s
+    least, most = limits.response_timeout_s_min, limits.response_timeout_s_max
+    check_between(_CODE, "The response timeout in seconds", timeout_s, least, most)
+    if endpoint.rate_per_s is not None:
+        least, most = limits.rate_per_s_min, limits.rate_per_s_max
+        name = "The rate in events per second"
+        check_between(_CODE, name, endpoint.rate_per_s, least, most)
+
+
+def _check_attributes(attributes: tuple[DeliveryAttribute, ...], limits: Limits) -> None:
+    count_max = limits.delivery_attributes_max
+    check_count(_PROPERTY, "delivery properties", len(attributes), 0, count_max)
+    names = set()
+    for attribute in attributes:
+        _check_attribute_name(attribute.name, limits)
+        _check_attribute_value(attribute, limits)
+        if attribute.name.lower() in names:
+            raise InvalidRequest(
+                _PROPERTY,
+                f"The delivery property {attribute.name!r} is given twice.",
+                why="Header names are the same in upper and lower case.",
+                fix="Remove one.",
+            )
+        names.add(attribute.name.lower())
+
+
+def _check_attribute_name(name: str, limits: Limits) -> None:
+    lower = name.lower()
+    if len(name) > limits.delivery_attribute_name_chars_max:
+        why = (
+            f"It has {len(name)} of at most {limits.delivery_attribute_name_chars_max} characters."
+        )
+    elif not _TOKEN.fullmatch(name):
+        why = "A header name is made of letters, digits and !#$%&'*+-.^_`|~ (RFC 9110, 5.6.2)."
+    elif lower.startswith(RESERVED_PREFIX):
+        why = f"Names that begin with {RESERVED_PREFIX!r} belong to Event Grid."
+    elif lower in RESERVED_HEADERS:
+        why = "eventpost or the connection sets that header."
+    else:
+        return
+    raise InvalidRequest(
+        _PROPERTY,
+        f"{excerpt(name)} cannot name a delivery property.",
+        why=why,
+        fix="Choose another name, such as X-Station.",
+    )
+
+
+def _check_attribute_value(attribute: DeliveryAttribute, limits: Limits) -> None:
+    # A value may be a secret, so that no error shows it.
+    value, value_bytes_max = attribute.value, limits.delivery_attribute_bytes_max
+    size_bytes = len(value.encode("utf-8", "surrogatepass"))
+    if size_bytes > value_bytes_max:
+        why = f"It has {size_bytes} of at most {value_bytes_max} bytes."
+    elif _CONTROL.search(value):
+        why = "It holds a control character or half a surrogate pair."
+    elif attribute.type == "dynamic" and not all(part.strip() for part in value.split(".")):
+        why = "The path of a dynamic property has an empty part."
+    else:
+        return
+    raise InvalidRequest(
+        _PROPERTY,
+        f"The value of the delivery property {attribute.name!r} cannot be sent.",
+        why=why,
+        fix="Write one line of text, or a path such as data.key1 for a dynamic property.",
+    )
+
+
+def _check_url(url: str, limits: Limits) -> None:
+    problem = _url_problem(url, limits)
+    if problem is not None:
+        raise InvalidRequest(
+            _CODE,
+            f"{excerpt(_without_query(url))} cannot be a webhook: {problem}.",
+            fix="Give a URL such as https://hooks.example.com/orders.",
+        )
+
+
+def _url_problem(url: str, limits: Limits) -> str | None:
+    """What is wrong with the shape of `url`. Whether its address is allowed is asked later."""
+    if len(url) > limits.url_chars_max:
+        return f"it has {len(url)} characters, at most {limits.url_chars_max} are allowed"
+    if not url.isascii() or any(c <= " " or c == "\x7f" for c in url):
+        return "it holds blanks, control or non-ASCII characters (encode them)"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        return str(error)
+    if parts.scheme.lower() not in ("http", "https"):
+        return "it does not begin with https:// or http://"
+    if not parts.hostname:
+        return "it names no host"
+    if parts.username is not None:
+        return "it holds a user name (send an Authorization delivery property instead)"
+    if port == 0:
+        return "its port is 0"
+    return "it has a #fragment" if parts.fragment else None
+
+
+def _without_query(url: str) -> str:
+    """The part of a URL that holds no secret: neither query nor user information."""
+    head, _, _ = url.partition("?")
+    scheme, separator, rest = head.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
+
+
+def _check_signing_secrets(references: tuple[str, ...], limits: Limits) -> None:
+    check_count(_CODE, "signing secrets", len(references), 0, limits.signing_secrets_max)
+    if not all(_SECRET_REFERENCE.fullmatch(reference) for reference in references):
+        raise InvalidRequest(
+            _CODE,
+            "A signing secret is not a reference.",
+            why="Secrets are named, never written down in settings.",
+            fix="Write env:NAME or file:PATH.",
+        )

@@ -1,0 +1,62 @@
+"""The bounds of what users declare, by name, and the words in which a bound refuses."""
+
+import msgspec
+
+from eventpost.core.errors import InvalidRequest
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """The most (and least) that a declaration may ask for. Every bound is inclusive."""
+
+    name_chars_min: int = 3
+    name_chars_max: int = 50
+    event_types_max: int = 500
+    """Included event types of one subscription."""
+    advanced_filters_max: int = 25
+    advanced_values_max: int = 25
+    """Values of all advanced filters of one subscription together; a range counts once."""
+    filter_string_chars_max: int = 512
+    """Each value, key, event type and subject text of a filter."""
+    delivery_attempts_max: int = 30
+    event_ttl_ms_min: int = 10
+    event_ttl_ms_max: int = 1_440 * 60_000
+    schedule_rungs_max: int = 30
+    batch_events_max: int = 5_000
+    batch_kilobytes_max: int = 1_024
+    concurrency_max: int = 1_024
+    """Requests of one subscription in flight."""
+    rate_per_s_min: float = 0.001
+    rate_per_s_max: float = 1_000_000.0
+    response_timeout_s_min: float = 0.01
+    response_timeout_s_max: float = 600.0
+    url_chars_max: int = 2_048
+    deadletter_chars_max: int = 2_048
+    delivery_attributes_max: int = 10
+    delivery_attribute_bytes_max: int = 4_096
+    delivery_attribute_name_chars_max: int = 128
+    signing_secrets_max: int = 5
+
+
+LIMITS = Limits()
+
+
+def check_count(code: str, things: str, count: int, least: int, most: int) -> None:
+    """Raises InvalidRequest unless least <= count <= most."""
+    if not least <= count <= most:
+        raise InvalidRequest(
+            code,
+            f"There are {count} {things}.",
+            fix=f"Give {least} to {most}." if least else f"Give at most {most}.",
+        )
+
+
+def check_between(code: str, name: str, value: float, least: float, most: float) -> None:
+    """Raises InvalidRequest unless least <= value <= most (so not for NaN)."""
+    if not least <= value <= most:
+        raise InvalidRequest(code, f"{name} is {value}.", fix=f"Give {least} to {most}.")
+
+
+def excerpt(value: object) -> str:
+    """`value` as an error shows it: quoted and short."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"
