@@ -1,5 +1,6 @@
 """The settings that hold: flags before environment before file before defaults, with origins."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from eventpost.core.errors import InvalidRequest
 
 DEFAULT = "default"
 
+_PASSWORD = re.compile(r"(//[^/@:]*:)[^/@]*@")
+
 
 @dataclass(frozen=True, slots=True)
 class Effective:
@@ -21,6 +24,14 @@ class Effective:
 
     settings: Settings
     origins: dict[str, str]
+
+    def value(self, setting: Setting) -> object:
+        return getattr(getattr(self.settings, setting.section), setting.key)
+
+    def shown(self, setting: Setting) -> object:
+        """The value as it may be printed: the password of a URL is masked."""
+        value = self.value(setting)
+        return _PASSWORD.sub(r"\1***@", value) if isinstance(value, str) else value
 
 
 def settle(

@@ -4,12 +4,14 @@ import ast
 import inspect
 import textwrap
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from typing import Annotated, get_args, get_origin
 
 import msgspec
 
 from eventpost.config.settings import Settings
+from eventpost.core.errors import InvalidRequest
 
 ENVIRONMENT_PREFIX = "EVENTPOST_"
 
@@ -69,6 +71,19 @@ def settings() -> dict[str, Setting]:
             if setting.name not in DERIVED:
                 found[setting.name] = setting
     return found
+
+
+def setting(name: str, *, origin: str) -> Setting:
+    """The setting of that name. Raises InvalidRequest naming `origin` and the nearest one."""
+    if name in settings():
+        return settings()[name]
+    near = get_close_matches(name, settings(), n=1)
+    raise InvalidRequest(
+        "UnknownSetting",
+        f"`{name}` is no setting.",
+        why=f"It was given by {origin}." + (f" The nearest one is {near[0]}." if near else ""),
+        fix="`eventpost config` lists all settings.",
+    )
 
 
 def base_type(annotation: object) -> type | None:

@@ -7,7 +7,7 @@ from eventpost.core.errors import InvalidRequest
 from eventpost.registry import forms
 
 _SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]+)\s*\Z")
-_SIZES = {"b": 1} | {
+_SIZES: dict[str, int] = {"b": 1} | {
     f"{prefix}{unit}": base**power
     for power, prefix in enumerate("kmgt", start=1)
     for unit, base in (("b", 1_000), ("ib", 1_024))
