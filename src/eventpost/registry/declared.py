@@ -1,0 +1,114 @@
+"""The shapes of what a user declares, camelCase on the wire, with Event Grid's names."""
+
+from msgspec import UNSET, Struct, UnsetType
+
+from eventpost.core.errors import InvalidRequest
+from eventpost.core.events import Schema
+from eventpost.core.subscriptions import FINAL_STATUSES
+from eventpost.registry import forms, shapes
+
+
+class Declared(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    rename="camel",
+    forbid_unknown_fields=True,
+):
+    """Base of everything declared. Written out in full, defaults included."""
+
+
+class TopicDeclaration(Declared, frozen=True, kw_only=True):
+    """A topic as declared. `inputSchema` in any case, by the names of `az eventgrid`."""
+
+    name: str = ""
+    input_schema: str = Schema.EVENT_GRID.value
+
+    @property
+    def schema(self) -> Schema:
+        return schema_named(self.input_schema, "inputSchema")
+
+
+class AdvancedFilterDeclaration(Declared, frozen=True, kw_only=True):
+    """One clause: `value` for comparisons, `values` for the rest, neither for the null tests."""
+
+    key: str
+    operator_type: str
+    value: bool | int | float | str | UnsetType = UNSET
+    values: list[bool | int | float | str | list[float]] | UnsetType = UNSET
+
+
+class FilterDeclaration(Declared, frozen=True, kw_only=True):
+    included_event_types: list[str] | None = None
+    subject_begins_with: str = ""
+    subject_ends_with: str = ""
+    subject_case_sensitive: bool = False
+    advanced_filters: list[AdvancedFilterDeclaration] = []
+    enable_advanced_filtering_on_arrays: bool = False
+
+
+class RetryDeclaration(Declared, frozen=True, kw_only=True):
+    """`schedule` is a name or rungs (`10s,30s,1m` or a list). Time to live is `eventTtlMinutes`, or
+    `eventTtl` with a unit; not both."""
+
+    schedule: str | list[str] = "event-grid"
+    max_delivery_attempts: int = 30
+    event_ttl_minutes: int | None = None
+    event_ttl: str | int | None = None
+    final_statuses: tuple[int, ...] = FINAL_STATUSES
+
+
+class AttributeDeclaration(Declared, frozen=True, kw_only=True):
+    """A delivery property: `value` (and `isSecret`) when static, `sourceField` when dynamic."""
+
+    name: str
+    type: str = "static"
+    value: str = ""
+    source_field: str = ""
+    is_secret: bool = False
+
+
+class SubscriptionDeclaration(Declared, frozen=True, kw_only=True):
+    """An event subscription as declared.
+
+    `start` (`now`, `earliest` or a time) is where a new one begins; it is not kept.
+    """
+
+    name: str = ""
+    topic: str = ""
+    endpoint: str = ""
+    endpoint_type: str = "webhook"
+    connection: str | None = None
+    filter: FilterDeclaration = FilterDeclaration()
+    retry: RetryDeclaration = RetryDeclaration()
+    deadletter: str | None = None
+    event_delivery_schema: str | None = None
+    max_events_per_batch: int = 1
+    preferred_batch_size_in_kilobytes: int = 64
+    delivery_attribute_mappings: list[AttributeDeclaration] = []
+    concurrency: int = 64
+    rate: str | float | None = None
+    response_timeout: str = "30s"
+    signing_secrets: list[str] = []
+    tls_insecure: bool = False
+    start: str | int = "now"
+
+    def start_at(self, now_ms: int) -> str | int:
+        """`now`, `earliest` or UTC milliseconds. Raises InvalidRequest."""
+        if isinstance(self.start, int) or self.start in {"now", "earliest"}:
+            return self.start
+        return forms.time_ms(self.start, field="start", now_ms=now_ms)
+
+
+def schema_named(text: str, field: str) -> Schema:
+    known = {schema.value: schema for schema in Schema}
+    # A delivery in the publisher's own schema is called custominputschema by `az eventgrid`.
+    known["custominputschema"] = Schema.CUSTOM
+    if schema := known.get(text.lower()):
+        return schema
+    names = list(known)
+    raise InvalidRequest(
+        "InvalidSchema",
+        f"{field} is {text!r}, which is no schema.",
+        fix=f"{shapes.nearest(text, names)}Schemas: {', '.join(names)}.",
+    )
