@@ -1,14 +1,14 @@
 """Errors that a user sees, each with a code, what happened, why, and what to do.
 
-    EventpostError
-    ├── InvalidRequest     the caller asked for something that cannot be (CLI exit 2, API 400)
-    │   └── InvalidEvent   a published event is not valid (Event Grid's error body)
-    ├── Unauthorized       no or a wrong credential (401)
-    ├── NotFound           no such topic, subscription, dead letter (404)
-    ├── Conflict           it exists already, or is in the wrong state (409)
-    ├── HandshakeFailed    the endpoint did not consent (CLI exit 1, API 400)
-    ├── Overloaded         the store cannot keep up, is full, or failed (503 with Retry-After)
-    └── StoreError         the data directory cannot be used: in use, newer, damaged
+EventpostError
+├── InvalidRequest     the caller asked for something that cannot be (CLI exit 2, API 400)
+│   └── InvalidEvent   a published event is not valid (Event Grid's error body)
+├── Unauthorized       no or a wrong credential (401)
+├── NotFound           no such topic, subscription, dead letter (404)
+├── Conflict           it exists already, or is in the wrong state (409)
+├── HandshakeFailed    the endpoint did not consent (CLI exit 1, API 400)
+├── Overloaded         the store cannot keep up, is full, or failed (503 with Retry-After)
+└── StoreError         the data directory cannot be used: in use, newer, damaged
 """
 
 

@@ -1,6 +1,12 @@
 """What an event is once it has been accepted: the bytes to keep and what routing asks about."""
 
+from __future__ import annotations
+
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from eventpost.core.interfaces import LadderRow
 
 
 class Schema(StrEnum):
@@ -46,19 +52,10 @@ class Delivery:
 
     `attempts` counts the attempts already made, so the first one carries 0 (`aeg-delivery-count`).
     `offered_ms` is when its time to live began: the later of publish and being offered here.
-    `due_ms` is the rung it came from, -1 for one that never was on the ladder.
-    `dead_letter_id` names the dead letter that a replay came from, 0 otherwise.
+    `row` is its row on the ladder, None for one that never was there.
     """
 
-    __slots__ = (
-        "attempts",
-        "dead_letter_id",
-        "due_ms",
-        "event",
-        "offered_ms",
-        "position",
-        "published_ms",
-    )
+    __slots__ = ("attempts", "event", "offered_ms", "position", "published_ms", "row")
 
     def __init__(self, event: Event, position: int, published_ms: int, offered_ms: int) -> None:
         self.event = event
@@ -66,8 +63,7 @@ class Delivery:
         self.published_ms = published_ms
         self.offered_ms = offered_ms
         self.attempts = 0
-        self.due_ms = -1
-        self.dead_letter_id = 0
+        self.row: LadderRow | None = None
 
     def __repr__(self) -> str:
         return f"Delivery(position={self.position}, attempts={self.attempts}, event={self.event!r})"

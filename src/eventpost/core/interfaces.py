@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from eventpost.core.events import Delivery, Event
-from eventpost.core.outcomes import Evidence, Outcome
+from eventpost.core.outcomes import Evidence, Failed, Outcome
 from eventpost.core.retry import Reason
 from eventpost.core.subscriptions import Subscription, Topic
 
@@ -31,8 +31,9 @@ class Clock(Protocol):
         so that it expires nothing while the process lives."""
         ...
 
-    def call_later(self, delay_s: float, callback: Callable[..., object], *args: object) -> Timer:
-        ...
+    def call_later(
+        self, delay_s: float, callback: Callable[..., object], *args: object
+    ) -> Timer: ...
 
     def call_soon(self, callback: Callable[..., object], *args: object) -> object: ...
 
@@ -60,6 +61,20 @@ class Destination(Protocol):
 
     def close(self) -> None:
         """Let go of connections. Attempts in flight end with an outcome or are never answered."""
+        ...
+
+
+class DeadLetterFiles(Protocol):
+    """Where dead letters are exported to."""
+
+    def write(
+        self, destination: str, path: str, body: bytes, done: Callable[[str | Failed], None]
+    ) -> None:
+        """Write one file below `destination` (`folder:PATH`), whole or not at all.
+
+        `done(url)` is called once it is durable, `done(Failed)` when it could not be written.
+        Writing the same path again replaces the file.
+        """
         ...
 
 
@@ -96,7 +111,8 @@ class Segment:
 class LadderRow(msgspec.Struct, frozen=True, kw_only=True):
     """A delivery that failed, or that held its cursor back too long.
 
-    Rows are identified by (due_ms, subscription_id, partition, position) and `is_parked`.
+    Rows are identified by (due_ms, subscription_id, partition, position, dead_letter_id) and
+    `is_parked`.
     Parked rows could not run when they fell due; they are read per subscription, not by due time.
     """
 
@@ -314,6 +330,8 @@ class DeadLetterQuery:
     topic_id: int | None = None
     subscription_id: int | None = None
     ids: list[int] | None = None
+    event: tuple[int, int, int] | None = None
+    """Only those of one event, by (topic id, partition, position)."""
     since_ms: int | None = None
     until_ms: int | None = None
     reason: str | None = None

@@ -1,0 +1,121 @@
+"""Changes to topics and subscriptions: in memory at once, durable with the next commit.
+
+Each function answers through `done(is_durable)`. When the commit fails the engine is thrown away,
+and with it what was changed in memory.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from eventpost.core.filters import compile_filter
+from eventpost.core.interfaces import (
+    PutSetting,
+    PutSubscription,
+    PutTopic,
+    RemoveSubscription,
+    RemoveTopic,
+)
+from eventpost.core.subscriptions import Subscription, Topic
+
+if TYPE_CHECKING:
+    from eventpost.grid.engine import Engine
+    from eventpost.grid.lane import Lane
+
+Done = Callable[[bool], None]
+
+RECOVERY_WAIT_S = 0.05
+"""A change of a filter waits so long, again and again, for a lane that is still being restored."""
+OLD_DESTINATION_S = 120.0
+"""A replaced destination is closed after this long, when its attempts have ended."""
+
+
+def put_topic(engine: "Engine", topic: Topic, done: Done) -> None:
+    """Create a topic, or change its keys."""
+    engine.add_topic(topic)
+    engine.journal.open.catalogue.append(PutTopic(topic))
+    engine.journal.wait(done)
+
+
+def remove_topic(engine: "Engine", topic_id: int, done: Done) -> None:
+    """Remove a topic with its events, subscriptions, and their dead letters."""
+    for subscription in list(engine.subscriptions.values()):
+        if subscription.topic_id == topic_id:
+            engine.drop_lanes(subscription.id)
+    engine.drop_topic(topic_id)
+    engine.journal.open.catalogue.append(RemoveTopic(topic_id))
+    engine.journal.wait(done)
+
+
+def put_setting(engine: "Engine", name: str, value: bytes, done: Done) -> None:
+    engine.settings[name] = value
+    engine.journal.open.catalogue.append(PutSetting(name, value))
+    engine.journal.wait(done)
+
+
+def add_subscription(
+    engine: "Engine", subscription: Subscription, cursors: list[int | None], done: Done
+) -> None:
+    """Create a subscription that begins at `cursors` (one per partition, None: new events)."""
+    lanes = engine.add_lanes(subscription, cursors)
+    _keep(engine, subscription, lanes)
+    engine.journal.wait(done)
+    for lane in lanes:
+        lane.pump()
+
+
+def change_subscription(engine: "Engine", subscription: Subscription, done: Done) -> None:
+    """Change everything but id, name and topic. A changed filter applies at the cursor: what was
+    taken before goes on as it is."""
+    lanes = engine.lanes_of(subscription.id)
+    if any(lane.recovery is not None for lane in lanes):
+        engine.clock.call_later(RECOVERY_WAIT_S, change_subscription, engine, subscription, done)
+        return
+    old = engine.subscriptions[subscription.id]
+    engine.subscriptions[subscription.id] = subscription
+    topic = engine.topics[subscription.topic_id]
+    for lane in lanes:
+        lane.subscription = subscription
+        if subscription.filter != old.filter:
+            lane.partition.matcher.remove(lane)
+            lane.partition.matcher.add(lane, subscription.filter, topic.input_schema)
+            lane.compiled = compile_filter(subscription.filter, topic.input_schema)
+        if subscription.endpoint != old.endpoint or subscription.name != old.name:
+            replaced = lane.destination
+            lane.destination = engine.renew_destination(topic, subscription)
+            engine.clock.call_later(OLD_DESTINATION_S, replaced.close)
+    _keep(engine, subscription, lanes)
+    engine.journal.wait(done)
+    for lane in lanes:
+        if lane.is_paused != subscription.is_paused:
+            lane.pause(is_paused=subscription.is_paused)
+        else:
+            lane.pump()
+    if subscription.deadletter is not None:
+        engine.exports.expect(subscription)
+
+
+def remove_subscription(engine: "Engine", subscription_id: int, done: Done) -> int:
+    """Remove a subscription with its ladder rows and dead letters. Returns the deliveries that were
+    pending and are dropped."""
+    pending = sum(lane.total().pending for lane in engine.lanes_of(subscription_id))
+    engine.drop_lanes(subscription_id)
+    engine.journal.open.catalogue.append(RemoveSubscription(subscription_id))
+    engine.journal.wait(done)
+    return pending
+
+
+def rewind(engine: "Engine", subscription_id: int, positions: list[int], done: Done) -> None:
+    """Move the cursors; durable with the commit that carries the lanes' records."""
+    for lane, position in zip(engine.lanes_of(subscription_id), positions, strict=True):
+        lane.rewind(position)
+    engine.journal.wait(done)
+
+
+def _keep(engine: "Engine", subscription: Subscription, lanes: list["Lane"]) -> None:
+    commit = engine.journal.open
+    commit.catalogue.append(PutSubscription(subscription))
+    for lane in lanes:
+        row = lane.state_row(engine.journal.outcome_id)
+        assert row is not None
+        commit.states.append(row)
+        engine.journal.touch(lane)

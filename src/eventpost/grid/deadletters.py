@@ -1,0 +1,155 @@
+"""What falls off the ladder: a row with its own bytes, a notice, and the way back."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from eventpost.core.errors import Overloaded
+from eventpost.core.events import Delivery, Event
+from eventpost.core.interfaces import DeadLetter, DeadLetterState, LadderRow
+from eventpost.core.outcomes import Evidence, outcome_name
+from eventpost.core.retry import Reason
+from eventpost.formats import deadletters as notices
+
+if TYPE_CHECKING:
+    from eventpost.grid.engine import Engine
+    from eventpost.grid.lane import Lane
+
+NEVER_ATTEMPTED = "Delivering"
+"""`lastDeliveryOutcome` of an event that was given up before any attempt."""
+
+
+class DeadLetters:
+    """All calls on the grid's thread."""
+
+    def __init__(self, engine: "Engine") -> None:
+        self._engine = engine
+        self._last_id = 0
+        self._replaying: set[int] = set()
+        self.counts: dict[int, int] = {}
+        """Waiting dead letters by subscription id, replayed ones aside."""
+
+    def new_id(self) -> int:
+        """Time-ordered and unique on this machine: milliseconds and a counter."""
+        self._last_id = max(self._last_id + 1, self._engine.clock.now_ms() << 20)
+        return self._last_id
+
+    def fall(
+        self,
+        lane: "Lane",
+        delivery: Delivery,
+        *,
+        reason: Reason,
+        evidence: Evidence | None,
+        finding: str,
+        at_ms: int,
+    ) -> None:
+        """Keep a dead letter and publish its notice, in the commit that settles the delivery."""
+        engine = self._engine
+        row = delivery.row
+        now_ms = engine.clock.now_ms()
+        is_exported = lane.subscription.deadletter is not None
+        letter = DeadLetter(
+            id=row.dead_letter_id if row is not None and row.dead_letter_id else self.new_id(),
+            topic_id=lane.partition.topic_id,
+            subscription_id=lane.subscription.id,
+            partition=lane.partition.index,
+            position=delivery.position,
+            event_id=delivery.event.id,
+            event_type=delivery.event.type,
+            subject=delivery.event.subject,
+            wire=delivery.event.wire,
+            trace=delivery.event.trace,
+            published_ms=delivery.published_ms,
+            dead_ms=now_ms,
+            last_attempt_ms=at_ms,
+            attempts=delivery.attempts,
+            reason=reason,
+            outcome=outcome_name(evidence) if evidence is not None else NEVER_ATTEMPTED,
+            finding=finding,
+            evidence=evidence,
+            export_due_ms=now_ms if is_exported else 0,
+        )
+        engine.journal.open.dead_put.append(letter)
+        self.counts[letter.subscription_id] = self.counts.get(letter.subscription_id, 0) + 1
+        engine.dead_lettered(lane, letter)
+        if is_exported:
+            engine.exports.expect(lane.subscription)
+        if not lane.partition.topic.is_builtin:
+            event = notices.notice(
+                letter, lane.partition.topic, lane.subscription.name, engine.new_event_id()
+            )
+            self.publish_notice(event)
+
+    def publish_notice(self, event: Event) -> None:
+        """Append to the built-in topic in the open commit. It is refused only when the store has
+        failed, and then the dead letter is not kept either."""
+        partition = self._engine.notices
+        if partition is None:
+            return
+        try:
+            self._engine.journal.append(partition, [event], len(event.wire), None)
+        except Overloaded:
+            return
+
+    def replay(self, letters: list[DeadLetter], done: Callable[[bool], None]) -> int:
+        """Put dead letters back on the ladder, due now, with a fresh time to live.
+
+        Returns how many: those whose subscription still exists and that nobody replays already.
+        `done(is_durable)` follows the commit.
+        """
+        engine = self._engine
+        now_ms = engine.clock.now_ms()
+        taken = []
+        for letter in letters:
+            lane = engine.lane(letter.subscription_id, letter.partition)
+            if lane is None or letter.replayed_ms or letter.id in self._replaying:
+                continue
+            self._replaying.add(letter.id)
+            taken.append(letter.id)
+            row = LadderRow(
+                due_ms=now_ms,
+                subscription_id=letter.subscription_id,
+                partition=letter.partition,
+                position=letter.position,
+                topic_id=letter.topic_id,
+                generation=lane.generation,
+                attempts=0,
+                published_ms=letter.published_ms,
+                offered_ms=now_ms,
+                dead_letter_id=letter.id,
+            )
+            engine.journal.put_row(row)
+            engine.journal.open.dead_states.append(
+                DeadLetterState(id=letter.id, replayed_ms=now_ms, export_due_ms=0)
+            )
+            lane.ladder_count += 1
+            lane.delta.replayed += 1
+            engine.journal.touch(lane)
+            self.counts[letter.subscription_id] = self.counts.get(letter.subscription_id, 1) - 1
+        engine.journal.wait(lambda is_durable: self._was_replayed(taken, is_durable, done))
+        return len(taken)
+
+    def _was_replayed(self, ids: list[int], is_durable: bool, done: Callable[[bool], None]) -> None:
+        self._replaying.difference_update(ids)
+        done(is_durable)
+
+    def purge(self, letters: list[DeadLetter], done: Callable[[bool], None]) -> int:
+        """Remove dead letters for good; those being replayed stay. Returns how many."""
+        count = 0
+        for letter in letters:
+            if letter.replayed_ms or letter.id in self._replaying:
+                continue
+            waiting = self.counts.get(letter.subscription_id, 1)
+            self.counts[letter.subscription_id] = waiting - 1
+            self._engine.journal.open.dead_remove.append(letter.id)
+            count += 1
+        self._engine.journal.wait(done)
+        return count
+
+    def put_back(self, row: LadderRow) -> None:
+        """A replay was superseded: its dead letter waits again."""
+        if row.dead_letter_id:
+            state = DeadLetterState(id=row.dead_letter_id, replayed_ms=0)
+            self._engine.journal.open.dead_states.append(state)
+            count = self.counts.get(row.subscription_id, 0)
+            self.counts[row.subscription_id] = count + 1

@@ -1,0 +1,113 @@
+"""Dead letters on their way to files: what waits for one subscription is written together."""
+
+from typing import TYPE_CHECKING
+
+from eventpost.core.events import Event
+from eventpost.core.interfaces import DeadLetter, DeadLetterQuery, DeadLetterState, ReadFailed
+from eventpost.core.outcomes import Failed
+from eventpost.core.retry import delay_ms
+from eventpost.core.subscriptions import RetryPolicy, Subscription
+from eventpost.formats import deadletters as formats
+
+if TYPE_CHECKING:
+    from eventpost.grid.engine import Engine
+
+RETRY = RetryPolicy()
+"""A file that cannot be written is tried again on the default schedule, without end."""
+
+
+class Exports:
+    """All calls on the grid's thread. At most one file per subscription is being written."""
+
+    def __init__(self, engine: "Engine") -> None:
+        self._engine = engine
+        self._expected: set[int] = set()
+        self._failures: dict[int, int] = {}
+
+    def expect(self, subscription: Subscription) -> None:
+        """A dead letter of the subscription fell; a file follows after a little company."""
+        self._schedule(subscription.id, self._engine.limits.export_delay_s)
+
+    def _schedule(self, subscription_id: int, delay_s: float) -> None:
+        if subscription_id not in self._expected:
+            self._expected.add(subscription_id)
+            self._engine.clock.call_later(delay_s, self._collect, subscription_id)
+
+    def _collect(self, subscription_id: int) -> None:
+        if self._engine.is_stopped:
+            return
+        query = DeadLetterQuery(
+            subscription_id=subscription_id,
+            is_replayed=None,
+            export_due_ms=self._engine.clock.now_ms(),
+            limit=self._engine.limits.export_events_max,
+        )
+        self._engine.store.dead_letters(
+            query, lambda letters: self._collected(subscription_id, letters)
+        )
+
+    def _collected(self, subscription_id: int, letters: list[DeadLetter] | ReadFailed) -> None:
+        self._expected.discard(subscription_id)
+        subscription = self._engine.subscriptions.get(subscription_id)
+        if self._engine.is_stopped or subscription is None or subscription.deadletter is None:
+            return
+        if isinstance(letters, ReadFailed):
+            self._engine.read_failed(letters)
+            self._schedule(subscription_id, 1.0)
+            return
+        if not letters:
+            return
+        self._expected.add(subscription_id)
+        self._write(subscription, subscription.deadletter, letters)
+
+    def _write(
+        self, subscription: Subscription, destination: str, letters: list[DeadLetter]
+    ) -> None:
+        schema = self._engine.topics[subscription.topic_id].input_schema
+        bodies: list[bytes] = []
+        size = 2
+        for letter in letters:
+            body = formats.encode(letter, schema)
+            size += len(body) + 1
+            if bodies and size > self._engine.limits.export_bytes_max:
+                break
+            bodies.append(body)
+        written = letters[: len(bodies)]
+        path = formats.path(
+            subscription.name, self._engine.clock.now_ms(), self._engine.new_event_id()
+        )
+        self._engine.files.write(
+            destination,
+            path,
+            b"[" + b",".join(bodies) + b"]",
+            lambda result: self._written(subscription, written, result),
+        )
+
+    def _written(
+        self, subscription: Subscription, letters: list[DeadLetter], result: str | Failed
+    ) -> None:
+        self._expected.discard(subscription.id)
+        if self._engine.is_stopped:
+            return
+        now_ms = self._engine.clock.now_ms()
+        if isinstance(result, Failed):
+            count = self._failures.get(subscription.id, 0) + 1
+            self._failures[subscription.id] = count
+            wait_ms = delay_ms(RETRY, count, result, self._engine.random.random())
+            self._engine.export_failed(subscription, result.evidence, wait_ms)
+            self._schedule(subscription.id, wait_ms / 1000)
+            return
+        self._failures.pop(subscription.id, None)
+        states = self._engine.journal.open.dead_states
+        for letter in letters:
+            states.append(DeadLetterState(id=letter.id, export_due_ms=0, exported_to=result))
+        event: Event = formats.written(
+            subscription.name,
+            self._engine.topics[subscription.topic_id],
+            result,
+            len(letters),
+            now_ms,
+            self._engine.new_event_id(),
+        )
+        self._engine.dead_letters.publish_notice(event)
+        self._engine.journal.wait(lambda _: self._schedule(subscription.id, 0.0))

@@ -1,0 +1,329 @@
+"""The open commit group: collects what becomes durable next, and answers once it is.
+
+While one group is being committed the next one collects. Publishing starts a commit at once;
+outcomes alone wait a little for company. Nothing is routed and nobody is answered before the commit
+that holds it is done.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from eventpost.core.errors import Overloaded
+from eventpost.core.events import Event
+from eventpost.core.interfaces import (
+    Append,
+    Clock,
+    Commit,
+    CommitFailed,
+    Committed,
+    LadderRow,
+    StateRow,
+    Store,
+    Timer,
+)
+from eventpost.grid.checkpoint import Outcomes, encode
+from eventpost.grid.departed import Departed, RowKey, row_key
+from eventpost.grid.limits import GridLimits
+
+if TYPE_CHECKING:
+    from eventpost.grid.lane import Lane
+    from eventpost.grid.partition import Partition
+
+PublishDone = Callable[[Overloaded | None], None]
+
+
+class Kept(Protocol):
+    """A lane or a partition, as something whose state is written now and then."""
+
+    is_dirty: bool
+    is_removed: bool
+
+    def state_row(self, as_of: int) -> StateRow | None:
+        """None when it cannot be told now; asked again with a later commit."""
+        ...
+
+
+class Group:
+    """One commit with those who wait for it."""
+
+    __slots__ = (
+        "bytes",
+        "commit",
+        "departing",
+        "events",
+        "partitions",
+        "published",
+        "settled",
+        "waiting",
+    )
+
+    def __init__(self) -> None:
+        self.commit = Commit()
+        self.partitions: list[Partition] = []
+        """Of `commit.appends`, in the same order."""
+        self.published: list[PublishDone] = []
+        self.waiting: list[Callable[[bool], None]] = []
+        """Called with whether the commit is durable."""
+        self.departing: list[RowKey] = []
+        self.events = 0
+        self.bytes = 0
+        self.settled = 0
+
+
+class Journal:
+    """Single owner of the store's `commit`. All calls on the grid's thread."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        limits: GridLimits,
+        last_outcome_id: int,
+        on_committed: Callable[[Group, Committed], None],
+        on_failed: Callable[[CommitFailed], None],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._limits = limits
+        self._on_committed = on_committed
+        self._on_failed = on_failed
+        self._group = Group()
+        self._committing: Group | None = None
+        self._appends: dict[tuple[int, int], Append] = {}
+        self._puts: dict[RowKey, LadderRow] = {}
+        self.departed = Departed()
+        self._touched: list[Lane] = []
+        self._moved: list[Partition] = []
+        self.outcome_id = last_outcome_id
+        self._is_kicked = False
+        self._timer: Timer | None = None
+        self._unsaved = 0
+        self._choked: list[Lane] = []
+        self._sweep: list[Kept] = []
+        self._sweep_from = 0
+        self._dirty: list[Kept] = []
+        self._commits_since_sweep = 0
+        self.is_choked = False
+        self.failure: CommitFailed | None = None
+        self.commits = 0
+
+    # --- collecting -------------------------------------------------------------------------------
+
+    @property
+    def open(self) -> Commit:
+        """The commit that collects now. Whoever adds to it calls `touch`, `settled` or `flush`."""
+        return self._group.commit
+
+    def append(
+        self, partition: "Partition", events: list[Event], size: int, done: PublishDone | None
+    ) -> None:
+        """Add events to the open group. `done` is called when they are durable, or refused.
+
+        Raises Overloaded at once when too much waits already or the store failed.
+        """
+        group = self._group
+        if self.failure is not None:
+            raise store_failed(self.failure)
+        if done is not None and (
+            group.events + len(events) > self._limits.group_events_max
+            or group.bytes + size > self._limits.group_bytes_max
+        ):
+            raise Overloaded(
+                "EP3004", "The store cannot keep up: too many events wait for their commit."
+            )
+        key = (partition.topic_id, partition.index)
+        waiting = self._appends.get(key)
+        if waiting is None:
+            append = Append(*key, 0, events)
+            self._appends[key] = append
+            group.commit.appends.append(append)
+            group.partitions.append(partition)
+        else:
+            waiting.events += events
+        group.events += len(events)
+        group.bytes += size
+        if done is not None:
+            group.published.append(done)
+        if not self._is_kicked:
+            self.flush()
+
+    def touch(self, lane: "Lane") -> None:
+        """The lane changed: its record goes with the next commit, which it does not hasten."""
+        if not lane.is_touched:
+            lane.is_touched = True
+            self._touched.append(lane)
+
+    def moved(self, partition: "Partition") -> None:
+        """The partition's routed position changed."""
+        if not partition.is_moved:
+            partition.is_moved = True
+            self._moved.append(partition)
+
+    def settled(self, count: int) -> None:
+        """`count` deliveries were settled; commit them soon."""
+        self._group.settled += count
+        self._unsaved += count
+        if self._unsaved >= self._limits.outcomes_unsaved_max:
+            self.is_choked = True
+            self.flush()
+        elif self._timer is None and not self._is_kicked:
+            self._timer = self._clock.call_later(self._limits.outcome_delay_s, self._timed_flush)
+
+    def put_row(self, row: LadderRow) -> None:
+        self._puts[row_key(row)] = row
+        self.open.ladder_put.append(row)
+        self.settled(0)
+
+    def remove_row(self, row: LadderRow) -> None:
+        """Take a row off the ladder, one that was put in this very group included."""
+        put = self._puts.pop(row_key(row), None)
+        if put is None:
+            self.open.ladder_remove.append(row)
+            self._group.departing.append(self.departed.add(row))
+        else:
+            self.open.ladder_put.remove(put)
+
+    def wait(self, done: Callable[[bool], None]) -> None:
+        """Commit what is open at once; `done(is_durable)` when it is through."""
+        self._group.waiting.append(done)
+        self.flush()
+
+    def flush(self) -> None:
+        """Commit soon: in this turn of the loop, or as soon as the commit under way is done."""
+        if not self._is_kicked and self._committing is None and self.failure is None:
+            self._is_kicked = True
+            self._clock.call_soon(self._kick)
+        elif self.failure is not None:
+            self._clock.call_soon(self._fail_group)
+        else:
+            self._is_kicked = True
+
+    def _timed_flush(self) -> None:
+        self._timer = None
+        self.flush()
+
+    # --- committing -------------------------------------------------------------------------------
+
+    def _kick(self, *, has_leftovers: bool = False) -> None:
+        if self._committing is not None or self.failure is not None:
+            return
+        self._is_kicked = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        group = self._group
+        commit = group.commit
+        now_ms = self._clock.now_ms()
+        for append in commit.appends:
+            append.published_ms = now_ms
+        if self._touched or self._moved:
+            self._add_outcome(commit)
+        if self._sweep or self._commits_since_sweep >= self._limits.snapshot_commits:
+            self._add_states(commit)
+        if commit.is_empty() and not group.waiting and not has_leftovers:
+            return
+        self._group = Group()
+        self._appends = {}
+        self._puts = {}
+        self._committing = group
+        self._store.commit(commit, self._done)
+
+    def _add_outcome(self, commit: Commit) -> None:
+        """Records of everything that changed. Taking one may park rows in this very commit."""
+        lanes = [lane.record() for lane in self._touched if not lane.is_removed]
+        for lane in self._touched:
+            self._soil(lane)
+        self._touched = []
+        partitions = []
+        for partition in self._moved:
+            partitions.append(partition.record())
+            self._soil(partition)
+        self._moved = []
+        self.outcome_id += 1
+        self._commits_since_sweep += 1
+        commit.outcome_id = self.outcome_id
+        commit.outcome = encode(Outcomes(partitions, lanes))
+
+    def _soil(self, kept: Kept) -> None:
+        if not kept.is_dirty and not kept.is_removed:
+            kept.is_dirty = True
+            self._dirty.append(kept)
+
+    def _add_states(self, commit: Commit) -> None:
+        """Write the next slice of whole states; once all are written the blobs before are done."""
+        if not self._sweep:
+            self._commits_since_sweep = 0
+            self._sweep_from = self.outcome_id
+            self._sweep, self._dirty = self._dirty, []
+            for kept in self._sweep:
+                kept.is_dirty = False
+        later = []
+        for _ in range(min(len(self._sweep), self._limits.snapshot_lanes)):
+            kept = self._sweep.pop()
+            row = kept.state_row(self.outcome_id)
+            if row is not None:
+                commit.states.append(row)
+            elif not kept.is_removed:
+                later.append(kept)
+        self._sweep += later
+        if not self._sweep:
+            commit.outcomes_below = self._sweep_from + 1
+
+    def _done(self, result: Committed | CommitFailed) -> None:
+        group = self._committing
+        assert group is not None
+        self._committing = None
+        if isinstance(result, CommitFailed):
+            self.failure = result
+            self._refuse(group)
+            self._fail_group()
+            self._on_failed(result)
+            return
+        self.commits += 1
+        self.departed.committed(group.departing)
+        self._unsaved -= group.settled
+        if self.is_choked and self._unsaved < self._limits.outcomes_unsaved_max:
+            self.is_choked = False
+            self._clock.call_soon(self._unchoke)
+        if self._is_kicked or result.has_leftovers:
+            self._kick(has_leftovers=result.has_leftovers)
+        for published in group.published:
+            published(None)
+        for waiting in group.waiting:
+            waiting(True)
+        self._on_committed(group, result)
+
+    def _unchoke(self) -> None:
+        for lane in self.lanes():
+            lane.pump()
+
+    lanes: Callable[[], list["Lane"]] = staticmethod(list)
+    """All lanes; set by the engine."""
+
+    def _fail_group(self) -> None:
+        group, self._group = self._group, Group()
+        self._appends = {}
+        self._puts = {}
+        self._refuse(group)
+
+    def _refuse(self, group: Group) -> None:
+        assert self.failure is not None
+        for published in group.published:
+            published(store_failed(self.failure))
+        for waiting in group.waiting:
+            waiting(False)
+
+
+def store_failed(failure: CommitFailed) -> Overloaded:
+    if failure.is_full:
+        return Overloaded(
+            "EP3002",
+            "The store is full; nothing was kept.",
+            fix="free disk space; eventpost store show tells what uses it",
+            retry_after_s=10,
+        )
+    return Overloaded(
+        "EP3003",
+        "The store failed and is being opened anew; nothing was kept.",
+        retry_after_s=2,
+    )

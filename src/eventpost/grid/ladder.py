@@ -1,0 +1,294 @@
+"""The ladder: failed deliveries wait here for their next attempt, as rows of the store.
+
+Rows are read by due time from a low-water mark on, a page at a time, with the bytes of their
+events. A row that cannot run when it falls due (its lane is paused or full, its breaker open) is
+parked: it leaves the due index and is fetched per lane later, so that it holds up nobody.
+"""
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from eventpost.core.books import Dropped
+from eventpost.core.events import Delivery, Event
+from eventpost.core.interfaces import (
+    DeadLetter,
+    DeadLetterQuery,
+    LadderRow,
+    ReadFailed,
+    Segment,
+    Timer,
+)
+from eventpost.formats import wire
+
+if TYPE_CHECKING:
+    from eventpost.grid.engine import Engine
+    from eventpost.grid.lane import Lane
+
+Key = tuple[int, int, int, int]
+"""(subscription id, partition, position, dead letter id): one row in hand at a time."""
+
+POLL_AGAIN_S = 1.0
+"""After a read that failed."""
+
+
+def _key(row: LadderRow) -> Key:
+    return (row.subscription_id, row.partition, row.position, row.dead_letter_id)
+
+
+class Ladder:
+    """All calls on the grid's thread."""
+
+    def __init__(self, engine: "Engine") -> None:
+        self._engine = engine
+        self._claimed: dict[Key, LadderRow] = {}
+        self._low_water_ms = 0
+        self._wake_at_ms = 0
+        self._timer: Timer | None = None
+        self._is_polling = False
+        self._fetching: set[Lane] = set()
+
+    # --- due rows ---------------------------------------------------------------------------------
+
+    def committed(self, rows: list[LadderRow]) -> None:
+        """Rows are on disk now: the mark must not be past them, the alarm not after them."""
+        for row in rows:
+            if not row.is_parked:
+                self._low_water_ms = min(self._low_water_ms, row.due_ms)
+                self._alarm(row.due_ms)
+
+    def start(self) -> None:
+        """Look for due rows now; called once after the start."""
+        self._poll()
+
+    def _alarm(self, at_ms: int) -> None:
+        if self._timer is not None:
+            if at_ms >= self._wake_at_ms:
+                return
+            self._timer.cancel()
+        self._wake_at_ms = at_ms
+        delay_s = max(0, at_ms - self._engine.clock.now_ms()) / 1000
+        self._timer = self._engine.clock.call_later(delay_s, self._rung)
+
+    def _rung(self) -> None:
+        self._timer = None
+        self._poll()
+
+    def _poll(self) -> None:
+        if self._is_polling or self._engine.is_stopped:
+            return
+        self._is_polling = True
+        at_mark = sum(1 for row in self._claimed.values() if row.due_ms == self._low_water_ms)
+        read = self._engine.journal.departed.read_started()
+        self._engine.store.due(
+            self._low_water_ms,
+            self._engine.clock.now_ms(),
+            self._engine.limits.ladder_page + at_mark,
+            lambda rows: self._polled(read, rows),
+        )
+
+    def _polled(self, read: int, rows: list[LadderRow] | ReadFailed) -> None:
+        self._is_polling = False
+        self._on_polled(rows)
+        self._engine.journal.departed.read_finished(read)
+
+    def _on_polled(self, rows: list[LadderRow] | ReadFailed) -> None:
+        if self._engine.is_stopped:
+            return
+        if isinstance(rows, ReadFailed):
+            self._engine.read_failed(rows)
+            self._alarm(self._engine.clock.now_ms() + int(POLL_AGAIN_S * 1000))
+            return
+        now_ms = self._engine.clock.now_ms()
+        due = [row for row in rows if row.due_ms <= now_ms]
+        later = [row for row in rows if row.due_ms > now_ms]
+        if due:
+            self._low_water_ms = due[-1].due_ms
+        runnable = [row for row in due if self._admit(row)]
+        if runnable:
+            self._load(runnable)
+        if later:
+            self._alarm(later[0].due_ms)
+        elif len(due) >= self._engine.limits.ladder_page:
+            self._alarm(now_ms)
+
+    def _admit(self, row: LadderRow) -> bool:
+        """Claim a due row for its lane, or park it, or take it off when it is dead."""
+        if _key(row) in self._claimed or row in self._engine.journal.departed:
+            return False
+        lane = self._engine.lane(row.subscription_id, row.partition)
+        if lane is None or row.generation != lane.generation:
+            self._forget(row)
+            return False
+        if lane.retry_room <= 0 and not self._is_expired(lane, row):
+            self._park(lane, row)
+            return False
+        self.claim(row)
+        return True
+
+    def _is_expired(self, lane: "Lane", row: LadderRow) -> bool:
+        return self._engine.is_expired(lane.subscription.retry, row.offered_ms)
+
+    def _park(self, lane: "Lane", row: LadderRow) -> None:
+        if not row.is_parked:
+            journal = self._engine.journal
+            journal.remove_row(row)
+            journal.put_row(msgspec.structs.replace(row, is_parked=True))
+        lane.has_parked = True
+
+    def claim(self, row: LadderRow) -> None:
+        """The row is in hand; a poll that meets it passes over it."""
+        self._claimed[_key(row)] = row
+
+    def release(self, row: LadderRow) -> None:
+        self._claimed.pop(_key(row), None)
+
+    # --- parked rows ------------------------------------------------------------------------------
+
+    def fetch_parked(self, lane: "Lane") -> None:
+        """Bring parked rows of a lane that has room for retries again."""
+        self._fetch(lane, max(1, lane.retry_room) + len(lane.rows))
+
+    def expire_parked(self, lane: "Lane") -> None:
+        """While a breaker is open: rows whose time to live ran out become dead letters."""
+        self._fetch(lane, self._engine.limits.ladder_page + len(lane.rows))
+
+    def _fetch(self, lane: "Lane", limit: int) -> None:
+        if lane in self._fetching:
+            return
+        self._fetching.add(lane)
+        read = self._engine.journal.departed.read_started()
+        self._engine.store.parked(
+            lane.subscription.id,
+            lane.partition.index,
+            limit,
+            lambda rows: self._fetched(lane, read, rows, limit),
+        )
+
+    def _fetched(
+        self, lane: "Lane", read: int, rows: list[LadderRow] | ReadFailed, asked: int
+    ) -> None:
+        self._fetching.discard(lane)
+        self._on_fetched(lane, rows, asked)
+        self._engine.journal.departed.read_finished(read)
+
+    def _on_fetched(self, lane: "Lane", rows: list[LadderRow] | ReadFailed, asked: int) -> None:
+        if self._engine.is_stopped or lane.is_removed:
+            return
+        if isinstance(rows, ReadFailed):
+            self._engine.read_failed(rows)
+            return
+        lane.has_parked = len(rows) >= asked
+        room = lane.retry_room
+        runnable = []
+        for row in rows:
+            if _key(row) in self._claimed or row in self._engine.journal.departed:
+                continue
+            if row.generation != lane.generation:
+                self._forget(row)
+            elif self._is_expired(lane, row) or room > 0:
+                room -= 1
+                self.claim(row)
+                runnable.append(row)
+            else:
+                lane.has_parked = True
+        if runnable:
+            self._load(runnable)
+
+    # --- their events -----------------------------------------------------------------------------
+
+    def _load(self, rows: list[LadderRow]) -> None:
+        """Read the events of claimed rows and hand them to their lanes."""
+        kept = [row for row in rows if not row.dead_letter_id]
+        replays = [row for row in rows if row.dead_letter_id]
+        if kept:
+            keys = sorted({(row.topic_id, row.partition, row.position) for row in kept})
+            self._engine.store.events(keys, lambda found: self._loaded(kept, found))
+        if replays:
+            query = DeadLetterQuery(
+                ids=[row.dead_letter_id for row in replays], is_replayed=None, limit=len(replays)
+            )
+            self._engine.store.dead_letters(query, lambda found: self._replayed(replays, found))
+
+    def _loaded(
+        self, rows: list[LadderRow], found: dict[tuple[int, int, int], Segment] | ReadFailed
+    ) -> None:
+        if self._was_lost(rows, found):
+            return
+        assert not isinstance(found, ReadFailed)
+        lanes: dict[Lane, None] = {}
+        for row in rows:
+            segment = found.get((row.topic_id, row.partition, row.position))
+            lane = self._engine.lane(row.subscription_id, row.partition)
+            if lane is None or row.generation != lane.generation:
+                self._forget(row)
+                continue
+            if segment is None:
+                self._lose(lane, row, Dropped.RETENTION)
+                continue
+            index = row.position - segment.first
+            trace = segment.traces[index] if segment.traces else None
+            event = wire.parse(lane.partition.schema, segment.wires[index], trace)
+            self._hand_over(lane, row, event)
+            lanes[lane] = None
+        for lane in lanes:
+            lane.pump()
+
+    def _replayed(self, rows: list[LadderRow], found: list[DeadLetter] | ReadFailed) -> None:
+        if self._was_lost(rows, found):
+            return
+        assert not isinstance(found, ReadFailed)
+        letters = {letter.id: letter for letter in found}
+        lanes: dict[Lane, None] = {}
+        for row in rows:
+            letter = letters.get(row.dead_letter_id)
+            lane = self._engine.lane(row.subscription_id, row.partition)
+            if lane is None or row.generation != lane.generation:
+                self._forget(row)
+            elif letter is None:
+                self._lose(lane, row, Dropped.RETENTION)
+            else:
+                event = Event(
+                    letter.event_id, letter.event_type, letter.subject, letter.wire, letter.trace
+                )
+                self._hand_over(lane, row, event)
+                lanes[lane] = None
+        for lane in lanes:
+            lane.pump()
+
+    def _hand_over(self, lane: "Lane", row: LadderRow, event: Event) -> None:
+        delivery = Delivery(event, row.position, row.published_ms, row.offered_ms)
+        lane.hold_row(delivery, row)
+        if self._is_expired(lane, row):
+            lane.retries.pop()
+            lane.expire(delivery)
+
+    def _was_lost(self, rows: list[LadderRow], found: object) -> bool:
+        """A read that failed: the rows stay on the ladder and are met again."""
+        if self._engine.is_stopped:
+            return True
+        if not isinstance(found, ReadFailed):
+            return False
+        self._engine.read_failed(found)
+        for row in rows:
+            self.release(row)
+            self._low_water_ms = min(self._low_water_ms, row.due_ms)
+            lane = self._engine.lane(row.subscription_id, row.partition)
+            if lane is not None and row.is_parked:
+                lane.has_parked = True
+        self._alarm(self._engine.clock.now_ms() + int(POLL_AGAIN_S * 1000))
+        return True
+
+    def _forget(self, row: LadderRow) -> None:
+        """Take a row off that a rewind or a removal superseded; its drop was counted then."""
+        self.release(row)
+        self._engine.journal.remove_row(row)
+        self._engine.dead_letters.put_back(row)
+        self._engine.journal.settled(0)
+
+    def _lose(self, lane: "Lane", row: LadderRow, reason: Dropped) -> None:
+        self.release(row)
+        self._engine.journal.remove_row(row)
+        self._engine.journal.settled(0)
+        lane.ladder_count -= 1
+        lane.count_dropped(reason, 1)

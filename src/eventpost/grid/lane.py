@@ -1,0 +1,670 @@
+"""A lane: the live deliveries of one event subscription in one partition.
+
+It takes events from the router, or from the log when it lags, keeps a bounded window of attempts in
+flight, and tells the journal what came of them. It never waits and never raises.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from eventpost.core.books import Dropped, Tally
+from eventpost.core.events import Delivery, Event
+from eventpost.core.filters import compile_filter
+from eventpost.core.interfaces import (
+    AttemptRecord,
+    Destination,
+    LadderRow,
+    StateRow,
+    Timer,
+)
+from eventpost.core.outcomes import DELIVERED, Delivered, Evidence, Failed, Outcome
+from eventpost.core.retry import DeadLettered, Done, Reason, RetryAt, decide, is_expired
+from eventpost.core.subscriptions import Subscription
+from eventpost.grid.breaker import Breaker
+from eventpost.grid.checkpoint import LaneRecord, LaneState, Recovery, encode, ranges
+
+if TYPE_CHECKING:
+    from eventpost.grid.engine import Engine
+    from eventpost.grid.partition import Partition
+
+FAILURES_KEPT = 50
+"""Failed attempts of one lane kept in memory for `subscription show`."""
+
+
+class Lane:
+    """One per subscription and partition. All calls on the grid's thread."""
+
+    __slots__ = (
+        "attempts_failed",
+        "breaker",
+        "compiled",
+        "cursor",
+        "delta",
+        "destination",
+        "engine",
+        "failures",
+        "fresh",
+        "generation",
+        "has_parked",
+        "held_bytes",
+        "in_flight",
+        "is_dirty",
+        "is_live",
+        "is_paused",
+        "is_removed",
+        "is_touched",
+        "ladder_count",
+        "last_was_retry",
+        "offered_ms",
+        "outstanding",
+        "partition",
+        "rate_at_ms",
+        "rate_credit",
+        "reconnects",
+        "recovery",
+        "retries",
+        "retries_in_flight",
+        "rows",
+        "settled",
+        "subscription",
+        "tally",
+        "timer",
+        "unread_ms",
+    )
+
+    def __init__(
+        self,
+        engine: "Engine",
+        partition: "Partition",
+        subscription: Subscription,
+        destination: Destination,
+    ) -> None:
+        self.engine = engine
+        self.partition = partition
+        self.subscription = subscription
+        self.destination = destination
+        self.compiled = compile_filter(subscription.filter, partition.schema)
+        self.is_live = True
+        self.is_paused = subscription.is_paused
+        self.is_removed = False
+        self.cursor = 0
+        self.generation = 0
+        self.offered_ms = 0
+        self.unread_ms = 0
+        """While the breaker is open: when the next unread event was published, 0 if not known."""
+        self.recovery: Recovery | None = None
+        self.outstanding: dict[int, Delivery] = {}
+        self.held_bytes = 0
+        self.fresh: deque[Delivery] = deque()
+        self.retries: deque[Delivery] = deque()
+        self.rows: dict[tuple[int, int], Delivery] = {}
+        """Ladder rows in hand, by (position, dead letter id)."""
+        self.in_flight = 0
+        self.retries_in_flight = 0
+        self.last_was_retry = False
+        self.ladder_count = 0
+        self.has_parked = False
+        self.settled: list[int] = []
+        self.delta = Tally()
+        self.tally = Tally()
+        self.is_touched = False
+        self.is_dirty = False
+        self.breaker = Breaker(engine.limits)
+        self.timer: Timer | None = None
+        self.rate_credit = 1.0
+        self.rate_at_ms = 0
+        self.attempts_failed = 0
+        self.reconnects = 0
+        self.failures: deque[AttemptRecord] = deque(maxlen=FAILURES_KEPT)
+
+    # --- taking -----------------------------------------------------------------------------------
+
+    def offer(self, event: Event, position: int, published_ms: int) -> bool:
+        """Take a fresh event from the router, or fall back to reading the log. True when taken."""
+        outstanding = self.outstanding
+        limits = self.engine.limits
+        if (
+            self.is_paused
+            or self.breaker.is_open
+            or len(outstanding) >= limits.lane_events_max
+            or self.held_bytes >= limits.lane_bytes_max
+            or (
+                self.engine.deliveries_held >= limits.deliveries_max
+                and len(outstanding) >= limits.lane_share_min
+            )
+        ):
+            self.lag(position)
+            return False
+        self.take(event, position, published_ms)
+        self.delta.matched += 1
+        return True
+
+    def take(self, event: Event, position: int, published_ms: int) -> Delivery:
+        """Hold an event for delivery; the caller counts it."""
+        delivery = Delivery(event, position, published_ms, max(published_ms, self.offered_ms))
+        self.outstanding[position] = delivery
+        self.fresh.append(delivery)
+        self.held_bytes += len(event.wire)
+        self.engine.deliveries_held += 1
+        if not self.is_touched:
+            self.engine.journal.touch(self)
+        return delivery
+
+    def read(self, event: Event, position: int, published_ms: int) -> bool:
+        """Take a matching event from the log. False: not now, the lane stays at `position`.
+
+        While the breaker is open an event whose time to live has run out becomes a dead letter, and
+        one other may come as a probe.
+        """
+        if self.breaker.is_open:
+            offered_ms = max(published_ms, self.offered_ms)
+            now_ms = self.engine.clock.now_ms()
+            if is_expired(self.subscription.retry, offered_ms, now_ms):
+                self.delta.matched += 1
+                self.expire(self.take(event, position, published_ms))
+                self.fresh.pop()
+                return True
+            self.unread_ms = published_ms
+        if self.room <= 0:
+            return False
+        self.take(event, position, published_ms)
+        self.delta.matched += 1
+        return True
+
+    def lag(self, position: int) -> None:
+        """Stop taking from the router at `position`; from there the lane reads the log itself."""
+        self.is_live = False
+        self.cursor = position
+        self.partition.lagging.add(self)
+        self.engine.journal.touch(self)
+
+    @property
+    def room(self) -> int:
+        """How many events it would take from the log now. Zero until half of what it held is done,
+        so that a slow lane reads in large steps."""
+        if self.is_paused or self.is_removed:
+            return 0
+        held = len(self.outstanding)
+        if self.breaker.is_open:
+            if self._is_unread_expired():
+                return self.engine.limits.lane_events_max
+            return 1 if held == 0 and not self.retries and self.is_probe_due() else 0
+        limits = self.engine.limits
+        if self.engine.deliveries_held >= limits.deliveries_max:
+            return max(0, limits.lane_share_min - held)
+        if held > limits.lane_events_max // 2 or self.held_bytes > limits.lane_bytes_max // 2:
+            return 0
+        return limits.lane_events_max - held
+
+    def _is_unread_expired(self) -> bool:
+        offered_ms = max(self.unread_ms, self.offered_ms)
+        return is_expired(self.subscription.retry, offered_ms, self.engine.clock.now_ms())
+
+    @property
+    def retry_room(self) -> int:
+        if self.is_paused or self.is_removed:
+            return 0
+        if self.breaker.is_open:
+            return 1 if not self.retries and not self.fresh and self.is_probe_due() else 0
+        return max(0, self.engine.limits.retries_held_max - len(self.rows))
+
+    def hold_row(self, delivery: Delivery, row: LadderRow) -> None:
+        """A due ladder row comes to the lane with its event."""
+        delivery.row = row
+        delivery.attempts = row.attempts
+        self.rows[row.position, row.dead_letter_id] = delivery
+        self.retries.append(delivery)
+
+    # --- sending ----------------------------------------------------------------------------------
+
+    def is_probe_due(self) -> bool:
+        return self.in_flight == 0 and self.engine.clock.now_ms() >= self.breaker.probe_at_ms
+
+    def pump(self) -> None:
+        """Send while there is something to send and a free slot; then ask for more."""
+        window = self.subscription.endpoint.concurrency
+        while self.in_flight < window and (self.fresh or self.retries) and self._may_send():
+            batch = self._next_batch(window)
+            if batch:
+                self.in_flight += 1
+                self.destination.deliver(batch, self._on_outcome)
+        if not self.is_live and self.room > 0:
+            self.partition.catchup.wake(self)
+        if self.has_parked and not self.retries and self.retry_room:
+            self.engine.ladder.fetch_parked(self)
+
+    def _may_send(self) -> bool:
+        if self.is_paused or self.is_removed or self.engine.journal.is_choked:
+            return False
+        if self.breaker.is_open and not self.is_probe_due():
+            return False
+        rate = self.subscription.endpoint.rate_per_s
+        return rate is None or self._has_credit(rate)
+
+    def _has_credit(self, rate_per_s: float) -> bool:
+        """A token bucket that holds one second's worth, at least one."""
+        now_ms = self.engine.clock.now_ms()
+        gained = (now_ms - self.rate_at_ms) * rate_per_s / 1000
+        self.rate_credit = min(max(1.0, rate_per_s), self.rate_credit + gained)
+        self.rate_at_ms = now_ms
+        if self.rate_credit >= 1:
+            self.rate_credit -= 1
+            return True
+        self.wake_in((1 - self.rate_credit) / rate_per_s + 0.001)
+        return False
+
+    def wake_in(self, delay_s: float) -> None:
+        if self.timer is None:
+            self.timer = self.engine.clock.call_later(delay_s, self._woken)
+
+    def _woken(self) -> None:
+        self.timer = None
+        self.pump()
+
+    def _next_batch(self, window: int) -> list[Delivery]:
+        """What to send now; empty when all of it had expired.
+
+        Retries and first attempts take turns. Retries never hold more than half of the slots
+        while first attempts wait, and first attempts leave one slot while retries wait."""
+        is_retry = bool(self.retries)
+        if is_retry and self.fresh:
+            if window == 1:
+                is_retry = not self.last_was_retry
+            else:
+                share = self.retries_in_flight < max(1, window // 2)
+                is_retry = share and not self.last_was_retry
+                if not is_retry and self.in_flight == window - 1 and not self.retries_in_flight:
+                    is_retry = True
+        self.last_was_retry = is_retry
+        source = self.retries if is_retry else self.fresh
+        endpoint = self.subscription.endpoint
+        if endpoint.max_events_per_batch == 1 or self.breaker.is_open:
+            batch = [source.popleft()]
+        else:
+            batch = _cut(
+                source,
+                endpoint.max_events_per_batch,
+                endpoint.preferred_batch_size_in_kilobytes * 1024,
+            )
+        batch = self._unexpired(batch)
+        if batch and is_retry:
+            self.retries_in_flight += 1
+        return batch
+
+    def _unexpired(self, batch: list[Delivery]) -> list[Delivery]:
+        """What may still be attempted; the rest becomes dead letters."""
+        now_ms = self.engine.clock.now_ms()
+        policy = self.subscription.retry
+        kept = []
+        for delivery in batch:
+            if is_expired(policy, delivery.offered_ms, now_ms):
+                self.expire(delivery)
+            else:
+                kept.append(delivery)
+        return kept
+
+    # --- outcomes ---------------------------------------------------------------------------------
+
+    def _on_outcome(
+        self, deliveries: Sequence[Delivery], outcome: Outcome | Sequence[Outcome]
+    ) -> None:
+        self.in_flight -= 1
+        if deliveries[0].row is not None and self.retries_in_flight:
+            self.retries_in_flight -= 1
+        if outcome is DELIVERED:
+            self._delivered(deliveries)
+        elif isinstance(outcome, Delivered | Failed):
+            self._settle_all(deliveries, [outcome] * len(deliveries))
+        else:
+            self._settle_all(deliveries, outcome)
+        if not self.is_removed:
+            self.pump()
+
+    def _delivered(self, deliveries: Sequence[Delivery]) -> None:
+        engine = self.engine
+        outstanding = self.outstanding
+        count = 0
+        for delivery in deliveries:
+            if delivery.row is not None:
+                if self._release_row(delivery):
+                    self._row_delivered(delivery, delivery.row)
+                    count += 1
+            elif outstanding.get(delivery.position) is delivery:
+                del outstanding[delivery.position]
+                self.settled.append(delivery.position)
+                self.held_bytes -= len(delivery.event.wire)
+                engine.deliveries_held -= 1
+                count += 1
+        self.delta.delivered += count
+        if not self.is_touched:
+            engine.journal.touch(self)
+        engine.journal.settled(count)
+        if self.breaker.failures and self.breaker.succeeded():
+            engine.breaker_closed(self)
+
+    def _row_delivered(self, delivery: Delivery, row: LadderRow) -> None:
+        journal = self.engine.journal
+        if row.dead_letter_id:
+            journal.open.dead_remove.append(row.dead_letter_id)
+        if row.attempts:
+            journal.open.attempts.append(self._attempt(delivery, None, "", 0))
+
+    def _settle_all(self, deliveries: Sequence[Delivery], outcomes: Sequence[Outcome]) -> None:
+        failed: Failed | None = None
+        for delivery, outcome in zip(deliveries, outcomes, strict=True):
+            if isinstance(outcome, Delivered):
+                if outcome.evidence is not None:
+                    self.reconnects += outcome.evidence.reconnect_count
+                self._delivered((delivery,))
+            else:
+                failed = outcome
+                self._failed(delivery, outcome)
+        if failed is not None and failed.is_counted:
+            self._count_failure(failed)
+
+    def _count_failure(self, failed: Failed) -> None:
+        """A handler that answers finally is alive: only what is tried again opens the breaker."""
+        self.attempts_failed += 1
+        status = failed.evidence.status
+        if status is not None and status in self.subscription.retry.final_statuses:
+            return
+        if self.breaker.failed(self.engine.clock.now_ms()):
+            self.engine.breaker_opened(self)
+
+    def _failed(self, delivery: Delivery, failed: Failed) -> None:
+        engine = self.engine
+        if not self._is_mine(delivery):
+            return  # a rewind or a removal settled it meanwhile
+        now_ms = engine.clock.now_ms()
+        if failed.is_counted:
+            delivery.attempts += 1
+        decision = decide(
+            self.subscription.retry, delivery.attempts, failed, now_ms, engine.random.random()
+        )
+        finding = engine.classify(failed.evidence)
+        match decision:
+            case RetryAt(due_ms=due_ms):
+                self._record_attempt(delivery, failed.evidence, finding, due_ms)
+                self.climb(delivery, due_ms, failed.evidence, now_ms)
+            case DeadLettered(reason=reason):
+                self._record_attempt(delivery, failed.evidence, finding, 0)
+                self._dead_letter(delivery, reason, failed.evidence, finding, now_ms)
+            case Done():
+                raise AssertionError("a failed attempt is never done")
+
+    def _record_attempt(
+        self, delivery: Delivery, evidence: Evidence, finding: str, next_ms: int
+    ) -> None:
+        record = self._attempt(delivery, evidence, finding, next_ms)
+        self.reconnects += evidence.reconnect_count
+        self.failures.append(record)
+        self.engine.journal.open.attempts.append(record)
+        self.engine.attempt_failed(self, record)
+
+    def _attempt(
+        self, delivery: Delivery, evidence: Evidence | None, finding: str, next_ms: int
+    ) -> AttemptRecord:
+        return AttemptRecord(
+            topic_id=self.partition.topic_id,
+            subscription_id=self.subscription.id,
+            partition=self.partition.index,
+            position=delivery.position,
+            attempt=delivery.attempts + (1 if evidence is None else 0),
+            at_ms=self.engine.clock.now_ms(),
+            finding=finding,
+            evidence=evidence,
+            next_ms=next_ms,
+        )
+
+    def climb(
+        self, delivery: Delivery, due_ms: int, evidence: Evidence | None, attempted_ms: int
+    ) -> LadderRow:
+        """The delivery leaves the lane and waits on the ladder until `due_ms`."""
+        old = delivery.row
+        row = LadderRow(
+            due_ms=due_ms,
+            subscription_id=self.subscription.id,
+            partition=self.partition.index,
+            position=delivery.position,
+            topic_id=self.partition.topic_id,
+            generation=self.generation,
+            attempts=delivery.attempts,
+            published_ms=delivery.published_ms,
+            offered_ms=delivery.offered_ms,
+            dead_letter_id=0 if old is None else old.dead_letter_id,
+            evidence=evidence,
+            last_attempt_ms=attempted_ms,
+        )
+        self._leave(delivery)
+        self.ladder_count += 1
+        self.engine.journal.put_row(row)
+        return row
+
+    def expire(self, delivery: Delivery) -> None:
+        """Its time to live ran out before another attempt."""
+        evidence = None if delivery.row is None else delivery.row.evidence
+        finding = self.engine.finding_expired(evidence)
+        self._dead_letter(
+            delivery, Reason.TIME_TO_LIVE, evidence, finding, self.engine.clock.now_ms()
+        )
+
+    def _dead_letter(
+        self,
+        delivery: Delivery,
+        reason: Reason,
+        evidence: Evidence | None,
+        finding: str,
+        now_ms: int,
+    ) -> None:
+        row = delivery.row
+        attempted_ms = now_ms if reason is not Reason.TIME_TO_LIVE else 0
+        if attempted_ms == 0 and row is not None:
+            attempted_ms = row.last_attempt_ms
+        self._leave(delivery)
+        counts = self.delta.dead_lettered
+        counts[reason.value] = counts.get(reason.value, 0) + 1
+        self.engine.dead_letters.fall(
+            self, delivery, reason=reason, evidence=evidence, finding=finding, at_ms=attempted_ms
+        )
+
+    def drop(self, delivery: Delivery, reason: Dropped) -> None:
+        """Give a delivery up without a dead letter, counted."""
+        self._leave(delivery)
+        self.count_dropped(reason, 1)
+
+    def count_dropped(self, reason: Dropped, count: int) -> None:
+        if count:
+            dropped = self.delta.dropped
+            dropped[reason.value] = dropped.get(reason.value, 0) + count
+            self.engine.journal.touch(self)
+
+    def lose(self, to: int) -> int:
+        """The log before `to` is gone: go on there. Returns how many outstanding ones were lost."""
+        lost = 0
+        if self.recovery is not None:
+            lost = max(0, self.total().pending - self.ladder_count - len(self.outstanding))
+            self.count_dropped(Dropped.RETENTION, lost)
+            self.recovery = None
+        self.cursor = to
+        self.engine.journal.touch(self)
+        return lost
+
+    def close(self) -> None:
+        """Send nothing more and let go of the destination."""
+        self.is_removed = True
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        self.engine.deliveries_held -= len(self.outstanding)
+        self.destination.close()
+
+    def total(self) -> Tally:
+        """The books of this lane up to now."""
+        total = Tally()
+        total.add(self.tally)
+        total.add(self.delta)
+        return total
+
+    # --- changes ----------------------------------------------------------------------------------
+
+    def pause(self, *, is_paused: bool) -> None:
+        """Stop or go on sending; attempts in flight end as they may."""
+        self.is_paused = is_paused
+        if is_paused and self.is_live:
+            self.lag(self.partition.routed)
+        if not is_paused:
+            self.has_parked = self.ladder_count > 0
+            self.rate_at_ms = self.engine.clock.now_ms()
+            self.pump()
+
+    def rewind(self, position: int) -> None:
+        """Go on from `position`; what is outstanding is given up, counted as superseded,
+        or as skipped when the way leads forward.
+
+        What was in flight may still arrive. Rows on the ladder die by the generation.
+        """
+        is_forward = position >= self.taken
+        reason = Dropped.SKIPPED if is_forward else Dropped.SUPERSEDED
+        self.count_dropped(reason, self.total().pending)
+        for delivery in list(self.rows.values()):
+            self._release_row(delivery)
+            assert delivery.row is not None
+            self.engine.dead_letters.put_back(delivery.row)
+        self.rows.clear()
+        self.retries.clear()
+        self.fresh.clear()
+        self.engine.deliveries_held -= len(self.outstanding)
+        self.outstanding.clear()
+        self.held_bytes = 0
+        self.settled.clear()
+        self.has_parked = self.has_parked or self.ladder_count > 0
+        self.ladder_count = 0
+        self.recovery = None
+        self.generation += 1
+        self.offered_ms = self.engine.clock.now_ms()
+        self.lag(min(position, self.partition.routed))
+        self.pump()
+
+    def _is_mine(self, delivery: Delivery) -> bool:
+        if delivery.row is None:
+            return self.outstanding.get(delivery.position) is delivery
+        key = (delivery.position, delivery.row.dead_letter_id)
+        return self.rows.get(key) is delivery
+
+    def _leave(self, delivery: Delivery) -> None:
+        """The delivery is in hand no more: settled, on the ladder, or dead."""
+        if delivery.row is not None:
+            self._release_row(delivery)
+        else:
+            del self.outstanding[delivery.position]
+            self.settled.append(delivery.position)
+            self.held_bytes -= len(delivery.event.wire)
+            self.engine.deliveries_held -= 1
+        self.engine.journal.touch(self)
+        self.engine.journal.settled(1)
+
+    def _release_row(self, delivery: Delivery) -> bool:
+        """Take a ladder row off the ladder. False when it was superseded meanwhile."""
+        row = delivery.row
+        assert row is not None
+        key = (row.position, row.dead_letter_id)
+        if self.rows.get(key) is not delivery:
+            return False
+        del self.rows[key]
+        self.ladder_count -= 1
+        self.engine.ladder.release(row)
+        self.engine.journal.remove_row(row)
+        return True
+
+    # --- what is remembered -----------------------------------------------------------------------
+
+    @property
+    def taken(self) -> int:
+        """Every matching position below it was taken and counted."""
+        if self.recovery is not None:
+            return self.recovery.end
+        return self.partition.routed if self.is_live else self.cursor
+
+    @property
+    def checkpoint(self) -> int:
+        """Every position below it is settled."""
+        oldest = next(iter(self.outstanding), None)
+        reading = self.partition.routed if self.is_live else self.cursor
+        return reading if oldest is None else min(oldest, reading)
+
+    @property
+    def needed(self) -> int:
+        """The lowest position whose event it still needs, the ladder's rows aside."""
+        return self.checkpoint
+
+    def record(self) -> LaneRecord:
+        """What changed since the last commit; called once per commit."""
+        self.is_touched = False
+        checkpoint = self.checkpoint
+        taken = self.taken
+        if taken - checkpoint > self.engine.limits.cursor_gap_max:
+            self._park_hanging(taken)
+            checkpoint = self.checkpoint
+        settled = ranges(self.settled, checkpoint) if self.settled else []
+        self.settled = []
+        delta = self.delta
+        self.delta = Tally()
+        self.tally.add(delta)
+        return LaneRecord(
+            self.subscription.id,
+            self.partition.index,
+            self.generation,
+            self.is_live and self.recovery is None,
+            taken,
+            checkpoint,
+            self.offered_ms,
+            settled,
+            delta.packed(),
+        )
+
+    def _park_hanging(self, taken: int) -> None:
+        """Attempts that hold the cursor back too far become rows; no attempt is counted."""
+        bound = taken - self.engine.limits.cursor_gap_max
+        waiting = {id(delivery) for delivery in self.fresh}
+        due_ms = self.engine.clock.now_ms() + 1
+        for position, delivery in list(self.outstanding.items()):
+            if position >= bound:
+                break
+            if id(delivery) in waiting:
+                continue
+            delivery.row = self.climb(delivery, due_ms, None, 0)
+            self.rows[position, 0] = delivery
+            self.engine.ladder.claim(delivery.row)
+
+    def state_row(self, as_of: int) -> StateRow | None:
+        """The lane as a whole; None while a recovery is under way."""
+        if self.recovery is not None or self.is_removed:
+            return None
+        state = LaneState(
+            as_of,
+            self.generation,
+            self.is_live,
+            self.taken,
+            self.offered_ms,
+            list(self.outstanding),
+            self.tally.packed(),
+        )
+        return StateRow(
+            kind="lane",
+            owner_id=self.subscription.id,
+            partition=self.partition.index,
+            state=encode(state),
+        )
+
+
+def _cut(source: deque[Delivery], count_max: int, bytes_max: int) -> list[Delivery]:
+    """The next batch: never waits to fill, an event above the size goes alone."""
+    batch = [source.popleft()]
+    size = len(batch[0].event.wire)
+    while source and len(batch) < count_max:
+        size += len(source[0].event.wire)
+        if size > bytes_max:
+            break
+        batch.append(source.popleft())
+    return batch
