@@ -1,0 +1,161 @@
+"""Dead letters as Event Grid writes them, and the events that tell of them.
+
+Rules: https://learn.microsoft.com/azure/event-grid/manage-event-delivery ("Set dead-letter
+location"). `eventpostFinding`, which names the explanation of the failure, is the grid's own.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from eventpost.core.events import Event, Schema
+from eventpost.core.interfaces import DeadLetter
+from eventpost.formats import eventgrid, times
+
+DEAD_LETTERED_EVENT = "Eventpost.EventDeadLettered"
+WRITTEN_EVENT = "Eventpost.DeadLetterWritten"
+
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_encode_json = msgspec.json.Encoder().encode
+
+
+class _Notice(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
+    """`data` of the event that is raised for every dead letter."""
+
+    topic: str
+    subscription: str
+    dead_letter_id: str
+    reason: str
+    finding: str
+    attempts: int
+    last_delivery_outcome: str
+    last_http_status_code: int | None = None
+    publish_time: str
+    last_delivery_attempt_time: str | None = None
+    event_schema: str
+    event: msgspec.Raw
+
+
+class _Written(msgspec.Struct, rename="camel", kw_only=True):
+    """`data` of the event that is raised for every dead-letter file."""
+
+    topic: str
+    subscription: str
+    url: str
+    content_type: str
+    content_length: int
+    event_count: int
+
+
+def encode(letter: DeadLetter, schema: Schema) -> bytes:
+    """The dead-lettered event with what became of it: one object of a dead-letter file.
+
+    Times are UTC with seven fraction digits. `lastHttpStatusCode` is absent when there was no HTTP
+    answer, `lastDeliveryAttemptTime` when there was no attempt. Added names are in lower case for
+    CloudEvents.
+    """
+    status = letter.evidence.status if letter.evidence else None
+    attempted = times.seven_digits(letter.last_attempt_ms) if letter.last_attempt_ms else None
+    added: dict[str, object] = {
+        "deadLetterReason": letter.reason,
+        "deliveryAttempts": letter.attempts,
+        "lastDeliveryOutcome": letter.outcome,
+        "lastHttpStatusCode": status,
+        "publishTime": times.seven_digits(letter.published_ms),
+        "lastDeliveryAttemptTime": attempted,
+        "eventpostFinding": letter.finding,
+    }
+    members: dict[str, object] = dict(_decode_members(letter.wire))
+    for name, value in added.items():
+        wire_name = name.lower() if schema is Schema.CLOUD_EVENTS else name
+        # An event that was a dead letter before may carry these already.
+        members.pop(wire_name, None)
+        if value is not None:
+            members[wire_name] = value
+    return _encode_json(members)
+
+
+def file(objects: Sequence[bytes]) -> bytes:
+    """A dead-letter file: the array of what `encode` returned."""
+    return b"[" + b",".join(objects) + b"]"
+
+
+def path(subscription_name: str, now_ms: int, guid: str) -> str:
+    """Where a file goes below its container or folder: the hour in UTC, without zero padding."""
+    now = datetime.fromtimestamp(now_ms // 1000, UTC)
+    hour = f"{now.year}/{now.month}/{now.day}/{now.hour}"
+    return f"{subscription_name.upper()}/{hour}/{guid}.json"
+
+
+def notice(
+    letter: DeadLetter,
+    schema: Schema,
+    *,
+    topic: str,
+    subscription: str,
+    topic_resource: str,
+    event_id: str,
+) -> Event:
+    """`Eventpost.EventDeadLettered` for the built-in topic, whose resource is `topic_resource`.
+
+    `topic` and `subscription` are the names where the dead letter fell, `schema` is that topic's.
+    """
+    data = _Notice(
+        topic=topic,
+        subscription=subscription,
+        dead_letter_id=str(letter.id),
+        reason=letter.reason,
+        finding=letter.finding,
+        attempts=letter.attempts,
+        last_delivery_outcome=letter.outcome,
+        last_http_status_code=letter.evidence.status if letter.evidence else None,
+        publish_time=times.seven_digits(letter.published_ms),
+        last_delivery_attempt_time=(
+            times.seven_digits(letter.last_attempt_ms) if letter.last_attempt_ms else None
+        ),
+        event_schema=schema,
+        event=msgspec.Raw(letter.wire),
+    )
+    return eventgrid.make(
+        topic_resource,
+        event_id=event_id,
+        event_type=DEAD_LETTERED_EVENT,
+        subject=_subject(topic, subscription),
+        now_ms=letter.dead_ms,
+        data=data,
+    )
+
+
+def written(
+    url: str,
+    *,
+    topic: str,
+    subscription: str,
+    topic_resource: str,
+    event_id: str,
+    now_ms: int,
+    content_length: int,
+    event_count: int,
+) -> Event:
+    """`Eventpost.DeadLetterWritten` for the built-in topic: a file of dead letters is at `url`."""
+    data = _Written(
+        topic=topic,
+        subscription=subscription,
+        url=url,
+        content_type="application/json",
+        content_length=content_length,
+        event_count=event_count,
+    )
+    return eventgrid.make(
+        topic_resource,
+        event_id=event_id,
+        event_type=WRITTEN_EVENT,
+        subject=_subject(topic, subscription),
+        now_ms=now_ms,
+        data=data,
+    )
+
+
+def _subject(topic: str, subscription: str) -> str:
+    return f"/topics/{topic}/eventSubscriptions/{subscription}"

@@ -1,0 +1,171 @@
+"""Delivery bodies: from stored events to what a handler receives, and the grid's own messages."""
+
+from collections.abc import Sequence
+from urllib.parse import quote
+
+import msgspec
+
+from eventpost.core.errors import InvalidRequest
+from eventpost.core.events import Schema
+from eventpost.formats import cloudevents, eventgrid
+
+EVENT_GRID_TYPE = b"application/json; charset=utf-8"
+CLOUD_EVENT_TYPE = f"{cloudevents.STRUCTURED_TYPE}; charset=utf-8".encode()
+CLOUD_EVENT_BATCH_TYPE = f"{cloudevents.BATCH_TYPE}; charset=utf-8".encode()
+
+VALIDATION_EVENT = "Microsoft.EventGrid.SubscriptionValidationEvent"
+DELETION_EVENT = "Microsoft.EventGrid.SubscriptionDeletedEvent"
+
+_DATA_VERSION = b',"dataVersion":'
+
+
+class _EventGridEvent(msgspec.Struct, gc=False):
+    id: str
+    subject: str
+    eventType: str  # noqa: N815 - Event Grid's name
+    eventTime: str  # noqa: N815
+    dataVersion: str = ""  # noqa: N815
+    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class _CloudEvent(msgspec.Struct, gc=False):
+    """The order of the fields is the order on the wire."""
+
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: str
+    dataschema: str | msgspec.UnsetType
+    data: msgspec.Raw | msgspec.UnsetType
+    specversion: str = cloudevents.SPEC_VERSION
+
+
+_Members = dict[str, msgspec.Raw]
+
+_decode_event = msgspec.json.Decoder(_EventGridEvent).decode
+_decode_members = msgspec.json.Decoder(_Members).decode
+_decode_text = msgspec.json.Decoder(str).decode
+_encode_json = msgspec.json.Encoder().encode
+
+
+def check_delivery_schema(input_schema: Schema, output_schema: Schema) -> None:
+    """Raise InvalidRequest unless events of `input_schema` can be delivered as `output_schema`."""
+    if input_schema is output_schema:
+        return
+    if (input_schema, output_schema) != (Schema.EVENT_GRID, Schema.CLOUD_EVENTS):
+        raise InvalidRequest(
+            "DeliverySchemaNotSupported",
+            f"Events of schema '{input_schema}' cannot be delivered as '{output_schema}'.",
+            why="Only the topic's own schema, and Event Grid to CloudEvents, keep all of an event.",
+            fix=f"Use --event-delivery-schema {input_schema}, or leave it out.",
+        )
+
+
+def encode(
+    input_schema: Schema,
+    output_schema: Schema,
+    wires: Sequence[bytes],
+    is_batched: bool,
+    topic_resource: str,
+) -> tuple[bytes, bytes]:
+    """Content type and body of one delivery of `wires` (at least one), hot.
+
+    The schemas have passed `check_delivery_schema`. Event Grid's schema is an array always; a
+    CloudEvent stands alone unless the subscription is batched.
+    """
+    if output_schema is not Schema.CLOUD_EVENTS:
+        if len(wires) == 1:
+            return EVENT_GRID_TYPE, b"[" + wires[0] + b"]"
+        return EVENT_GRID_TYPE, b"[" + b",".join(wires) + b"]"
+    if input_schema is not Schema.CLOUD_EVENTS:
+        wires = [cloud_event(wire, topic_resource) for wire in wires]
+    if is_batched or len(wires) > 1:
+        return CLOUD_EVENT_BATCH_TYPE, b"[" + b",".join(wires) + b"]"
+    return CLOUD_EVENT_TYPE, wires[0]
+
+
+def cloud_event(wire: bytes, topic_resource: str) -> bytes:
+    """An Event Grid event as a CloudEvent: the topic becomes `source`, `data` keeps its bytes.
+
+    A `dataVersion` becomes `dataschema` as a fragment, `#1.0`, as Event Grid writes it.
+    """
+    event = _decode_event(wire)
+    version = event.dataVersion
+    return _encode_json(
+        _CloudEvent(
+            id=event.id,
+            source=topic_resource,
+            type=event.eventType,
+            subject=event.subject,
+            time=event.eventTime,
+            dataschema=f"#{quote(version)}" if version else msgspec.UNSET,
+            data=event.data,
+        )
+    )
+
+
+def attribute(wire: bytes, schema: Schema, path: str) -> str | None:
+    """The value at `path` (such as `data.key1`) as text, for a dynamic delivery property.
+
+    Strings, numbers (as they were written) and booleans only; None for anything else and where
+    nothing is. A name matches exactly or, failing that, in any case, as with filters.
+    """
+    value = wire
+    for name in path.split("."):
+        if value[:1] != b"{":
+            return None
+        found = _member(_decode_members(value), name)
+        if found is None:
+            return None
+        value = bytes(found)
+    if value[:1] == b'"':
+        return _decode_text(value)
+    return None if value[:1] in (b"{", b"[", b"n") else value.decode()
+
+
+def data_version(wire: bytes, schema: Schema) -> str:
+    """The event's `dataVersion` for the delivery header; "" for a CloudEvent."""
+    start = wire.rfind(_DATA_VERSION)
+    if schema is Schema.CLOUD_EVENTS or start < 0:
+        return ""
+    return str(msgspec.json.decode(b"{" + wire[start + 1 :])["dataVersion"])
+
+
+def validation_event(topic_resource: str, event_id: str, now_ms: int, code: str, url: str) -> bytes:
+    """The body of the handshake: `code` is to be echoed, a GET of `url` consents later."""
+    return _own_message(
+        topic_resource,
+        event_id,
+        now_ms,
+        VALIDATION_EVENT,
+        {"validationCode": code, "validationUrl": url},
+    )
+
+
+def deletion_event(topic_resource: str, event_id: str, now_ms: int, subscription: str) -> bytes:
+    """The body of the notice that the event subscription is gone."""
+    resource = f"{topic_resource}/providers/Microsoft.EventGrid/eventSubscriptions/{subscription}"
+    data = {"eventSubscriptionId": resource}
+    return _own_message(topic_resource, event_id, now_ms, DELETION_EVENT, data)
+
+
+def _own_message(
+    topic_resource: str, event_id: str, now_ms: int, event_type: str, data: dict[str, str]
+) -> bytes:
+    event = eventgrid.make(
+        topic_resource,
+        event_id=event_id,
+        event_type=event_type,
+        subject="",
+        now_ms=now_ms,
+        data=data,
+    )
+    return b"[" + event.wire + b"]"
+
+
+def _member(members: _Members, name: str) -> msgspec.Raw | None:
+    if name in members:
+        return members[name]
+    folded = name.lower()
+    return next((value for key, value in members.items() if key.lower() == folded), None)
