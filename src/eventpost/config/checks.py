@@ -4,8 +4,6 @@ import ipaddress
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-import msgspec
-
 from eventpost.config.settings import Settings
 from eventpost.core.errors import InvalidRequest
 
@@ -14,7 +12,7 @@ REFERENCE_PREFIXES = ("env:", "file:")
 
 def check(settings: Settings, origins: Mapping[str, str]) -> None:
     """Raises InvalidRequest naming the setting, the origin of its value, and what would do."""
-    for name, problem, fix in _problems(settings):
+    for name, problem, fix in _problems(settings, origins):
         raise InvalidRequest(
             "InvalidSetting",
             f"{name}: {problem}.",
@@ -45,13 +43,13 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _problems(settings: Settings) -> list[tuple[str, str, str]]:
+def _problems(settings: Settings, origins: Mapping[str, str]) -> list[tuple[str, str, str]]:
     """(setting, what is wrong, fix), the first ones first."""
     return [
         *_server_problems(settings),
         *_network_problems(settings),
         *_store_problems(settings),
-        *_negative_numbers(settings),
+        *_negative_numbers(settings, origins),
     ]
 
 
@@ -115,14 +113,13 @@ def _store_problems(settings: Settings) -> list[tuple[str, str, str]]:
     return [("store.url", problem, "Use `sqlite:`, which keeps the store in the data directory.")]
 
 
-def _negative_numbers(settings: Settings) -> list[tuple[str, str, str]]:
+def _negative_numbers(settings: Settings, origins: Mapping[str, str]) -> list[tuple[str, str, str]]:
     found = []
-    for section in settings.__struct_fields__:
-        for field in msgspec.structs.fields(struct := getattr(settings, section)):
-            value = getattr(struct, field.name)
-            if isinstance(value, int | float) and value < 0:
-                name = f"{section}.{field.name}"
-                found.append((name, f"{value} is negative", "Give a number from 0 upwards."))
+    for name in origins:
+        section, _, key = name.partition(".")
+        value = getattr(getattr(settings, section), key)
+        if isinstance(value, int | float) and value < 0:
+            found.append((name, f"{value} is negative", "Give a number from 0 upwards."))
     return found
 
 

@@ -14,23 +14,27 @@ from eventpost.registry.declarations import (
     to_core,
 )
 
-Declaration = TypeVar("Declaration", TopicDeclaration, SubscriptionDeclaration)
+Declared = TypeVar("Declared")
 
 
 def declared_topics(file: ConfigFile) -> list[TopicDeclaration]:
     """The file's topics. Raises InvalidRequest with the line of what is wrong."""
-    topics = _declared(file, "topics", TopicDeclaration)
-    for topic in topics:
+    topics = []
+    for key, value in file.topics.items():
+        topic = _read(file, "topics", key, value, TopicDeclaration)
         _ = topic.schema  # raises for a name that is no schema
+        topics.append(msgspec.structs.replace(topic, name=topic.name or key))
     return topics
 
 
 def declared_subscriptions(file: ConfigFile) -> list[SubscriptionDeclaration]:
     """The file's subscriptions, defaults filled in. Raises InvalidRequest with the line."""
     found: dict[tuple[str, str], str] = {}
-    subscriptions = _declared(file, "subscriptions", SubscriptionDeclaration)
-    for key, subscription in zip(file.subscriptions, subscriptions, strict=True):
+    subscriptions = []
+    for key, value in file.subscriptions.items():
         where = file.document.place(("subscriptions", key))
+        subscription = _read(file, "subscriptions", key, value, SubscriptionDeclaration)
+        subscription = msgspec.structs.replace(subscription, name=subscription.name or key)
         if not subscription.topic:
             raise InvalidRequest(
                 "InvalidFile",
@@ -45,7 +49,8 @@ def declared_subscriptions(file: ConfigFile) -> list[SubscriptionDeclaration]:
                 fix="Give one of them another name.",
             )
         found[identity] = key
-        complete(subscription, where=where)
+        complete(subscription, where=where)  # raises for what is out of bounds
+        subscriptions.append(subscription)
     return subscriptions
 
 
@@ -59,17 +64,11 @@ def complete(subscription: SubscriptionDeclaration, *, where: str) -> Subscripti
         ) from error
 
 
-def _declared(file: ConfigFile, section: str, kind: type[Declaration]) -> list[Declaration]:
-    declarations = []
-    for key, value in getattr(file, section).items():
-        where = f"{section}.{key}"
-        try:
-            declared = shapes.read(value if value is not None else {}, kind, where=where)
-        except shapes.InvalidField as problem:
-            place = file.document.place((section, key, *problem.path))
-            what = f"{place}: {problem.what}"
-            raise InvalidRequest(problem.code, what, fix=problem.fix) from problem
-        if not declared.name:
-            declared = msgspec.structs.replace(declared, name=key)
-        declarations.append(declared)
-    return declarations
+def _read(
+    file: ConfigFile, section: str, key: str, value: object, kind: type[Declared]
+) -> Declared:
+    try:
+        return shapes.read({} if value is None else value, kind, where=f"{section}.{key}")
+    except shapes.InvalidField as error:
+        place = file.document.place((section, key, *error.path))
+        raise InvalidRequest(error.code, f"{place}: {error.what}", fix=error.fix) from error

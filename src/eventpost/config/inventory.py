@@ -1,15 +1,15 @@
 """The list of all settings: section, name, type, default, description. Read from `Settings`."""
 
-import ast
-import inspect
-import textwrap
+import dataclasses
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
-from typing import Annotated, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from eventpost.config import descriptions
 from eventpost.config.settings import Settings
 from eventpost.core.errors import InvalidRequest
 
@@ -49,8 +49,8 @@ class Setting:
 
 
 @cache
-def sections() -> dict[str, type[msgspec.Struct]]:
-    """The settings' Structs by section, in order."""
+def sections() -> dict[str, type]:
+    """The settings' classes by section, in order."""
     return {field.name: field.type for field in msgspec.structs.fields(Settings)}
 
 
@@ -58,15 +58,15 @@ def sections() -> dict[str, type[msgspec.Struct]]:
 def settings() -> dict[str, Setting]:
     """Every setting by its full name, in order."""
     found: dict[str, Setting] = {}
-    for section, struct in sections().items():
-        descriptions = _descriptions(struct)
-        for field in msgspec.structs.fields(struct):
+    for section, kind in sections().items():
+        docstrings = descriptions.of_class(kind)
+        for key, annotation, default in _fields(kind):
             setting = Setting(
                 section=section,
-                key=field.name,
-                type=field.type,
-                default=_default(field),
-                description=descriptions.get(field.name, ""),
+                key=key,
+                type=annotation,
+                default=default,
+                description=docstrings.get(key) or descriptions.BY_NAME.get(f"{section}.{key}", ""),
             )
             if setting.name not in DERIVED:
                 found[setting.name] = setting
@@ -87,34 +87,21 @@ def setting(name: str, *, origin: str) -> Setting:
 
 
 def base_type(annotation: object) -> type | None:
-    """`int` of `Annotated[int, ...]`, `tuple` of `tuple[str, ...]`, None for a choice of words."""
-    if get_origin(annotation) is Annotated:
-        annotation = get_args(annotation)[0]
+    """`int` of `Annotated[int, ...]` and of `int | None`, `tuple` of `tuple[str, ...]`, None for a
+    choice of words."""
     origin = get_origin(annotation)
+    if origin in (Annotated, Union, UnionType):
+        return base_type(get_args(annotation)[0])
     if isinstance(origin, type):
         return origin
     return annotation if isinstance(annotation, type) else None
 
 
-def _default(field: msgspec.structs.FieldInfo) -> object:
-    if field.default is not msgspec.NODEFAULT:
-        return field.default
-    assert field.default_factory is not msgspec.NODEFAULT, f"{field.name} has no default"
-    return field.default_factory()
-
-
-def _descriptions(struct: type[msgspec.Struct]) -> dict[str, str]:
-    """The docstrings below a Struct's fields, read from the source: the compiler drops them."""
-    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(struct))).body
-    assert isinstance(tree, ast.ClassDef)
-    found: dict[str, str] = {}
-    for statement, following in zip(tree.body, tree.body[1:], strict=False):
-        if (
-            isinstance(statement, ast.AnnAssign)
-            and isinstance(statement.target, ast.Name)
-            and isinstance(following, ast.Expr)
-            and isinstance(following.value, ast.Constant)
-            and isinstance(following.value.value, str)
-        ):
-            found[statement.target.id] = " ".join(following.value.value.split())
-    return found
+def _fields(kind: type) -> list[tuple[str, object, object]]:
+    """(name, type, default) of each field of a msgspec Struct or a dataclass."""
+    hints = get_type_hints(kind, include_extras=True)
+    made = kind()
+    names = getattr(kind, "__struct_fields__", None) or [
+        field.name for field in dataclasses.fields(kind)
+    ]
+    return [(name, hints[name], getattr(made, name)) for name in names]

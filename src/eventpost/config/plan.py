@@ -1,4 +1,4 @@
-"""What must change so that a server has what a file declares. Pure: values in, a list of changes out.
+"""What must change so that a server has what a file declares. Pure: values in, changes out.
 
 What the server has and the file does not name is left alone unless pruning is asked for.
 """

@@ -4,7 +4,7 @@ import math
 import re
 
 from eventpost.core.errors import InvalidRequest
-from eventpost.registry import forms
+from eventpost.core.notation import parse_duration_ms
 
 _SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]+)\s*\Z")
 _SIZES: dict[str, int] = {"b": 1} | {
@@ -53,7 +53,7 @@ def _with_unit(words: list[str], text: str) -> float:
     if "ms" not in words and "s" not in words:
         raise ValueError(f"`{text}` is not a number")
     try:
-        duration_ms = forms.duration_ms(text)
+        duration_ms = parse_duration_ms(text)
     except InvalidRequest as error:
         raise ValueError(f"`{text}` is not a duration such as 10s, 90m or 24h") from error
     return duration_ms if "ms" in words else duration_ms / 1_000

@@ -11,7 +11,10 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, structs
 
+from eventpost.core.bounds import Limits
 from eventpost.grid.limits import GridLimits
+from eventpost.http.client_limits import ClientLimits
+from eventpost.http.server.limits import HttpLimits
 
 ADDRESS_DEFAULT = "127.0.0.1:7790"
 TOPIC_RESOURCE_PREFIX = (
@@ -50,6 +53,8 @@ class NetworkSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Whether webhooks may use plain http beyond loopback."""
     proxies: str = "environment"
     """`environment` (HTTPS_PROXY, HTTP_PROXY, NO_PROXY), `none`, or one proxy's URL for all."""
+    ca_file: str = ""
+    """PEM file with authorities that webhooks' certificates may come from, besides the system's."""
 
 
 class StoreSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -83,7 +88,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     store: StoreSettings = StoreSettings()
     metrics: MetricsSettings = MetricsSettings()
     logs: LogsSettings = LogsSettings()
+    limits: Limits = Limits()
     grid: GridLimits = GridLimits()
+    http: HttpLimits = HttpLimits()
+    client: ClientLimits = ClientLimits()
 
     def grid_limits(self, *, disk_free_bytes: int) -> GridLimits:
         """The engine's bounds, those that follow from the store's settings filled in."""
