@@ -55,6 +55,8 @@ class LaneState(msgspec.Struct, array_like=True):
     offered_ms: int
     unsettled: list[int]
     tally: list[object]
+    start: int = 0
+    """Where the subscription began; events before it were never offered to it."""
 
 
 class PartitionState(msgspec.Struct, array_like=True):
@@ -126,6 +128,7 @@ class RestoredLane:
     checkpoint: int = 0
     offered_ms: int = 0
     base: int = 0
+    start: int = 0
     unsettled: set[int] = field(default_factory=set)
     settled: list[tuple[int, int]] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
@@ -140,6 +143,7 @@ class RestoredLane:
             checkpoint=min(state.unsettled, default=state.cursor),
             offered_ms=state.offered_ms,
             base=state.cursor,
+            start=state.start,
             unsettled=set(state.unsettled),
             tally=unpack_tally(state.tally),
         )

@@ -76,7 +76,12 @@ class DeadLetters:
             engine.exports.expect(lane.subscription)
         if not lane.partition.topic.is_builtin:
             event = notices.notice(
-                letter, lane.partition.topic, lane.subscription.name, engine.new_event_id()
+                letter,
+                lane.partition.schema,
+                topic=lane.partition.topic.name,
+                subscription=lane.subscription.name,
+                topic_resource=engine.notices_resource,
+                event_id=engine.new_event_id(),
             )
             self.publish_notice(event)
 

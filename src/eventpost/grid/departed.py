@@ -1,7 +1,7 @@
 """Ladder rows that were taken off but may still come back from a read that began before.
 
-A read runs beside the commits: its answer may show a row whose removal was committed meanwhile. Such
-rows are remembered until every read that began before their removal was durable has answered.
+A read runs beside the commits: its answer may show a row whose removal was committed meanwhile.
+Such rows are remembered until every read that began before their removal was durable has answered.
 """
 
 from collections import deque

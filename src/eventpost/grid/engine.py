@@ -70,6 +70,8 @@ class Surroundings:
     random: random.Random
     new_event_id: Callable[[], str]
     new_destination: NewDestination
+    topic_resource: Callable[[str], str]
+    """What a topic's name becomes in `topic` of its events."""
     files: DeadLetterFiles
     classify: Callable[[Evidence], str]
     finding_expired: Callable[[Evidence | None], str]
@@ -87,6 +89,7 @@ class Engine:
         self.random = surroundings.random
         self.new_event_id = surroundings.new_event_id
         self.files = surroundings.files
+        self.notices_resource = surroundings.topic_resource(DEAD_LETTER_TOPIC)
         self.classify = surroundings.classify
         self.finding_expired = surroundings.finding_expired
         self.limits = surroundings.limits
@@ -159,6 +162,7 @@ class Engine:
             known = restored.lanes.get((subscription.id, partition.index), RestoredLane())
             lane = self._new_lane(partition, subscription)
             lane.generation = known.generation
+            lane.start_position = known.start
             lane.offered_ms = known.offered_ms
             lane.tally = known.tally
             key = (subscription.id, partition.index, known.generation)
@@ -214,8 +218,9 @@ class Engine:
 
     # --- publishing -------------------------------------------------------------------------------
 
-    def publish(self, topic_id: int, events: list[Event], size: int, done: PublishDone) -> None:
-        """Keep events; `size` is the bytes of their wires. `done(None)` once they are durable.
+    def publish(self, topic_id: int, events: list[Event], done: PublishDone) -> None:
+        """Keep events. `done(None)` once they are durable, `done(Overloaded)` when they were not
+        kept after all.
 
         Raises Overloaded at once, and keeps nothing, when the store is full, behind or failed.
         """
@@ -226,6 +231,7 @@ class Engine:
                 fix="raise store.bytes_max, or let subscriptions catch up",
                 retry_after_s=10,
             )
+        size = sum([len(event.wire) for event in events])
         self.journal.append(self.partitions[topic_id, 0], events, size, done)
 
     def _committed(self, group: Group, result: Committed) -> None:
@@ -291,6 +297,7 @@ class Engine:
             lane = self._new_lane(partition, subscription)
             lane.is_live = cursor is None and not lane.is_paused
             lane.cursor = partition.routed if cursor is None else cursor
+            lane.start_position = lane.cursor
             lane.offered_ms = 0 if cursor is None else now_ms
             partition.add(lane)
             self.journal.touch(lane)

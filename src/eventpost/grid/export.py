@@ -2,11 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from eventpost.core.events import Event
 from eventpost.core.interfaces import DeadLetter, DeadLetterQuery, DeadLetterState, ReadFailed
 from eventpost.core.outcomes import Failed
 from eventpost.core.retry import delay_ms
-from eventpost.core.subscriptions import RetryPolicy, Subscription
+from eventpost.core.subscriptions import RetryPolicy, Subscription, Topic
 from eventpost.formats import deadletters as formats
 
 if TYPE_CHECKING:
@@ -63,28 +62,33 @@ class Exports:
     def _write(
         self, subscription: Subscription, destination: str, letters: list[DeadLetter]
     ) -> None:
-        schema = self._engine.topics[subscription.topic_id].input_schema
-        bodies: list[bytes] = []
+        topic = self._engine.topics[subscription.topic_id]
+        objects: list[bytes] = []
         size = 2
         for letter in letters:
-            body = formats.encode(letter, schema)
-            size += len(body) + 1
-            if bodies and size > self._engine.limits.export_bytes_max:
+            encoded = formats.encode(letter, topic.input_schema)
+            size += len(encoded) + 1
+            if objects and size > self._engine.limits.export_bytes_max:
                 break
-            bodies.append(body)
-        written = letters[: len(bodies)]
-        path = formats.path(
-            subscription.name, self._engine.clock.now_ms(), self._engine.new_event_id()
-        )
+            objects.append(encoded)
+        written = letters[: len(objects)]
+        now_ms = self._engine.clock.now_ms()
+        path = formats.path(subscription.name, now_ms, self._engine.new_event_id())
+        body = formats.file(objects)
         self._engine.files.write(
             destination,
             path,
-            b"[" + b",".join(bodies) + b"]",
-            lambda result: self._written(subscription, written, result),
+            body,
+            lambda result: self._written(subscription, topic, written, len(body), result),
         )
 
     def _written(
-        self, subscription: Subscription, letters: list[DeadLetter], result: str | Failed
+        self,
+        subscription: Subscription,
+        topic: Topic,
+        letters: list[DeadLetter],
+        size: int,
+        result: str | Failed,
     ) -> None:
         self._expected.discard(subscription.id)
         if self._engine.is_stopped:
@@ -101,13 +105,15 @@ class Exports:
         states = self._engine.journal.open.dead_states
         for letter in letters:
             states.append(DeadLetterState(id=letter.id, export_due_ms=0, exported_to=result))
-        event: Event = formats.written(
-            subscription.name,
-            self._engine.topics[subscription.topic_id],
+        event = formats.written(
             result,
-            len(letters),
-            now_ms,
-            self._engine.new_event_id(),
+            topic=topic.name,
+            subscription=subscription.name,
+            topic_resource=self._engine.notices_resource,
+            event_id=self._engine.new_event_id(),
+            now_ms=now_ms,
+            content_length=size,
+            event_count=len(letters),
         )
         self._engine.dead_letters.publish_notice(event)
         self._engine.journal.wait(lambda _: self._schedule(subscription.id, 0.0))

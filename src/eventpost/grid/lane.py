@@ -67,6 +67,7 @@ class Lane:
         "retries_in_flight",
         "rows",
         "settled",
+        "start_position",
         "subscription",
         "tally",
         "timer",
@@ -89,6 +90,7 @@ class Lane:
         self.is_paused = subscription.is_paused
         self.is_removed = False
         self.cursor = 0
+        self.start_position = 0
         self.generation = 0
         self.offered_ms = 0
         self.unread_ms = 0
@@ -542,6 +544,7 @@ class Lane:
         self.ladder_count = 0
         self.recovery = None
         self.generation += 1
+        self.start_position = min(self.start_position, position)
         self.offered_ms = self.engine.clock.now_ms()
         self.lag(min(position, self.partition.routed))
         self.pump()
@@ -649,6 +652,7 @@ class Lane:
             self.offered_ms,
             list(self.outstanding),
             self.tally.packed(),
+            self.start_position,
         )
         return StateRow(
             kind="lane",
