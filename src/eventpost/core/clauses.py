@@ -1,6 +1,6 @@
 """The clauses of a filter: event types, subject, and one for each advanced filter.
 
-Every clause answers the same three questions: is it met, why not, and where an index may look it up.
+Every clause answers three questions: is it met, if not why, and where may an index look it up.
 """
 
 from typing import Protocol
@@ -46,9 +46,11 @@ class Clause(Protocol):
 class TypeClause:
     """The event's type is one of some, compared exactly."""
 
+    __slots__ = ("_declared", "types")
+
     def __init__(self, types: tuple[str, ...]) -> None:
+        self._declared = types
         self.types = frozenset(types)
-        self._words = f"event type is one of {_shown_list(types)}"
 
     def is_met(self, fields: Fields) -> bool:
         return fields.event.type in self.types
@@ -63,12 +65,17 @@ class TypeClause:
         if found.casefold() in {each.casefold() for each in self.types}:
             why += " Event types are compared exactly, upper and lower case included."
         return ClauseResult(
-            clause=self._words, is_met=is_met, found=shown(found), why="" if is_met else why
+            clause=f"event type is one of {_shown_list(self._declared)}",
+            is_met=is_met,
+            found=shown(found),
+            why="" if is_met else why,
         )
 
 
 class SubjectClause:
     """The subject begins, or ends, with a text that is not empty."""
+
+    __slots__ = ("_declared", "_is_case_sensitive", "_is_end", "_text")
 
     def __init__(self, text: str, *, is_end: bool, is_case_sensitive: bool) -> None:
         self._declared = text
@@ -106,22 +113,26 @@ class SubjectClause:
 class AdvancedClause:
     """One advanced filter: a key, an operator, its values."""
 
+    __slots__ = ("_any_meets", "_declared", "_is_met_when_missing", "_is_negative", "_operand")
+
     def __init__(self, declared: AdvancedFilter, schema: Schema, *, is_array_read: bool) -> None:
         self._declared = declared
-        self._rule = RULES[declared.operator_type]
+        rule = RULES[declared.operator_type]
+        self._is_negative = rule.is_negative
+        self._is_met_when_missing = rule.is_met_when_missing
         key = Key(declared.key, schema)
-        self._operand = Operand.of(key, self._rule.kind, is_array_read=is_array_read)
+        self._operand = Operand.of(key, rule.kind, is_array_read=is_array_read)
         self._any_meets = any_meets(declared.operator_type, declared.values)
 
     def is_met(self, fields: Fields) -> bool:
         candidates = fields.candidates(self._operand)
         if candidates is None:
-            return self._rule.is_met_when_missing
-        return self._any_meets(candidates) is not self._rule.is_negative
+            return self._is_met_when_missing
+        return self._any_meets(candidates) is not self._is_negative
 
     def alternatives(self) -> tuple[Alternative, ...]:
         operand = self._operand
-        values = normalized(self._rule.kind, self._declared.values)
+        values = normalized(operand.kind, self._declared.values)
         match self._declared.operator_type:
             case Operator.STRING_IN | Operator.NUMBER_IN | Operator.BOOL_EQUALS:
                 return tuple((dimensions.value(operand), each) for each in values)
@@ -147,19 +158,20 @@ class AdvancedClause:
     def _in_words(self) -> str:
         declared = self._declared
         values = f" {_shown_list(declared.values)}" if declared.values else ""
-        return f"{declared.key} {self._rule.words}{values} ({declared.operator_type})"
+        words = RULES[declared.operator_type].words
+        return f"{declared.key} {words}{values} ({declared.operator_type})"
 
     def _why_not(self, value: object, fields: Fields) -> str:
         key, operator = self._declared.key, self._declared.operator_type
         if value is MISSING:
             return f"The event has no {key}, and {operator} is not met by a missing key."
-        if self._rule.kind is Kind.ANY:
+        if self._operand.kind is Kind.ANY:
             return f"{key} is {'null' if value is None else 'present and not null'}."
         if fields.candidates(self._operand) is not None:
             if not isinstance(value, list):
                 return f"{key} is {shown(value)}."
-            return f"{'An' if self._rule.is_negative else 'No'} element of {key} does that."
-        why = f"{key} is {_json_type(value)}, and {operator} compares {self._rule.kind.value}s."
+            return f"{'An' if self._is_negative else 'No'} element of {key} does that."
+        why = f"{key} is {_json_type(value)}, and {operator} compares {self._operand.kind.value}s."
         if isinstance(value, list):
             why += " Filtering on arrays is not switched on for this subscription."
         return why

@@ -98,7 +98,7 @@ class Operand:
 
 
 class Fields:
-    """One event while filters ask about it: decoded at most once, each operand read at most once."""
+    """One event while filters ask about it: decoded at most once, each operand read only once."""
 
     __slots__ = ("_document", "_read", "event", "folded_subject")
 
@@ -117,11 +117,9 @@ class Fields:
 
     def candidates(self, operand: Operand) -> Candidates | None:
         """What `operand` compares in this event; None counts as a missing key."""
-        read = self._read
-        name = operand.name
-        if name in read:
-            return read[name]
-        found = read[name] = operand.read(operand.key.find(self))
+        found = self._read.get(operand.name, MISSING)
+        if found is MISSING:
+            found = self._read[operand.name] = operand.read(operand.key.find(self))
         return found
 
 

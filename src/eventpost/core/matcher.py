@@ -1,9 +1,9 @@
 """Which of many subscriptions want an event, at a cost that follows the matches, not their number.
 
 Subscriptions with the same filter are asked as one. Filters stand in a tree: at the top the event
-type, below it whatever clauses can be looked up (beginnings and ends of the subject, values of data)
-one under the other. An event walks down the branches it fits, and only the clauses that no index can
-answer are asked one by one at the end.
+type, below it whatever clauses can be looked up (beginnings and ends of the subject, values of
+data), one under the other. An event walks down the branches that it fits, and only the clauses that
+no index can answer are asked one by one at the end.
 """
 
 from collections.abc import Hashable, Sequence
@@ -44,19 +44,16 @@ class Matcher(Generic[T]):
         return len(self._by_key)
 
     def add(self, key: T, filter: Filter, schema: Schema) -> None:  # noqa: A002 - the term
-        """Match events for `key` from now on. A known key gets the new filter and keeps its place."""
+        """Match events for `key` from now on. A known key gets the filter and keeps its place."""
         place = self._next
         if key in self._by_key:
             place = self._by_key[key][0]
             self.remove(key)
         else:
             self._next += 1
-        group = self._groups.get((filter, schema))
-        if group is None:
-            group = self._groups[filter, schema] = _Group(filter, schema)
-            for root in self._roots(group):
-                root.insert(group, group.steps)
+        group = self._groups.get((filter, schema)) or self._new_group(filter, schema)
         group.members[place] = key
+        group.keys = None
         self._by_key[key] = (place, group)
         self._forget_plans()
 
@@ -64,13 +61,9 @@ class Matcher(Generic[T]):
         """Match no more events for `key`. Raises KeyError when it is unknown."""
         place, group = self._by_key.pop(key)
         del group.members[place]
+        group.keys = None
         if not group.members:
-            del self._groups[group.identity]
-            for root in self._roots(group):
-                root.remove(group, group.steps)
-            for event_type in group.types:
-                if self._by_type[event_type].is_empty:
-                    del self._by_type[event_type]
+            self._drop_group(group)
         self._forget_plans()
 
     def match(self, event: Event) -> Sequence[T]:
@@ -79,23 +72,45 @@ class Matcher(Generic[T]):
         Not to be changed by the caller. The event's data is read at most once, and only if needed.
         """
         plan = self._plans.get(event.type) or self._plan(event.type)
-        if not plan.trees:
+        if plan.is_settled:
             return plan.keys
         fields = Fields(event)
-        found: dict[int, T] = {}
+        found = [group for group in plan.asked if group.is_met(fields)]
         for tree in plan.trees:
-            tree.collect(fields, found)
+            tree.descend(fields, found)
         if not found:
             return plan.keys
-        found.update(plan.members)
-        if len(found) == 1:
-            return tuple(found.values())
-        return [found[place] for place in sorted(found)]
+        if len(found) == 1 and not plan.keys:
+            return found[0].in_order()
+        members = plan.members.copy()
+        for group in found:  # an array can lead to the same group twice
+            members.update(group.members)
+        return [members[place] for place in sorted(members)]
 
-    def _roots(self, group: "_Group[T]") -> list["_Node[T]"]:
-        if not group.is_typed:
+    def _new_group(self, declared: Filter, schema: Schema) -> "_Group[T]":
+        compiled = compile_filter(declared, schema)
+        steps, rest = _split(compiled)
+        group: _Group[T] = _Group((declared, schema), rest)
+        for root in self._roots(compiled):
+            root.insert(group, steps)
+        self._groups[group.identity] = group
+        return group
+
+    def _drop_group(self, group: "_Group[T]") -> None:
+        del self._groups[group.identity]
+        # Compiled once more: keeping the steps would double the memory of every group.
+        compiled = compile_filter(*group.identity)
+        steps, _ = _split(compiled)
+        for root in self._roots(compiled):
+            root.remove(group, steps)
+        for event_type in compiled.types.types if compiled.types else ():
+            if self._by_type[event_type].is_empty:
+                del self._by_type[event_type]
+
+    def _roots(self, compiled: CompiledFilter) -> list["_Node[T]"]:
+        if compiled.types is None:
             return [self._every_type]
-        return [self._by_type.setdefault(each, _Node()) for each in group.types]
+        return [self._by_type.setdefault(each, _Node()) for each in compiled.types.types]
 
     def _plan(self, event_type: str) -> "_Plan[T]":
         node = self._by_type.get(event_type)
@@ -114,26 +129,34 @@ class Matcher(Generic[T]):
 
 
 class _Group(Generic[T]):
-    """The subscriptions with one and the same filter.
+    """The subscriptions with one and the same filter, by place.
 
-    `steps` are the clauses that are looked up, one level of the tree each; `rest` is asked.
+    `rest` are the clauses that the tree does not answer. `keys` are the members in order, or None
+    after a change.
     """
 
-    __slots__ = ("identity", "is_typed", "members", "rest", "steps", "types")
+    __slots__ = ("identity", "keys", "members", "rest")
 
-    def __init__(self, declared: Filter, schema: Schema) -> None:
-        compiled = compile_filter(declared, schema)
-        self.identity = (declared, schema)
-        self.is_typed = compiled.types is not None
-        self.types = compiled.types.types if compiled.types else frozenset[str]()
+    def __init__(self, identity: tuple[Filter, Schema], rest: tuple[Clause, ...]) -> None:
+        self.identity = identity
+        self.rest = rest
         self.members: dict[int, T] = {}
-        self.steps, self.rest = _split(compiled)
+        self.keys: tuple[T, ...] | None = None
 
     def is_met(self, fields: Fields) -> bool:
-        return all(clause.is_met(fields) for clause in self.rest)
+        for clause in self.rest:  # noqa: SIM110 - hot: all() makes a generator
+            if not clause.is_met(fields):
+                return False
+        return True
+
+    def in_order(self) -> tuple[T, ...]:
+        if self.keys is None:
+            self.keys = tuple(self.members[place] for place in sorted(self.members))
+        return self.keys
 
 
-def _split(compiled: CompiledFilter) -> tuple[list[tuple[Alternative, ...]], list[Clause]]:
+def _split(compiled: CompiledFilter) -> tuple[list[tuple[Alternative, ...]], tuple[Clause, ...]]:
+    """The clauses that are looked up, as one step down the tree each, and those that are asked."""
     steps, rest = [], []
     branches = 1
     for clause in compiled.clauses:
@@ -143,7 +166,7 @@ def _split(compiled: CompiledFilter) -> tuple[list[tuple[Alternative, ...]], lis
             steps.append(alternatives)
         else:
             rest.append(clause)
-    return steps, rest
+    return steps, tuple(rest)
 
 
 class _Node(Generic[T]):
@@ -182,32 +205,37 @@ class _Node(Generic[T]):
             if not children:
                 del self.branches[dimension]
 
-    def collect(self, fields: Fields, found: dict[int, T]) -> None:
-        """Put the members of every group that `fields` satisfies into `found`, by place."""
-        for group in self.groups:
-            if group.is_met(fields):
-                found.update(group.members)
-        if self.branches:
-            for dimension, children in self.branches.items():
-                for key in dimension.keys(fields):
-                    child = children.get(key)
-                    if child is not None:
-                        child.collect(fields, found)
+    def descend(self, fields: Fields, found: list[_Group[T]]) -> None:
+        """Add every group below that wants the event to `found`."""
+        assert self.branches is not None
+        for dimension, children in self.branches.items():
+            for key in dimension.keys(fields):
+                child = children.get(key)
+                if child is None:
+                    continue
+                for group in child.groups:
+                    if group.is_met(fields):
+                        found.append(group)  # noqa: PERF401 - hot
+                if child.branches:
+                    child.descend(fields, found)
 
 
 class _Plan(Generic[T]):
     """What to do for the events of one type.
 
-    `members` match by their type alone, `keys` are these in order; `trees` are to be walked besides.
+    `members` match by their type alone, `keys` are these in order. Besides, `asked` are to be asked
+    and `trees` to be walked, unless the plan `is_settled`.
     """
 
-    __slots__ = ("keys", "members", "trees")
+    __slots__ = ("asked", "is_settled", "keys", "members", "trees")
 
     def __init__(self, roots: list[_Node[T]]) -> None:
         groups = list(chain.from_iterable(root.groups for root in roots))
-        members = {
-            place: key for group in groups if not group.rest for place, key in group.members.items()
-        }
-        self.members = {place: members[place] for place in sorted(members)}
-        self.keys = tuple(self.members.values())
-        self.trees = [root for root in roots if root.branches or any(g.rest for g in root.groups)]
+        self.members: dict[int, T] = {}
+        for group in groups:
+            if not group.rest:
+                self.members.update(group.members)
+        self.keys = tuple(self.members[place] for place in sorted(self.members))
+        self.asked = [group for group in groups if group.rest]
+        self.trees = [root for root in roots if root.branches]
+        self.is_settled = not (self.asked or self.trees)

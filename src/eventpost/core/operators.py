@@ -134,28 +134,62 @@ _Texts = tuple[str, ...]
 _Numbers = tuple[float, ...]
 
 
+# Plain loops below: any() over a generator costs as much again as what it asks.
+
+
 def _contains(texts: _Texts) -> Callable[[_Texts], bool]:
-    return lambda candidates: any(text in each for each in candidates for text in texts)
+    def meets(candidates: _Texts) -> bool:
+        for each in candidates:
+            for text in texts:
+                if text in each:
+                    return True
+        return False
+
+    return meets
 
 
 def _begins(texts: _Texts) -> Callable[[_Texts], bool]:
-    return lambda candidates: any(each.startswith(texts) for each in candidates)
+    def meets(candidates: _Texts) -> bool:
+        for each in candidates:  # noqa: SIM110
+            if each.startswith(texts):
+                return True
+        return False
+
+    return meets
 
 
 def _ends(texts: _Texts) -> Callable[[_Texts], bool]:
-    return lambda candidates: any(each.endswith(texts) for each in candidates)
+    def meets(candidates: _Texts) -> bool:
+        for each in candidates:  # noqa: SIM110
+            if each.endswith(texts):
+                return True
+        return False
+
+    return meets
 
 
 def _in_range(ranges: tuple[tuple[float, float], ...]) -> Callable[[_Numbers], bool]:
-    return lambda candidates: any(
-        low <= each <= high for each in candidates for low, high in ranges
-    )
+    def meets(candidates: _Numbers) -> bool:
+        for each in candidates:
+            for low, high in ranges:
+                if low <= each <= high:
+                    return True
+        return False
+
+    return meets
 
 
 def _compares(
     holds: Callable[[float, float], bool], limits: _Numbers
 ) -> Callable[[_Numbers], bool]:
-    return lambda candidates: any(holds(each, limit) for each in candidates for limit in limits)
+    def meets(candidates: _Numbers) -> bool:
+        for each in candidates:
+            for limit in limits:
+                if holds(each, limit):
+                    return True
+        return False
+
+    return meets
 
 
 _TEXT_TESTS = {
