@@ -165,3 +165,9 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     validation_deadline_ms: int = 0
     pending_endpoint: Endpoint | None = None
     """A new endpoint whose handshake waits for manual action; the old one serves until then."""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether nothing may be sent: paused, or its endpoint has not consented yet."""
+        is_consented = self.provisioning_state is ProvisioningState.SUCCEEDED
+        return self.is_paused or not (is_consented or self.pending_endpoint is not None)

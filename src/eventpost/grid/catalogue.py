@@ -86,8 +86,8 @@ def change_subscription(engine: "Engine", subscription: Subscription, done: Done
     _keep(engine, subscription, lanes)
     engine.journal.wait(done)
     for lane in lanes:
-        if lane.is_paused != subscription.is_paused:
-            lane.pause(is_paused=subscription.is_paused)
+        if lane.is_paused != subscription.is_held:
+            lane.pause(is_paused=subscription.is_held)
         else:
             lane.pump()
     if subscription.deadletter is not None:

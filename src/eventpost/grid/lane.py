@@ -87,7 +87,7 @@ class Lane:
         self.destination = destination
         self.compiled = compile_filter(subscription.filter, partition.schema)
         self.is_live = True
-        self.is_paused = subscription.is_paused
+        self.is_paused = subscription.is_held
         self.is_removed = False
         self.cursor = 0
         self.start_position = 0

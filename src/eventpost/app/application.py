@@ -1,0 +1,359 @@
+"""A running grid as its management sees it: topics, subscriptions, dead letters, stories.
+
+Implements `server.ports.AppPort`. All calls on the event loop's thread. Each change is durable when
+its coroutine returns.
+"""
+
+import secrets
+from base64 import b64encode
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from eventpost.app import asking, replaying
+from eventpost.app.subscribing import Subscribing
+from eventpost.config.settings import Settings
+from eventpost.core.books import SubscriptionReport, Tally, TopicReport
+from eventpost.core.bounds import check_topic_name
+from eventpost.core.errors import Conflict, InvalidRequest, NotFound
+from eventpost.core.events import Event, Schema
+from eventpost.core.filters import ClauseResult
+from eventpost.core.interfaces import (
+    AttemptRecord,
+    DeadLetter,
+    DeadLetterQuery,
+    Found,
+    Usage,
+)
+from eventpost.core.subscriptions import (
+    BUILTIN_TOPIC_PREFIX,
+    DEAD_LETTER_TOPIC,
+    Subscription,
+    Topic,
+)
+from eventpost.formats.publish import decode_publish
+from eventpost.grid import catalogue
+from eventpost.grid.trace import Story, tell
+
+if TYPE_CHECKING:
+    from eventpost.app.endpoints import Endpoints
+    from eventpost.app.supervisor import Supervisor
+    from eventpost.grid.engine import Engine
+
+STORIES_MAX = 20
+TAIL_EVENTS_MAX = 1_000
+"""Events that wait for one reader of `tail`; a slower reader loses the oldest, and is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether one worker inside does its work."""
+
+    name: str
+    ok: bool
+    detail: str = ""
+
+
+def new_key() -> str:
+    """An access key: 32 random bytes in base64, as Event Grid's are."""
+    return b64encode(secrets.token_bytes(32)).decode()
+
+
+class App:
+    """See `server.ports.AppPort`. Errors are core.errors."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        supervisor: "Supervisor",
+        endpoints: "Endpoints",
+        *,
+        admin_token: str,
+        public_url: str,
+        topic_resource: Callable[[str], str],
+    ) -> None:
+        self.settings = settings
+        self.supervisor = supervisor
+        self.admin_token = admin_token
+        self.public_url = public_url
+        self.topic_resource = topic_resource
+        self.started_ms = 0
+        self.rejected: dict[str, int] = {}
+        """Publish requests refused, by topic name."""
+        self._topics: dict[str, Topic] = {}
+        self._subscribing = Subscribing(self, endpoints)
+        self.checks: list[Callable[[], Health]] = []
+        """Further workers' health; the server adds its own."""
+
+    @property
+    def grid(self) -> "Engine":
+        return self.supervisor.engine
+
+    async def start(self) -> None:
+        """Open the store; make the built-in topics when it is new. Raises StoreError."""
+        await self.supervisor.open()
+        self.started_ms = self.grid.clock.now_ms()
+        self.reopened(self.grid)
+        if DEAD_LETTER_TOPIC not in self._topics:
+            await self._put_new_topic(DEAD_LETTER_TOPIC, Schema.EVENT_GRID)
+
+    def reopened(self, engine: "Engine") -> None:
+        """The store was opened anew: what it holds is what counts."""
+        self._topics = {topic.name: topic for topic in engine.topics.values()}
+        self._subscribing.resume()
+
+    # --- topics -----------------------------------------------------------------------------------
+
+    def topics(self) -> list[Topic]:
+        return list(self._topics.values())
+
+    def topic(self, name: str) -> Topic:
+        found = self._topics.get(name)
+        if found is None:
+            raise NotFound(
+                "TopicNotFound",
+                f"There is no topic {name!r}.",
+                fix="eventpost topic list shows those there are.",
+            )
+        return found
+
+    async def create_topic(self, name: str, input_schema: Schema) -> Topic:
+        check_topic_name(name)
+        if name in self._topics:
+            raise Conflict("TopicExists", f"There is a topic {name!r} already.")
+        if input_schema is Schema.CUSTOM:
+            raise InvalidRequest(
+                "SchemaNotAvailable",
+                "The input schema customeventschema is not available in this version.",
+                fix="use eventgridschema or cloudeventschemav1_0",
+            )
+        return await self._put_new_topic(name, input_schema)
+
+    async def _put_new_topic(self, name: str, input_schema: Schema) -> Topic:
+        topic = Topic(
+            id=self.new_id(),
+            name=name,
+            key1=new_key(),
+            key2=new_key(),
+            created_ms=self.grid.clock.now_ms(),
+            input_schema=input_schema,
+        )
+        self._topics[name] = topic
+        await asking.durable(lambda done: catalogue.put_topic(self.grid, topic, done))
+        return topic
+
+    async def delete_topic(self, name: str) -> None:
+        topic = self.topic(name)
+        if name.startswith(BUILTIN_TOPIC_PREFIX):
+            raise InvalidRequest(
+                "BuiltinTopic", f"The topic {name!r} is built in and cannot be deleted."
+            )
+        del self._topics[name]
+        await asking.durable(lambda done: catalogue.remove_topic(self.grid, topic.id, done))
+
+    async def regenerate_key(self, name: str, key_name: str) -> Topic:
+        if key_name not in {"key1", "key2"}:
+            raise InvalidRequest(
+                "InvalidKeyName", f"There is no key {key_name!r}.", fix="use key1 or key2"
+            )
+        topic = msgspec.structs.replace(self.topic(name), **{key_name: new_key()})
+        self._topics[name] = topic
+        await asking.durable(lambda done: catalogue.put_topic(self.grid, topic, done))
+        return topic
+
+    def new_id(self) -> int:
+        """Of a topic or subscription; never given twice, also after a deletion."""
+        last = int(self.grid.settings.get("last_id", b"0")) + 1
+        catalogue.put_setting(self.grid, "last_id", str(last).encode(), lambda _: None)
+        return last
+
+    # --- subscriptions ----------------------------------------------------------------------------
+
+    def subscriptions(self, topic: str | None = None) -> list[Subscription]:
+        only = None if topic is None else self.topic(topic).id
+        found = self.grid.subscriptions.values()
+        return [each for each in found if only is None or each.topic_id == only]
+
+    def subscription(self, name: str, topic: str | None) -> tuple[Topic, Subscription]:
+        found = [each for each in self.subscriptions(topic) if each.name == name]
+        if not found:
+            where = f" on topic {topic!r}" if topic else ""
+            raise NotFound(
+                "SubscriptionNotFound",
+                f"There is no event subscription {name!r}{where}.",
+                fix="eventpost subscription list shows those there are.",
+            )
+        if len(found) > 1:
+            names = sorted(self.grid.topics[each.topic_id].name for each in found)
+            raise Conflict(
+                "SubscriptionAmbiguous",
+                f"Several topics have an event subscription {name!r}: {', '.join(names)}.",
+                fix="say which with --topic",
+            )
+        return self.grid.topics[found[0].topic_id], found[0]
+
+    async def create_subscription(
+        self, topic: str, draft: Subscription, start: str | int
+    ) -> Subscription:
+        return await self._subscribing.create(self.topic(topic), draft, start)
+
+    async def update_subscription(self, topic: str, name: str, draft: Subscription) -> Subscription:
+        return await self._subscribing.update(*self.subscription(name, topic), draft)
+
+    async def delete_subscription(self, topic: str, name: str) -> None:
+        _, subscription = self.subscription(name, topic)
+        await asking.durable(
+            lambda done: catalogue.remove_subscription(self.grid, subscription.id, done)
+        )
+
+    async def pause(self, topic: str, name: str) -> None:
+        await self._set_paused(topic, name, is_paused=True)
+
+    async def resume(self, topic: str, name: str) -> None:
+        await self._set_paused(topic, name, is_paused=False)
+
+    async def _set_paused(self, topic: str, name: str, *, is_paused: bool) -> None:
+        _, subscription = self.subscription(name, topic)
+        await self._subscribing.change(msgspec.structs.replace(subscription, is_paused=is_paused))
+
+    async def rewind(self, topic: str, name: str, position: int | None, at_ms: int | None) -> int:
+        found, subscription = self.subscription(name, topic)
+        if position is None:
+            assert at_ms is not None, "a position or a time"
+            position = await self.position_at(found, at_ms)
+        partition = self.grid.partitions_of(found.id)[0]
+        if not 0 <= position <= partition.routed:
+            raise InvalidRequest(
+                "PositionOutOfRange",
+                f"Position {position} is not between 0 and {partition.routed}, the topic's end.",
+            )
+        await asking.durable(
+            lambda done: catalogue.rewind(self.grid, subscription.id, [position], done)
+        )
+        return position
+
+    async def position_at(self, topic: Topic, at_ms: int) -> int:
+        store = self.grid.store
+        return await asking.read(lambda done: store.position_at(topic.id, 0, at_ms, done))
+
+    def explain_match(self, topic: str, name: str, event_body: bytes) -> list[ClauseResult]:
+        found, subscription = self.subscription(name, topic)
+        headers = {b"content-type": b"application/cloudevents+json"}
+        resource = self.topic_resource(found.name)
+        event = decode_publish(found.input_schema, event_body, headers, resource)[0]
+        return self.grid.lanes_of(subscription.id)[0].compiled.explain(event)
+
+    def complete_validation(self, token: str) -> bool:
+        return self._subscribing.complete(token)
+
+    # --- events -----------------------------------------------------------------------------------
+
+    async def publish(self, topic: str, body: bytes) -> int:
+        found = self.topic(topic)
+        headers = {b"content-type": b"application/cloudevents-batch+json"}
+        if not body.lstrip().startswith(b"["):
+            headers = {b"content-type": b"application/cloudevents+json"}
+        events = decode_publish(found.input_schema, body, headers, self.topic_resource(found.name))
+        await asking.durable(
+            lambda done: self.grid.publish(found.id, events, lambda error: done(error is None))
+        )
+        return len(events)
+
+    async def trace(self, event_id: str, topic: str | None, since_ms: int) -> Sequence[Story]:
+        store = self.grid.store
+        only = None if topic is None else self.topic(topic).id
+        found: list[Found] = await asking.read(
+            lambda done: store.find(event_id, only, since_ms, STORIES_MAX, done)
+        )
+        return [
+            await asking.read(lambda done, each=each: tell(self.grid, each, done))  # type: ignore[misc]
+            for each in found
+        ]
+
+    def tail(self, topic: str) -> AsyncIterator[tuple[int, int, Event]]:
+        return replaying.tail(self, self.topic(topic).id, TAIL_EVENTS_MAX)
+
+    # --- dead letters -----------------------------------------------------------------------------
+
+    async def dead_letters(self, query: DeadLetterQuery) -> list[DeadLetter]:
+        return await asking.read(lambda done: self.grid.store.dead_letters(query, done))
+
+    async def count_dead_letters(self, query: DeadLetterQuery) -> int:
+        return await asking.read(lambda done: self.grid.store.count_dead_letters(query, done))
+
+    async def replay(self, query: DeadLetterQuery, rate_per_s: float | None) -> AsyncIterator[int]:
+        return replaying.replay(self, query, rate_per_s)
+
+    async def purge(self, query: DeadLetterQuery) -> AsyncIterator[int]:
+        return replaying.purge(self, query)
+
+    # --- the whole --------------------------------------------------------------------------------
+
+    def report(self) -> tuple[list[TopicReport], list[SubscriptionReport]]:
+        engine = self.grid
+        topics = []
+        for topic in engine.topics.values():
+            partitions = engine.partitions_of(topic.id)
+            topics.append(
+                TopicReport(
+                    topic=topic.name,
+                    published=sum(each.next for each in partitions),
+                    unmatched=sum(each.unmatched + each.unmatched_delta for each in partitions),
+                    rejected=self.rejected.get(topic.name, 0),
+                )
+            )
+        found = [self._report_one(each) for each in engine.subscriptions.values()]
+        return topics, found
+
+    def status(self, topic: str, name: str) -> SubscriptionReport:
+        return self._report_one(self.subscription(name, topic)[1])
+
+    def _report_one(self, subscription: Subscription) -> SubscriptionReport:
+        engine = self.grid
+        lanes = engine.lanes_of(subscription.id)
+        tally = Tally()
+        for lane in lanes:
+            tally.add(lane.total())
+        return SubscriptionReport(
+            topic=engine.topics[subscription.topic_id].name,
+            subscription=subscription.name,
+            tally=tally,
+            lag=sum(lane.partition.next - lane.taken for lane in lanes),
+            in_flight=sum(lane.in_flight for lane in lanes),
+            ladder=sum(lane.ladder_count for lane in lanes),
+            dead_letters=engine.dead_letters.counts.get(subscription.id, 0),
+            is_paused=subscription.is_paused,
+            is_breaker_open=any(lane.breaker.is_open for lane in lanes),
+            attempts_failed=sum(lane.attempts_failed for lane in lanes),
+            reconnects=sum(lane.reconnects for lane in lanes),
+        )
+
+    def last_failures(self, topic: str, name: str) -> list[AttemptRecord]:
+        _, subscription = self.subscription(name, topic)
+        found = [each for lane in self.grid.lanes_of(subscription.id) for each in lane.failures]
+        return sorted(found, key=lambda each: each.at_ms, reverse=True)
+
+    def health(self) -> list[Health]:
+        failure = self.supervisor.failure
+        engine = self.grid
+        store = Health("store", failure is None and not engine.is_stopped, failure or "")
+        room = Health(
+            "store-room", not engine.is_full, "byte limit reached" if engine.is_full else ""
+        )
+        return [store, room, *(check() for check in self.checks)]
+
+    async def usage(self) -> Usage:
+        return await asking.read(self.grid.store.usage)
+
+    async def verify(self) -> list[str]:
+        return await self._offline("verify")
+
+    async def backup(self, path: str) -> int:
+        return await self._offline("backup", path)
+
+    _offline: Callable[..., Awaitable[object]]
+
+
+__all__ = ["App", "Health"]

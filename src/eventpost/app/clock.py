@@ -1,0 +1,24 @@
+"""Real time on an event loop."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from eventpost.core.interfaces import Timer
+
+
+class LoopClock:
+    """Implements core.interfaces.Clock. The wall clock is read once, at the start; from there time
+    is monotonic, so that a step of the system's clock expires nothing."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._offset_ns = time.time_ns() - time.monotonic_ns()
+        self.call_soon: Callable[..., object] = loop.call_soon
+        self.call_soon_threadsafe: Callable[..., object] = loop.call_soon_threadsafe
+
+    def now_ms(self) -> int:
+        return (time.monotonic_ns() + self._offset_ns) // 1_000_000
+
+    def call_later(self, delay_s: float, callback: Callable[..., object], *args: object) -> Timer:
+        return self._loop.call_later(delay_s, callback, *args)

@@ -1,0 +1,109 @@
+"""Long work on dead letters and the tail of a topic, as asynchronous iterators.
+
+Each page is durable before its count is given out, so that an interrupted replay or purge has done
+exactly what it said.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from eventpost.app import asking
+from eventpost.core.events import Event
+from eventpost.core.interfaces import DeadLetter, DeadLetterQuery
+
+if TYPE_CHECKING:
+    from eventpost.app.application import App
+
+PAGE = 500
+PACE_S = 0.1
+"""A paced replay puts back a tenth of a second's worth at a time."""
+
+
+async def replay(
+    app: "App", query: DeadLetterQuery, rate_per_s: float | None
+) -> AsyncIterator[int]:
+    """Put matching dead letters back on the ladder; yields the running count."""
+    page = PAGE if rate_per_s is None else max(1, min(PAGE, int(rate_per_s * PACE_S)))
+    total = 0
+    async for letters in _pages(app, query, page):
+        counted = 0
+
+        def start(done: object, letters: list[DeadLetter] = letters) -> None:
+            nonlocal counted
+            counted = app.grid.dead_letters.replay(letters, done)  # type: ignore[arg-type]
+
+        await asking.durable(start)
+        total += counted
+        yield total
+        if rate_per_s is not None:
+            await asyncio.sleep(len(letters) / rate_per_s)
+
+
+async def purge(app: "App", query: DeadLetterQuery) -> AsyncIterator[int]:
+    """Remove matching dead letters for good; yields the running count."""
+    total = 0
+    async for letters in _pages(app, query, PAGE):
+        counted = 0
+
+        def start(done: object, letters: list[DeadLetter] = letters) -> None:
+            nonlocal counted
+            counted = app.grid.dead_letters.purge(letters, done)  # type: ignore[arg-type]
+
+        await asking.durable(start)
+        total += counted
+        yield total
+
+
+async def _pages(app: "App", query: DeadLetterQuery, page: int) -> AsyncIterator[list[DeadLetter]]:
+    """What the query matches now, a page at a time; what falls later is left alone."""
+    until_ms = app.grid.clock.now_ms() if query.until_ms is None else query.until_ms
+    after_id = query.after_id
+    left = query.limit
+    while left > 0:
+        letters = await app.dead_letters(
+            _copy(query, after_id=after_id, limit=min(page, left), until_ms=until_ms)
+        )
+        if not letters:
+            return
+        yield letters
+        after_id = letters[-1].id
+        left -= len(letters)
+
+
+def _copy(query: DeadLetterQuery, **changes: int) -> DeadLetterQuery:
+    fields = {name: getattr(query, name) for name in DeadLetterQuery.__slots__}
+    return DeadLetterQuery(**{**fields, **changes})
+
+
+class Missed(msgspec.Struct, frozen=True):
+    """So many events were passed over because their reader was too slow."""
+
+    count: int
+
+
+async def tail(
+    app: "App", topic_id: int, waiting_max: int
+) -> AsyncIterator[tuple[int, int, Event]]:
+    """Events of a topic as they become durable, from now on."""
+    waiting: deque[tuple[int, int, Event]] = deque(maxlen=waiting_max)
+    arrived = asyncio.Event()
+
+    def listener(first: int, published_ms: int, events: list[Event]) -> None:
+        for offset, event in enumerate(events):
+            waiting.append((first + offset, published_ms, event))
+        arrived.set()
+
+    listeners = app.grid.listeners.setdefault(topic_id, [])
+    listeners.append(listener)
+    try:
+        while True:
+            while waiting:
+                yield waiting.popleft()
+            arrived.clear()
+            await arrived.wait()
+    finally:
+        listeners.remove(listener)

@@ -1,0 +1,222 @@
+"""Creating and changing event subscriptions: checks, the handshake, and its manual completion."""
+
+import secrets
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from eventpost.app import asking
+from eventpost.core.bounds import check_delivery_schema, check_subscription
+from eventpost.core.errors import Conflict, HandshakeFailed, InvalidRequest
+from eventpost.core.subscriptions import (
+    Endpoint,
+    ProvisioningState,
+    Subscription,
+    Topic,
+)
+from eventpost.destinations.handshake import Awaiting, Consent, Refused, Verdict
+from eventpost.grid import catalogue
+
+if TYPE_CHECKING:
+    from eventpost.app.application import App
+    from eventpost.app.endpoints import Endpoints
+
+MANUAL_WINDOW_MS = 10 * 60_000
+"""How long a handshake may wait for the validation URL to be opened, as in Event Grid."""
+
+START_NOW = "now"
+START_EARLIEST = "earliest"
+
+
+class Subscribing:
+    """All calls on the event loop's thread."""
+
+    def __init__(self, app: "App", endpoints: "Endpoints") -> None:
+        self._app = app
+        self._endpoints = endpoints
+        self._reserved: set[tuple[int, str]] = set()
+
+    def resume(self) -> None:
+        """After a start: handshakes that wait for manual action run out as they would have."""
+        for subscription in self._app.grid.subscriptions.values():
+            self._await_action(subscription)
+
+    async def create(self, topic: Topic, draft: Subscription, start: str | int) -> Subscription:
+        """Perform the handshake, then keep the subscription. Refused: nothing is kept."""
+        key = (topic.id, draft.name)
+        taken = any(each.name == draft.name for each in self._app.subscriptions(topic.name))
+        if taken or key in self._reserved:
+            raise Conflict(
+                "SubscriptionExists",
+                f"Topic {topic.name!r} has an event subscription {draft.name!r} already.",
+                fix="choose another name, or use eventpost subscription update",
+            )
+        self._check(topic, draft)
+        cursor = await self._cursor(topic, start)
+        self._reserved.add(key)
+        try:
+            subscription = msgspec.structs.replace(
+                draft,
+                id=self._app.new_id(),
+                topic_id=topic.id,
+                created_ms=self._app.grid.clock.now_ms(),
+                provisioning_state=ProvisioningState.SUCCEEDED,
+            )
+            subscription = await self._consented(topic, subscription)
+            cursors = [cursor] * topic.partition_count
+            await asking.durable(
+                lambda done: catalogue.add_subscription(self._app.grid, subscription, cursors, done)
+            )
+        finally:
+            self._reserved.discard(key)
+        self._await_action(subscription)
+        return subscription
+
+    def _check(self, topic: Topic, draft: Subscription) -> None:
+        check_subscription(draft, self._app.settings.limits)
+        schema = draft.endpoint.delivery_schema
+        if schema is not None:
+            check_delivery_schema(topic.input_schema, schema)
+        self._endpoints.check(draft)
+
+    async def _cursor(self, topic: Topic, start: str | int) -> int | None:
+        if start == START_NOW:
+            return None
+        if start == START_EARLIEST:
+            return 0
+        if isinstance(start, int):
+            return await self._app.position_at(topic, start)
+        raise InvalidRequest(
+            "InvalidStart",
+            f"A subscription cannot start at {start!r}.",
+            fix="now, earliest or a time",
+        )
+
+    async def _consented(self, topic: Topic, subscription: Subscription) -> Subscription:
+        """The subscription as its handshake leaves it. Raises HandshakeFailed."""
+        token = secrets.token_urlsafe(32)
+        url = f"{self._app.public_url}/validate/{token}"
+        verdict: Verdict = await self._endpoints.handshake(topic, subscription, url)
+        match verdict:
+            case Consent(rate_per_minute=rate):
+                return _rated(subscription, rate)
+            case Awaiting():
+                return msgspec.structs.replace(
+                    subscription,
+                    provisioning_state=ProvisioningState.AWAITING_MANUAL_ACTION,
+                    validation_code=token,
+                    validation_deadline_ms=self._app.grid.clock.now_ms() + MANUAL_WINDOW_MS,
+                )
+            case Refused(evidence=evidence):
+                finding = self._endpoints.explain(evidence)
+                raise HandshakeFailed(
+                    finding.code,
+                    f"{subscription.endpoint.address.partition('?')[0]} did not consent to "
+                    f"deliveries: {finding.title}.",
+                    why=finding.cause,
+                    fix=finding.fix,
+                )
+
+    async def update(
+        self, topic: Topic, current: Subscription, draft: Subscription
+    ) -> Subscription:
+        """Change a subscription. A new endpoint's handshake comes first; the old one serves until
+        it consents."""
+        self._check(topic, draft)
+        changed = msgspec.structs.replace(
+            draft,
+            id=current.id,
+            topic_id=current.topic_id,
+            created_ms=current.created_ms,
+            is_paused=current.is_paused,
+            provisioning_state=current.provisioning_state,
+            validation_code=current.validation_code,
+            validation_deadline_ms=current.validation_deadline_ms,
+            pending_endpoint=current.pending_endpoint,
+        )
+        if _needs_handshake(current.endpoint, draft.endpoint):
+            changed = await self._consented(
+                topic,
+                msgspec.structs.replace(
+                    changed,
+                    provisioning_state=ProvisioningState.SUCCEEDED,
+                    pending_endpoint=None,
+                    validation_code="",
+                ),
+            )
+            if changed.validation_code and not current.is_held:
+                changed = msgspec.structs.replace(
+                    changed, endpoint=current.endpoint, pending_endpoint=changed.endpoint
+                )
+        await self.change(changed)
+        self._await_action(changed)
+        return changed
+
+    async def change(self, subscription: Subscription) -> None:
+        await asking.durable(
+            lambda done: catalogue.change_subscription(self._app.grid, subscription, done)
+        )
+
+    # --- manual action ----------------------------------------------------------------------------
+
+    def complete(self, token: str) -> bool:
+        """Someone opened the validation URL. False when it names nothing, or its time is over."""
+        for subscription in self._app.grid.subscriptions.values():
+            code = subscription.validation_code
+            if code and secrets.compare_digest(code.encode(), token.encode()):
+                if self._app.grid.clock.now_ms() > subscription.validation_deadline_ms:
+                    return False
+                done = msgspec.structs.replace(
+                    subscription,
+                    provisioning_state=ProvisioningState.SUCCEEDED,
+                    endpoint=subscription.pending_endpoint or subscription.endpoint,
+                    pending_endpoint=None,
+                    validation_code="",
+                    validation_deadline_ms=0,
+                )
+                catalogue.change_subscription(self._app.grid, done, lambda _: None)
+                return True
+        return False
+
+    def _await_action(self, subscription: Subscription) -> None:
+        if subscription.provisioning_state is ProvisioningState.AWAITING_MANUAL_ACTION:
+            clock = self._app.grid.clock
+            delay_s = max(0, subscription.validation_deadline_ms - clock.now_ms()) / 1000
+            clock.call_later(delay_s, self._ran_out, subscription.id, subscription.validation_code)
+
+    def _ran_out(self, subscription_id: int, token: str) -> None:
+        subscription = self._app.grid.subscriptions.get(subscription_id)
+        if subscription is None or subscription.validation_code != token:
+            return
+        failed = msgspec.structs.replace(
+            subscription,
+            provisioning_state=(
+                ProvisioningState.SUCCEEDED
+                if subscription.pending_endpoint is not None
+                else ProvisioningState.FAILED
+            ),
+            pending_endpoint=None,
+            validation_code="",
+            validation_deadline_ms=0,
+        )
+        catalogue.change_subscription(self._app.grid, failed, lambda _: None)
+
+
+def _needs_handshake(old: Endpoint, new: Endpoint) -> bool:
+    return (old.type, old.address, old.delivery_schema) != (
+        new.type,
+        new.address,
+        new.delivery_schema,
+    )
+
+
+def _rated(subscription: Subscription, rate_per_minute: float | None) -> Subscription:
+    """Within the rate that the endpoint allows, if it named one."""
+    if rate_per_minute is None:
+        return subscription
+    own = subscription.endpoint.rate_per_s
+    allowed = rate_per_minute / 60
+    rate = allowed if own is None else min(own, allowed)
+    return msgspec.structs.replace(
+        subscription, endpoint=msgspec.structs.replace(subscription.endpoint, rate_per_s=rate)
+    )

@@ -1,0 +1,91 @@
+"""Keeps an engine running on a store: opens it, and opens it anew after a commit failed.
+
+A failed commit or sync is final for its group. The process does not retry it; it goes on from what
+is on disk, and publishing answers 503 until then.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from eventpost.core.errors import StoreError
+from eventpost.core.interfaces import CommitFailed, Recovered, Store
+from eventpost.grid.engine import Engine
+
+REOPEN_WAIT_S = 0.5
+REOPEN_WAIT_S_MAX = 10.0
+
+
+class Supervisor:
+    """Single owner of the store and the engine. All calls on the event loop's thread."""
+
+    def __init__(
+        self,
+        new_store: Callable[[], Store],
+        new_engine: Callable[[Store, Recovered, Callable[[CommitFailed], None]], Engine],
+        on_reopened: Callable[[Engine], None],
+        log: Callable[..., None],
+    ) -> None:
+        self._new_store = new_store
+        self._new_engine = new_engine
+        self._on_reopened = on_reopened
+        self._log = log
+        self._store: Store | None = None
+        self._engine: Engine | None = None
+        self._reopening: asyncio.Task[None] | None = None
+        self.failure: str | None = None
+        """Why the store is not usable now; None while it is."""
+        self.failures = 0
+
+    @property
+    def engine(self) -> Engine:
+        assert self._engine is not None, "open() first"
+        return self._engine
+
+    async def open(self) -> Engine:
+        """Open the store and start sending. Raises StoreError."""
+        store = self._new_store()
+        recovered = await asyncio.to_thread(store.open)
+        self._store = store
+        self._engine = self._new_engine(store, recovered, self._failed)
+        self._engine.start()
+        return self._engine
+
+    def _failed(self, failure: CommitFailed) -> None:
+        self.failure = failure.reason
+        self.failures += 1
+        self._log("store.failed", reason=failure.reason, is_full=failure.is_full)
+        self._reopening = asyncio.get_running_loop().create_task(self._reopen())
+
+    async def _reopen(self) -> None:
+        wait_s = REOPEN_WAIT_S
+        while True:
+            await asyncio.sleep(wait_s)
+            try:
+                await self._close_store()
+                engine = await self.open()
+            except StoreError as error:
+                self.failure = str(error)
+                self._log("store.reopen_failed", reason=str(error), wait_s=wait_s)
+                wait_s = min(wait_s * 2, REOPEN_WAIT_S_MAX)
+                continue
+            self.failure = None
+            self._log("store.reopened")
+            self._on_reopened(engine)
+            return
+
+    async def _close_store(self) -> None:
+        if self._store is not None:
+            store, self._store = self._store, None
+            await asyncio.to_thread(store.close)
+
+    async def close(self) -> None:
+        """Commit what waits, stop sending, close the store."""
+        if self._reopening is not None:
+            self._reopening.cancel()
+        engine = self._engine
+        if engine is not None and not engine.is_stopped:
+            saved = asyncio.get_running_loop().create_future()
+            engine.journal.wait(lambda is_durable: saved.done() or saved.set_result(is_durable))
+            await saved
+            engine.stop()
+        await self._close_store()
