@@ -1,0 +1,196 @@
+"""`eventpost deadletter ...`: what was given up, why, and its second chance."""
+
+import argparse
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from eventpost.cli import output
+from eventpost.cli.connection import connect
+from eventpost.cli.parser import (
+    EXIT_DONE,
+    EXIT_USAGE,
+    Commands,
+    Parser,
+    as_json,
+    command,
+    connection,
+    noun,
+)
+from eventpost.cli.progress import progress
+
+if TYPE_CHECKING:
+    from eventpost.server.models import DeadLetterView, Progress
+
+
+def add(group: Commands) -> None:
+    verbs = noun(group, "deadletter", summary="list, show, replay and purge dead letters")
+    shared = [as_json(), connection()]
+    parser = command(
+        verbs,
+        "list",
+        list_dead_letters,
+        summary="list dead letters, oldest first",
+        parents=[_selection(), *shared],
+    )
+    parser.add_argument(
+        "--limit", type=int, default=100, metavar="N", help="at most (default: 100)"
+    )
+    parser.add_argument("--replayed", action="store_true", help="those that were replayed already")
+    parser = command(
+        verbs, "show", show, summary="show one dead letter with its event", parents=shared
+    )
+    parser.add_argument("id", help="its id, as the list shows it")
+    parser = command(
+        verbs,
+        "replay",
+        replay,
+        summary="deliver dead letters again, all that are selected",
+        parents=[_selection(), *shared],
+    )
+    parser.add_argument("ids", nargs="*", metavar="ID", help="only these")
+    parser.add_argument("--rate", metavar="N/s", help="at most so many a second")
+    parser.add_argument("--dry-run", action="store_true", help="only count them")
+    parser = command(
+        verbs,
+        "purge",
+        purge,
+        summary="throw dead letters away for good",
+        parents=[_selection(), *shared],
+    )
+    parser.add_argument("ids", nargs="*", metavar="ID", help="only these")
+    parser.add_argument("--dry-run", action="store_true", help="only count them")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _selection() -> Parser:
+    parser = Parser(add_help=False)
+    add = parser.add_argument_group("selection").add_argument
+    add("--topic", help="of this topic")
+    add("--subscription", metavar="NAME", help="of this subscription")
+    add("--since", metavar="TIME", help="that fell since then: a time, or an age such as 2h")
+    add("--until", metavar="TIME", help="that fell before then")
+    add("--reason", help="with this reason, such as TimeToLiveExceeded")
+    add("--finding", metavar="CODE", help="with this finding, such as EP2004")
+    return parser
+
+
+def _selected(arguments: argparse.Namespace) -> dict[str, object]:
+    names = ("topic", "subscription", "since", "until", "reason", "finding")
+    selected = {name: getattr(arguments, name) for name in names if getattr(arguments, name)}
+    if getattr(arguments, "ids", None):
+        selected["ids"] = arguments.ids
+    return selected
+
+
+def list_dead_letters(arguments: argparse.Namespace) -> int:
+    selected = _selected(arguments) | {"replayed": arguments.replayed}
+    with connect(arguments) as client:
+        letters = client.list_dead_letters(limit=arguments.limit, **selected)
+    if arguments.json:
+        output.json(letters)
+        return EXIT_DONE
+    output.table(
+        ("id", "fell", "subscription", "event", "subject", "reason", "attempts", "finding"),
+        [
+            (
+                *(each.id, each.dead_letter_time, each.subscription, each.event_id, each.subject),
+                *(each.dead_letter_reason, each.delivery_attempts, each.finding),
+            )
+            for each in letters
+        ],
+        empty="There are no dead letters.",
+    )
+    return EXIT_DONE
+
+
+def show(arguments: argparse.Namespace) -> int:
+    with connect(arguments) as client:
+        letter = client.show_dead_letter(arguments.id)
+    if arguments.json:
+        output.json(letter)
+    else:
+        _print(letter)
+    return EXIT_DONE
+
+
+def replay(arguments: argparse.Namespace) -> int:
+    selected = _selected(arguments)
+    with connect(arguments) as client:
+        total = client.count_dead_letters(**selected)
+        if arguments.dry_run or not total:
+            return _print_count(total, "would be replayed" if total else "to replay", arguments)
+        output.note(f"Replaying {output.count(total, 'dead letter')}.")
+        done = _follow("Replay", total, client.replay(rate=arguments.rate, **selected))
+    return _print_count(done, "put back on the ladder", arguments)
+
+
+def purge(arguments: argparse.Namespace) -> int:
+    selected = _selected(arguments)
+    with connect(arguments) as client:
+        total = client.count_dead_letters(**selected)
+        if arguments.dry_run or not total:
+            return _print_count(total, "would be purged" if total else "to purge", arguments)
+        if not arguments.yes and not _is_confirmed(total):
+            output.note("Nothing was purged.")
+            return EXIT_USAGE
+        done = _follow("Purge", total, client.purge(**selected))
+    return _print_count(done, "purged", arguments)
+
+
+def _is_confirmed(total: int) -> bool:
+    import sys
+
+    if not output.is_terminal(sys.stdin):
+        output.note("PurgeNotConfirmed Purging asks first, and nobody can answer here.")
+        output.note("  fix: give --yes.")
+        return False
+    output.note(f"{output.count(total, 'dead letter')} will be gone for good.")
+    return input("Purge? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def _follow(label: str, total: int, lines: "Iterable[Progress]") -> int:
+    done = 0
+    with progress(label, total=total, unit="dead letters") as shown:
+        for line in lines:
+            done = line.done
+            shown.to(done)
+    return done
+
+
+def _print_count(count: int, what: str, arguments: argparse.Namespace) -> int:
+    if arguments.json:
+        output.json({"count": count})
+    else:
+        output.line(f"{output.count(count, 'dead letter')} {what}.")
+    return EXIT_DONE
+
+
+def _print(letter: "DeadLetterView") -> None:
+    output.fields(
+        {
+            "id": letter.id,
+            "topic": letter.topic,
+            "subscription": letter.subscription,
+            "event": letter.event_id,
+            "type": letter.event_type,
+            "subject": letter.subject,
+            "position": letter.position,
+            "reason": letter.dead_letter_reason,
+            "attempts": letter.delivery_attempts,
+            "last outcome": letter.last_delivery_outcome,
+            "last status": letter.last_http_status_code,
+            "published": letter.publish_time,
+            "last attempt": letter.last_delivery_attempt_time,
+            "fell": letter.dead_letter_time,
+            "replayed": letter.replayed_time,
+            "written to": letter.exported_to,
+            "finding": letter.finding,
+            "cause": letter.cause,
+            "fix": letter.fix,
+            "address": letter.evidence.address if letter.evidence else None,
+            "detail": letter.evidence.detail if letter.evidence else None,
+        }
+    )
+    if letter.event is not None:
+        output.line()
+        output.raw_json(bytes(letter.event))

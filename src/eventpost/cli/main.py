@@ -1,0 +1,92 @@
+"""`eventpost`: finds the command, runs it, and turns what went wrong into an exit code.
+
+0 done; 1 the thing asked about is bad or the server refused; 2 usage; 3 server not reachable;
+130 interrupted; 141 the reader of the output went away.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from eventpost import __version__
+from eventpost.cli import parser as cli
+from eventpost.cli.parser import Parser
+
+if TYPE_CHECKING:
+    from eventpost.core.errors import EventpostError
+
+DESCRIPTION = (
+    "An event grid that you run yourself: durable, at least once, and it explains failures."
+)
+EPILOG = "`eventpost COMMAND --help` tells more. Begin with `eventpost demo` or `eventpost serve`."
+
+
+def build_parser() -> Parser:
+    """The whole command line."""
+    from eventpost.cli import (
+        completion,
+        config,
+        deadletter,
+        demo,
+        event,
+        explain,
+        plan,
+        publish,
+        serve,
+        store,
+        subscription,
+        topic,
+    )
+
+    parser = Parser(prog="eventpost", description=DESCRIPTION, epilog=EPILOG)
+    parser.add_argument("--version", action="version", version=f"eventpost {__version__}")
+    group = cli.nouns(parser)
+    for module in (
+        *(demo, serve, plan, topic, subscription, publish, event, deadletter),
+        *(store, config, explain, completion),
+    ):
+        module.add(group)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code. Prints errors, raises nothing but SystemExit."""
+    try:
+        return _run(argv)
+    except KeyboardInterrupt:
+        return cli.EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes standard output at exit; point it away so that this raises no second time.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return cli.EXIT_BROKEN_PIPE
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    from eventpost.core.errors import EventpostError
+
+    try:
+        arguments = build_parser().parse_args(argv)
+        code: int = arguments.run(arguments)
+        sys.stdout.flush()
+    except EventpostError as error:
+        from eventpost.cli import output
+
+        output.error(error)
+        return exit_code(error)
+    return code
+
+
+def exit_code(error: "EventpostError") -> int:
+    """2 for what was asked wrongly, 3 for a server that cannot be reached, 1 for the rest."""
+    from eventpost.core.errors import InvalidRequest
+
+    if isinstance(error, InvalidRequest):
+        return cli.EXIT_USAGE
+    if error.code == "ServerNotReachable":
+        return cli.EXIT_NOT_REACHABLE
+    return cli.EXIT_BAD
+
+
+if __name__ == "__main__":
+    sys.exit(main())

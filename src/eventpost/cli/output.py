@@ -1,0 +1,140 @@
+"""What commands print: tables for people, JSON for programs, errors that tell the fix.
+
+rich is imported only when the output is a terminal; anything else gets plain aligned text.
+"""
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from eventpost.core.errors import EventpostError
+
+
+def json(value: object) -> None:
+    """One JSON value, indented, UTF-8."""
+    import msgspec
+
+    line(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def json_line(value: object) -> None:
+    """One JSON value on one line, flushed: for streams."""
+    import msgspec
+
+    line(msgspec.json.encode(value).decode())
+    sys.stdout.flush()
+
+
+def line(text: str = "") -> None:
+    """One line on standard output."""
+    sys.stdout.write(text + "\n")
+
+
+def flush() -> None:
+    """Let a pipe see what was printed so far."""
+    sys.stdout.flush()
+
+
+def note(text: str) -> None:
+    """One line on standard error: what people want to know and programs do not read."""
+    sys.stdout.flush()
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def error(problem: "EventpostError") -> None:
+    """`CODE what`, why, and the fix, on standard error."""
+    lines = [f"{problem.code} {problem.what}"]
+    if problem.why:
+        lines.append(f"  why: {problem.why}")
+    if problem.fix:
+        lines.append(f"  fix: {problem.fix}")
+    note("\n".join(lines))
+
+
+def is_terminal(stream: IO[str] | None = None) -> bool:
+    return (stream or sys.stdout).isatty()
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
+    """Rows under headings; `empty` is the line printed when there are none."""
+    texts = [[plain(value) for value in row] for row in rows]
+    if not texts:
+        note(empty)
+    elif is_terminal():
+        _rich_table(columns, texts)
+    else:
+        _plain_table(columns, texts)
+
+
+def fields(values: Mapping[str, object]) -> None:
+    """One thing as `name  value` lines; values that are None or empty are left out."""
+    shown = {name: plain(value) for name, value in values.items() if value not in (None, "", [])}
+    width = max(map(len, shown), default=0)
+    for name, text in shown.items():
+        line(f"{name:<{width}}  {text}")
+
+
+def plain(value: object) -> str:
+    """A value as a person reads it, on one line, without characters that move the cursor."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(plain, value))
+    return "".join(
+        char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in str(value)
+    )
+
+
+def moment(at_ms: int) -> str:
+    """UTC to the millisecond; "" for never (0)."""
+    from eventpost.registry.forms import time_text
+
+    return time_text(at_ms)
+
+
+def raw_json(text: bytes) -> None:
+    """JSON as it is, indented."""
+    import msgspec
+
+    line(msgspec.json.format(text, indent=2).decode())
+
+
+def wrapped(text: str, *, indent: str = "") -> None:
+    """A paragraph, broken into lines of at most 100 characters."""
+    import textwrap
+
+    line(textwrap.fill(text, 100, initial_indent=indent, subsequent_indent=indent))
+
+
+def count(number: int, noun: str) -> str:
+    """`1 event`, `2 events`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _plain_table(columns: Sequence[str], rows: list[list[str]]) -> None:
+    widths = [
+        max(len(row[index]) for row in [list(columns), *rows]) for index in range(len(columns))
+    ]
+    for row in [[column.upper() for column in columns], *rows]:
+        cells = (f"{text:<{width}}" for text, width in zip(row, widths, strict=True))
+        line("  ".join(cells).rstrip())
+
+
+def _rich_table(columns: Sequence[str], rows: list[list[str]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    for column in columns:
+        shown.add_column(column, overflow="fold")
+    for row in rows:
+        shown.add_row(*(Text(text) for text in row))
+    Console().print(shown)

@@ -1,0 +1,143 @@
+"""The parser that every command is built from: full option names, errors that suggest."""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+
+Run = Callable[[argparse.Namespace], int]
+
+EXIT_DONE = 0
+EXIT_BAD = 1
+"""The thing asked about is bad, or what was asked for was refused by the server."""
+EXIT_USAGE = 2
+EXIT_NOT_REACHABLE = 3
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
+"""What a shell reports of a program that a closed pipe ended: 128 + SIGPIPE."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse without abbreviated options, and with `CODE what` / `fix:` errors."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        options.setdefault("allow_abbrev", False)
+        options.setdefault("formatter_class", HelpFormatter)
+        super().__init__(*args, **options)
+
+    def error(self, message: str) -> NoReturn:
+        lines = [f"UsageError {message[:1].upper()}{message[1:]}."]
+        word, known = self._misspelt(message)
+        if near := get_close_matches(word, known, n=1, cutoff=0.5):
+            lines.append(f"  fix: did you mean `{near[0]}`?")
+        else:
+            lines.append(f"  fix: see `{self.prog} --help`.")
+        print("\n".join(lines), file=sys.stderr)
+        sys.exit(EXIT_USAGE)
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        what = "command" if isinstance(action, argparse._SubParsersAction) else "value"
+        known = ", ".join(map(str, action.choices))
+        raise argparse.ArgumentError(
+            None if what == "command" else action,
+            f"unknown {what} `{value}` (known: {known})",
+        )
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        parsed, rest = self.parse_known_args(args, namespace)
+        if rest:
+            # The command's own parser knows the options to suggest from.
+            parser = getattr(parsed, "parser", self)
+            parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        return parsed
+
+    def _misspelt(self, message: str) -> tuple[str, Iterable[str]]:
+        """The word that was not understood and what was possible in its place."""
+        if message.startswith("unrecognized arguments: "):
+            word = message.removeprefix("unrecognized arguments: ").split()[0].partition("=")[0]
+            return word, [option for action in self._actions for option in action.option_strings]
+        if "unknown " in message and "(known: " in message:
+            word = message.partition("`")[2].partition("`")[0]
+            return word, message.partition("(known: ")[2].rstrip(")").split(", ")
+        return "", []
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """Room for long options; the same width everywhere, so that the documentation is stable."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=34, width=100)
+
+
+if TYPE_CHECKING:
+    Commands: TypeAlias = argparse._SubParsersAction[Parser]
+else:
+    Commands = argparse._SubParsersAction
+
+
+def nouns(parser: Parser, *, title: str = "commands", dest: str = "noun") -> Commands:
+    """The group of sub-commands of `parser`; one must be given."""
+    group = parser.add_subparsers(title=title, dest=dest, metavar="COMMAND", parser_class=Parser)
+    group.required = True
+    return group
+
+
+def command(
+    group: Commands,
+    name: str,
+    run: Run,
+    *,
+    summary: str,
+    parents: Iterable[Parser] = (),
+    epilog: str | None = None,
+) -> Parser:
+    """Add one command. `run` gets the parsed arguments and returns the exit code."""
+    parser: Parser = group.add_parser(
+        name, help=summary, description=_sentence(summary), parents=list(parents), epilog=epilog
+    )
+    parser.set_defaults(run=run, parser=parser)
+    return parser
+
+
+def noun(group: Commands, name: str, *, summary: str) -> Commands:
+    """Add a noun and return the group that its verbs go into."""
+    parser: Parser = group.add_parser(name, help=summary, description=_sentence(summary))
+    return nouns(parser, dest=f"{name}_verb")
+
+
+def as_json() -> Parser:
+    """`--json`, for everything that prints data."""
+    parser = Parser(add_help=False)
+    parser.add_argument("--json", action="store_true", help="print JSON for programs")
+    return parser
+
+
+def connection(*, has_data_option: bool = True) -> Parser:
+    """How a server is reached, for every command that talks to one.
+
+    Where `--data` means the event's data, the directory has its long name only.
+    """
+    parser = Parser(add_help=False)
+    group = parser.add_argument_group("server")
+    group.add_argument(
+        "--url", help="the server's URL (default: EVENTPOST_URL, else the local server's)"
+    )
+    group.add_argument(
+        "--token",
+        help="the admin token (default: EVENTPOST_TOKEN, else from the data directory)",
+    )
+    names = ("--data", "--data-dir") if has_data_option else ("--data-dir",)
+    group.add_argument(
+        *names,
+        dest="data_dir",
+        metavar="DIR",
+        help="data directory of a local server (default: EVENTPOST_DATA or ./eventpost-data)",
+    )
+    return parser
+
+
+def _sentence(summary: str) -> str:
+    return f"{summary[:1].upper()}{summary[1:]}."

@@ -1,0 +1,143 @@
+"""`eventpost plan FILE` and `eventpost apply FILE`: what a file declares, compared and made so."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from eventpost.cli import output
+from eventpost.cli.connection import connect
+from eventpost.cli.parser import (
+    EXIT_BAD,
+    EXIT_DONE,
+    Commands,
+    Parser,
+    Run,
+    as_json,
+    command,
+    connection,
+)
+
+if TYPE_CHECKING:
+    from eventpost.client import Client
+    from eventpost.config.plan import Change
+
+SIGNS = {"create": "+", "update": "~", "delete": "-", "impossible": "!"}
+
+
+def add(group: Commands) -> None:
+    parser = _command(group, "plan", plan, summary="show what a file would change on the server")
+    parser.add_argument("--check", action="store_true", help="exit 1 when there are changes")
+    _command(group, "apply", apply, summary="make the server have what a file declares")
+
+
+def _command(group: Commands, name: str, run: Run, *, summary: str) -> Parser:
+    parser = command(group, name, run, summary=summary, parents=[as_json(), connection()])
+    parser.add_argument("file", metavar="FILE", help="eventpost.yaml")
+    parser.add_argument(
+        "--prune", action="store_true", help="delete what the file does not name, too"
+    )
+    return parser
+
+
+def plan(arguments: argparse.Namespace) -> int:
+    with connect(arguments) as client:
+        changes = _changes(client, arguments)
+    _print(changes, arguments)
+    is_bad = any(change.action == "impossible" for change in changes)
+    return EXIT_BAD if is_bad or (changes and arguments.check) else EXIT_DONE
+
+
+def apply(arguments: argparse.Namespace) -> int:
+    with connect(arguments) as client:
+        changes = _changes(client, arguments)
+        if any(change.action == "impossible" for change in changes):
+            _print(changes, arguments)
+            output.note("Nothing was changed.")
+            return EXIT_BAD
+        for change in changes:
+            _apply(client, change)
+            if not arguments.json:
+                _print_change(change)
+    if arguments.json:
+        _print(changes, arguments)
+    else:
+        output.line(_summary(changes, "done"))
+    return EXIT_DONE
+
+
+def _changes(client: "Client", arguments: argparse.Namespace) -> "list[Change]":
+    """Read the file, ask the server, compare."""
+    from eventpost.config import declared, file
+    from eventpost.config import plan as planning
+    from eventpost.registry.declarations import TopicDeclaration
+
+    config = file.load(arguments.file)
+    topics = declared.declared_topics(config)
+    subscriptions = declared.declared_subscriptions(config)
+    return planning.plan(
+        topics=topics,
+        subscriptions=subscriptions,
+        current_topics=[
+            TopicDeclaration(name=topic.name, input_schema=topic.input_schema)
+            for topic in client.list_topics()
+        ],
+        current_subscriptions=client.list_subscriptions(),
+        is_pruning=arguments.prune,
+    )
+
+
+def _apply(client: "Client", change: "Change") -> None:
+    import msgspec
+
+    declaration = msgspec.to_builtins(change.declaration)
+    match change.action, change.kind:
+        case "create", "topic":
+            client.create_topic(change.name, input_schema=declaration["inputSchema"])
+        case "create", _:
+            client.create_subscription(declaration)
+        case "update", _:
+            client.replace_subscription(change.name, declaration, topic=change.topic)
+        case "delete", "topic":
+            client.delete_topic(change.name)
+        case "delete", _:
+            client.delete_subscription(change.name, topic=change.topic)
+
+
+def _print(changes: "list[Change]", arguments: argparse.Namespace) -> None:
+    if arguments.json:
+        output.json([_as_json(change) for change in changes])
+        return
+    for change in changes:
+        _print_change(change)
+    output.line(_summary(changes, "to make"))
+
+
+def _print_change(change: "Change") -> None:
+    output.line(f"{SIGNS[change.action]} {change.title}{_of(change)}")
+    for difference in change.differences:
+        before, after = output.plain(difference.before), output.plain(difference.after)
+        output.line(f"    {difference.field}: {before or '(none)'} -> {after or '(none)'}")
+    if change.action == "impossible":
+        output.line("    This cannot be changed: delete the topic and create it anew.")
+
+
+def _of(change: "Change") -> str:
+    return f" of {change.topic}" if change.kind == "subscription" else ""
+
+
+def _summary(changes: "list[Change]", what: str) -> str:
+    if not changes:
+        return "The server has what the file declares."
+    return f"{output.count(len(changes), 'change')} {what}."
+
+
+def _as_json(change: "Change") -> dict[str, object]:
+    return {
+        "action": change.action.value,
+        "kind": change.kind,
+        "topic": change.topic,
+        "name": change.name,
+        "differences": [
+            {"field": each.field, "before": each.before, "after": each.after}
+            for each in change.differences
+        ],
+    }

@@ -1,0 +1,156 @@
+"""`eventpost publish TOPIC`: one event, a file of events, or very many of them."""
+
+import argparse
+import time
+from typing import TYPE_CHECKING
+
+from eventpost.cli import files, output
+from eventpost.cli.connection import connect, find
+from eventpost.cli.parser import (
+    EXIT_BAD,
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    EXIT_NOT_REACHABLE,
+    Commands,
+    as_json,
+    command,
+    connection,
+)
+from eventpost.cli.progress import progress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from eventpost.cli.new_events import Template
+    from eventpost.cli.sending import Sending, Tally
+
+
+def add(group: Commands) -> None:
+    parser = command(
+        group,
+        "publish",
+        publish,
+        summary="publish events to a topic",
+        parents=[as_json(), connection(has_data_option=False)],
+        epilog="A file holds one event, an array of events, or one event per line; what they"
+        " lack (id, eventTime, eventType, subject) is filled in.",
+    )
+    option = parser.add_argument
+    option("topic", metavar="TOPIC", help="the topic")
+    option("source", metavar="-", nargs="?", choices=(files.STDIN,), help="read events from stdin")
+    option("--event-type", metavar="TYPE", help="type of the event")
+    option("--subject", help="subject of the event")
+    option("--data", metavar="JSON", help="data of the event: JSON, or @FILE")
+    option("--file", metavar="FILE", help="file with events; - reads standard input")
+    option("--count", type=int, metavar="N", help="publish so many, each in its own request")
+    option("--rate", metavar="N/s", help="at most so many a second (with --count)")
+    option("--in-flight", type=int, metavar="N", help="requests at once (default: 64)")
+
+
+def publish(arguments: argparse.Namespace) -> int:
+    """The topic's key is fetched with the admin token; the events go the way of every publisher."""
+    from eventpost.cli import new_events
+    from eventpost.cli.sending import Tally
+
+    path = arguments.file or arguments.source
+    given = new_events.parse(files.read(path), name=path) if path else []
+    with connect(arguments) as client:
+        topic = client.show_topic(arguments.topic)
+        key = client.list_keys(arguments.topic).key1
+    template = _template(arguments, topic.input_schema)
+    if arguments.count is None:
+        bodies: Iterator[bytes] = iter([new_events.batch(template, given)])
+    else:
+        bodies = new_events.endless(template, given)
+    sending = _sending(arguments, key, bodies, new_events.CONTENT_TYPES[template.schema])
+    events_per_request = len(given) or 1 if arguments.count is None else 1
+    tally = Tally()
+    started_s = time.monotonic()
+    is_interrupted = not _send(sending, tally)
+    elapsed_s = time.monotonic() - started_s
+    _report(tally, events_per_request, elapsed_s, arguments)
+    if is_interrupted:
+        return EXIT_INTERRUPTED
+    if tally.is_unreachable and not tally.published:
+        return EXIT_NOT_REACHABLE
+    return EXIT_BAD if tally.failed else EXIT_DONE
+
+
+def _template(arguments: argparse.Namespace, input_schema: str) -> "Template":
+    from eventpost.cli.new_events import SUBJECT_DEFAULT, TYPE_DEFAULT, Template, data
+    from eventpost.core.events import Schema
+
+    return Template(
+        schema=Schema(input_schema),
+        event_type=arguments.event_type or TYPE_DEFAULT,
+        subject=arguments.subject or SUBJECT_DEFAULT,
+        data=data(arguments.data or "null"),
+    )
+
+
+def _sending(
+    arguments: argparse.Namespace, key: str, bodies: "Iterator[bytes]", content_type: bytes
+) -> "Sending":
+    from eventpost.cli.sending import IN_FLIGHT_DEFAULT, IN_FLIGHT_MAX, Sending
+    from eventpost.core.errors import InvalidRequest
+    from eventpost.registry.forms import rate_per_s
+
+    count, in_flight = arguments.count, arguments.in_flight or IN_FLIGHT_DEFAULT
+    if count is not None and count < 1:
+        raise InvalidRequest("InvalidCount", f"--count is {count}.", fix="Give 1 or more.")
+    if not 1 <= in_flight <= IN_FLIGHT_MAX:
+        raise InvalidRequest(
+            "InvalidCount", f"--in-flight is {in_flight}.", fix=f"Give 1 to {IN_FLIGHT_MAX}."
+        )
+    place = find(arguments)
+    return Sending(
+        url=f"{place.url}/topics/{arguments.topic}/api/events",
+        key=key,
+        content_type=content_type,
+        bodies=bodies,
+        count=1 if count is None else count,
+        in_flight_max=in_flight,
+        rate_per_s=rate_per_s(arguments.rate, field="--rate") if arguments.rate else None,
+        ca_file=str(place.authority) if place.authority else None,
+    )
+
+
+def _send(sending: "Sending", tally: "Tally") -> bool:
+    """False when it was interrupted."""
+    from eventpost.cli.loop import run
+    from eventpost.cli.sending import send
+
+    with progress("Publish", total=sending.count, unit="events") as shown:
+        try:
+            run(send(sending, tally, shown.to))
+        except KeyboardInterrupt:
+            return False
+    return True
+
+
+def _report(
+    tally: "Tally", events_per_request: int, elapsed_s: float, arguments: argparse.Namespace
+) -> None:
+    published = tally.published * events_per_request
+    failed = tally.failed.total() * events_per_request
+    rate = published / elapsed_s if elapsed_s else 0.0
+    if arguments.json:
+        output.json(
+            {
+                "topic": arguments.topic,
+                "published": published,
+                "failed": failed,
+                "failures": dict(tally.failed),
+                "elapsedS": round(elapsed_s, 3),
+                "eventsPerS": round(rate, 1),
+            }
+        )
+    else:
+        pace = f" in {elapsed_s:.1f} s ({rate:,.0f} events/s)" if arguments.count else ""
+        output.line(f"Published {output.count(published, 'event')} to {arguments.topic}{pace}.")
+    if failed:
+        kinds = ", ".join(f"{why}: {number:,}" for why, number in tally.failed.most_common())
+        output.note(f"PublishFailed {output.count(failed, 'event')} not published ({kinds}).")
+        if tally.example:
+            output.note(f"  why: {output.plain(tally.example)}")
+        output.note("  fix: correct what the answer names; nothing of these was kept.")

@@ -1,0 +1,243 @@
+"""`eventpost subscription ...`: event subscriptions, from their declaration to their rewinding."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from eventpost.cli import output, subscription_options
+from eventpost.cli.connection import connect
+from eventpost.cli.parser import (
+    EXIT_BAD,
+    EXIT_DONE,
+    Commands,
+    Parser,
+    Run,
+    as_json,
+    command,
+    connection,
+    noun,
+)
+
+if TYPE_CHECKING:
+    from eventpost.server.models import MatchView, SubscriptionView
+
+
+def add(group: Commands) -> None:
+    verbs = noun(group, "subscription", summary="create, change, inspect and move subscriptions")
+    parser = command(
+        verbs,
+        "create",
+        create,
+        summary="create an event subscription, its endpoint's handshake included",
+        parents=[subscription_options.options(is_creating=True), as_json(), connection()],
+    )
+    parser.add_argument("name", help="3 to 50 letters, digits and '-'")
+    parser.add_argument("--topic", required=True, help="the topic that it subscribes to")
+    parser = command(
+        verbs,
+        "list",
+        list_subscriptions,
+        summary="list the subscriptions of one topic or of all",
+        parents=[as_json(), connection()],
+    )
+    parser.add_argument("--topic", help="only those of this topic")
+    _one(verbs, "show", show, summary="show one subscription, its books and latest failures")
+    _one(
+        verbs,
+        "update",
+        update,
+        summary="change what is given, keep the rest; an empty value goes back to the default",
+        parents=[subscription_options.options(is_creating=False)],
+    )
+    _one(verbs, "delete", delete, summary="delete a subscription; what is pending is dropped")
+    _one(verbs, "pause", pause, summary="stop delivering; events keep being kept for it")
+    _one(verbs, "resume", resume, summary="go on delivering")
+    parser = _one(verbs, "rewind", rewind, summary="move the cursor backward or forward")
+    parser.add_argument(
+        "--to",
+        required=True,
+        metavar="TIME|POSITION",
+        help="a position, a time, an age such as 15m, earliest or now",
+    )
+    parser = _one(verbs, "test", test, summary="tell whether an event matches, and why not")
+    parser.add_argument("event", metavar="EVENT.json", help="file with one event; - reads stdin")
+
+
+def _one(
+    verbs: Commands, name: str, run: Run, *, summary: str, parents: list[Parser] | None = None
+) -> Parser:
+    """A verb on one subscription."""
+    shared = [*(parents or []), as_json(), connection()]
+    parser = command(verbs, name, run, summary=summary, parents=shared)
+    parser.add_argument("name", help="the subscription")
+    parser.add_argument("--topic", help="its topic, when several have one of that name")
+    return parser
+
+
+def create(arguments: argparse.Namespace) -> int:
+    declared = subscription_options.declaration(arguments)
+    declared |= {"name": arguments.name, "topic": arguments.topic}
+    with connect(arguments) as client:
+        subscription = client.create_subscription(declared)
+    _print(subscription, arguments)
+    _tell_awaited(subscription)
+    return EXIT_DONE
+
+
+def list_subscriptions(arguments: argparse.Namespace) -> int:
+    with connect(arguments) as client:
+        subscriptions = client.list_subscriptions(topic=arguments.topic)
+    if arguments.json:
+        output.json(subscriptions)
+        return EXIT_DONE
+    output.table(
+        ("topic", "name", "endpoint", "state", "paused"),
+        [
+            (each.topic, each.name, each.endpoint, each.provisioning_state, each.is_paused)
+            for each in subscriptions
+        ],
+        empty="There are no subscriptions. Make one: eventpost subscription create NAME --help",
+    )
+    return EXIT_DONE
+
+
+def show(arguments: argparse.Namespace) -> int:
+    with connect(arguments) as client:
+        _print(client.show_subscription(arguments.name, topic=arguments.topic), arguments)
+    return EXIT_DONE
+
+
+def update(arguments: argparse.Namespace) -> int:
+    changes = subscription_options.changes(arguments)
+    with connect(arguments) as client:
+        subscription = client.update_subscription(arguments.name, changes, topic=arguments.topic)
+    _print(subscription, arguments)
+    _tell_awaited(subscription)
+    return EXIT_DONE
+
+
+def delete(arguments: argparse.Namespace) -> int:
+    with connect(arguments) as client:
+        client.delete_subscription(arguments.name, topic=arguments.topic)
+    output.note(f"Subscription {arguments.name} is deleted.")
+    return EXIT_DONE
+
+
+def pause(arguments: argparse.Namespace) -> int:
+    with connect(arguments) as client:
+        _print(client.pause_subscription(arguments.name, topic=arguments.topic), arguments)
+    return EXIT_DONE
+
+
+def resume(arguments: argparse.Namespace) -> int:
+    with connect(arguments) as client:
+        _print(client.resume_subscription(arguments.name, topic=arguments.topic), arguments)
+    return EXIT_DONE
+
+
+def rewind(arguments: argparse.Namespace) -> int:
+    with connect(arguments) as client:
+        position = client.rewind_subscription(arguments.name, arguments.to, topic=arguments.topic)
+    if arguments.json:
+        output.json({"position": position})
+    else:
+        output.line(f"{arguments.name} goes on at position {position:,}.")
+    return EXIT_DONE
+
+
+def test(arguments: argparse.Namespace) -> int:
+    from eventpost.cli import files
+
+    event = files.read(arguments.event)
+    with connect(arguments) as client:
+        match = client.test_subscription(arguments.name, event, topic=arguments.topic)
+    _print_match(match, arguments)
+    return EXIT_DONE if match.is_match else EXIT_BAD
+
+
+def _print_match(match: "MatchView", arguments: argparse.Namespace) -> None:
+    if arguments.json:
+        output.json(match)
+        return
+    output.line("It matches." if match.is_match else "It does not match.")
+    output.table(
+        ("met", "clause", "found", "why"),
+        [(each.is_met, each.clause, each.found, each.why) for each in match.clauses],
+        empty="The subscription has no filter: every event matches.",
+    )
+
+
+def _tell_awaited(subscription: "SubscriptionView") -> None:
+    if subscription.provisioning_state == "AwaitingManualAction":
+        output.note(
+            "The endpoint answered without the validation code. Nothing is delivered until the"
+            f" validation URL it was sent is opened, until {subscription.validation_deadline}."
+        )
+
+
+def _print(subscription: "SubscriptionView", arguments: argparse.Namespace) -> None:
+    if arguments.json:
+        output.json(subscription)
+        return
+    output.fields(_shown(subscription))
+    if subscription.books is not None:
+        output.line()
+        output.fields(_books(subscription))
+    if subscription.last_failures:
+        output.line()
+        output.table(
+            ("time", "attempt", "finding", "cause", "next attempt"),
+            [
+                (each.time, each.attempt, each.finding, each.cause, each.next_attempt_time)
+                for each in subscription.last_failures
+            ],
+            empty="",
+        )
+
+
+def _shown(subscription: "SubscriptionView") -> dict[str, object]:
+    """What differs from the defaults, in the words of the options."""
+    wanted, retry = subscription.filter, subscription.retry
+    return {
+        "name": subscription.name,
+        "topic": subscription.topic,
+        "endpoint": subscription.endpoint,
+        "state": subscription.provisioning_state,
+        "waiting endpoint": subscription.pending_endpoint,
+        "paused": subscription.is_paused or None,
+        "event types": wanted.included_event_types,
+        "subject begins with": wanted.subject_begins_with,
+        "subject ends with": wanted.subject_ends_with,
+        "advanced filters": [
+            f"{clause.key} {clause.operator_type}" for clause in wanted.advanced_filters
+        ],
+        "delivery schema": subscription.event_delivery_schema,
+        "attempts at most": retry.max_delivery_attempts,
+        "time to live": retry.event_ttl or f"{retry.event_ttl_minutes} min",
+        "retry schedule": retry.schedule,
+        "dead letters": subscription.deadletter or "rows only",
+        "created": subscription.created_time,
+    }
+
+
+def _books(subscription: "SubscriptionView") -> dict[str, object]:
+    books = subscription.books
+    assert books is not None
+    return {
+        "matched": books.matched,
+        "replayed": books.replayed,
+        "delivered": books.delivered,
+        "dead-lettered": _by_reason(books.dead_lettered),
+        "dropped": _by_reason(books.dropped),
+        "pending": books.pending,
+        "in flight": books.in_flight,
+        "on the ladder": books.ladder,
+        "not read yet": books.lag,
+        "breaker": "open" if books.is_breaker_open else "closed",
+    }
+
+
+def _by_reason(counts: dict[str, int]) -> str:
+    if not counts:
+        return "0"
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(counts.items()))
+    return f"{sum(counts.values()):,} ({reasons})"

@@ -1,0 +1,165 @@
+"""`eventpost topic ...`: topics, their keys, and what passes through them."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from eventpost.cli import output
+from eventpost.cli.connection import connect
+from eventpost.cli.parser import EXIT_DONE, Commands, as_json, command, connection, noun, nouns
+
+if TYPE_CHECKING:
+    from eventpost.server.models import KeysView, TailedEvent, TopicView
+
+SCHEMAS = ("eventgridschema", "cloudeventschemav1_0", "customeventschema")
+
+
+def add(group: Commands) -> None:
+    topic = noun(group, "topic", summary="create, list, show and follow topics")
+    shared = [as_json(), connection()]
+    parser = command(topic, "create", create, summary="create a topic", parents=shared)
+    parser.add_argument("name", help="3 to 50 letters, digits and '-'")
+    parser.add_argument(
+        "--input-schema",
+        choices=SCHEMAS,
+        type=str.lower,
+        default=SCHEMAS[0],
+        help=f"schema of its events (default: {SCHEMAS[0]})",
+    )
+    command(topic, "list", list_topics, summary="list all topics", parents=shared)
+    parser = command(topic, "show", show, summary="show one topic", parents=shared)
+    parser.add_argument("name", help="the topic")
+    parser = command(
+        topic,
+        "delete",
+        delete,
+        summary="delete a topic with its events, subscriptions and dead letters",
+        parents=[connection()],
+    )
+    parser.add_argument("name", help="the topic")
+    _add_keys(topic)
+    _add_tail(topic)
+
+
+def _add_keys(topic: Commands) -> None:
+    parser = topic.add_parser(
+        "key", help="show and renew access keys", description="Show and renew access keys."
+    )
+    keys = nouns(parser, dest="key_verb")
+    shared = [as_json(), connection()]
+    parser = command(keys, "list", list_keys, summary="show the two access keys", parents=shared)
+    parser.add_argument("name", help="the topic")
+    parser = command(
+        keys,
+        "regenerate",
+        regenerate_key,
+        summary="make one key anew, the other keeps working",
+        parents=shared,
+    )
+    parser.add_argument("name", help="the topic")
+    parser.add_argument("--key-name", choices=("key1", "key2"), required=True, help="which one")
+
+
+def _add_tail(topic: Commands) -> None:
+    parser = command(
+        topic,
+        "tail",
+        tail,
+        summary="show events as they come, until Ctrl-C",
+        parents=[as_json(), connection(has_data_option=False)],
+    )
+    parser.add_argument("name", help="the topic")
+    parser.add_argument("--data", action="store_true", help="show the data too")
+    parser.add_argument("--count", type=int, metavar="N", help="end after so many events")
+
+
+def create(arguments: argparse.Namespace) -> int:
+    with connect(arguments) as client:
+        topic = client.create_topic(arguments.name, input_schema=arguments.input_schema)
+        _print(topic, arguments)
+    return EXIT_DONE
+
+
+def list_topics(arguments: argparse.Namespace) -> int:
+    with connect(arguments) as client:
+        topics = client.list_topics()
+    if arguments.json:
+        output.json(topics)
+        return EXIT_DONE
+    output.table(
+        ("name", "input schema", "endpoint"),
+        [(topic.name, topic.input_schema, topic.endpoint) for topic in topics],
+        empty="There are no topics. Make one: eventpost topic create NAME",
+    )
+    return EXIT_DONE
+
+
+def show(arguments: argparse.Namespace) -> int:
+    with connect(arguments) as client:
+        _print(client.show_topic(arguments.name), arguments)
+    return EXIT_DONE
+
+
+def delete(arguments: argparse.Namespace) -> int:
+    with connect(arguments) as client:
+        client.delete_topic(arguments.name)
+    output.note(f"Topic {arguments.name} is deleted.")
+    return EXIT_DONE
+
+
+def list_keys(arguments: argparse.Namespace) -> int:
+    with connect(arguments) as client:
+        _print_keys(client.list_keys(arguments.name), arguments)
+    return EXIT_DONE
+
+
+def regenerate_key(arguments: argparse.Namespace) -> int:
+    with connect(arguments) as client:
+        _print_keys(client.regenerate_key(arguments.name, arguments.key_name), arguments)
+    return EXIT_DONE
+
+
+def tail(arguments: argparse.Namespace) -> int:
+    with connect(arguments) as client:
+        for number, tailed in enumerate(client.tail_topic(arguments.name), start=1):
+            _print_tailed(tailed, arguments)
+            if number == arguments.count:
+                break
+    return EXIT_DONE
+
+
+def _print(topic: "TopicView", arguments: argparse.Namespace) -> None:
+    if arguments.json:
+        output.json(topic)
+        return
+    output.fields(
+        {
+            "name": topic.name,
+            "input schema": topic.input_schema,
+            "endpoint": topic.endpoint,
+            "created": topic.created_time,
+            "id": topic.id,
+        }
+    )
+
+
+def _print_keys(keys: "KeysView", arguments: argparse.Namespace) -> None:
+    if arguments.json:
+        output.json(keys)
+    else:
+        output.fields({"key1": keys.key1, "key2": keys.key2})
+
+
+def _print_tailed(tailed: "TailedEvent", arguments: argparse.Namespace) -> None:
+    """One line per event, flushed, so that a pipe sees it at once."""
+    import msgspec
+
+    if arguments.json:
+        output.json_line(tailed)
+        return
+    event: dict[str, object] = msgspec.json.decode(tailed.event)
+    kind = event.get("eventType") or event.get("type")
+    parts = [tailed.publish_time, kind, event.get("subject"), event.get("id")]
+    if arguments.data:
+        parts.append(msgspec.json.encode(event.get("data")).decode())
+    output.line("  ".join(output.plain(part) for part in parts))
+    output.flush()
