@@ -1,0 +1,171 @@
+"""The publish endpoint: finds the topic, checks the key, takes the events, answers once kept.
+
+This is the hot path. No task, no exception and no needless object per request: what belongs to a
+topic is looked up by the raw path and prepared once, and the answer waits in a callback.
+Layer: server. All on the event loop's thread.
+"""
+
+import re
+import time
+from functools import partial
+from urllib.parse import unquote, urlsplit
+
+from eventpost.core.errors import EventpostError, NotFound, Overloaded, Unauthorized
+from eventpost.core.subscriptions import Topic
+from eventpost.formats import publish, sas, topics
+from eventpost.http.server.request import Request
+from eventpost.server.ports import TopicsPort
+from eventpost.server.publish_answers import PublishAnswers
+
+PATHS_CACHED_MAX = 10_000
+"""Spellings of known topics' paths that are kept; beyond it the cache starts anew."""
+
+_PATH = re.compile(rb"(/topics)?(?:/([^/]+))?/api/events/?", re.IGNORECASE)
+_KEY = publish.KEY
+_decode = publish.decode_publish
+_is_key = sas.is_key
+
+
+class Forbidden(Unauthorized):
+    status = 403
+
+
+class _Entry:
+    """What a request to one topic needs, prepared."""
+
+    __slots__ = ("id", "keys", "name", "resource", "schema", "topic")
+
+    def __init__(self, topic: Topic, resource: str) -> None:
+        self.topic = topic
+        self.id = topic.id
+        self.name = topic.name
+        self.keys = (topic.key1.encode(), topic.key2.encode())
+        self.schema = topic.input_schema
+        self.resource = resource
+
+
+class DataPlane:
+    """The FastHandler of `/topics/{topic}/api/events` and `/{topic}/api/events`."""
+
+    def __init__(self, app: TopicsPort) -> None:
+        self._app = app
+        self._answers = PublishAnswers()
+        self._entries: dict[bytes, _Entry] = {}
+
+    # --- http's FastHandler ----------------------------------------------------------------------
+
+    def accepts(self, method: bytes, path: bytes) -> bool:
+        """Whether `path` is a publish endpoint's, of a known topic or not, whatever the method."""
+        return path in self._entries or _PATH.fullmatch(path) is not None
+
+    def handle(self, request: Request) -> None:
+        """Publish, or refuse. The answer to a publish comes once the events are on disk."""
+        entry = self._entries.get(request.path)
+        try:
+            if entry is None or self._app.topic(entry.name) is not entry.topic:
+                entry = self._look_up(request.path)
+        except NotFound as error:
+            self._unknown(request, error)
+            return
+        if request.method != b"POST":
+            request.respond(self._no_post(request, entry))
+            return
+        index = request.index
+        try:
+            key = index.get(_KEY)
+            if key is None or not _is_key(key, entry.keys):
+                self._authorize(request, entry)
+            if entry.topic.is_builtin:
+                raise _builtin(entry.name)
+            events = _decode(entry.schema, request.body, index, entry.resource)
+            self._app.grid.publish(entry.id, events, partial(self._kept, request, entry))
+        except EventpostError as error:
+            self._refuse(request, entry, error)
+
+    def too_large(self, request: Request) -> bytes:
+        """413 as Event Grid words it."""
+        return self._answers.too_large(request)
+
+    def malformed(self, request: Request | None, status: int, reason: str) -> bytes:
+        """The answer to what the HTTP server refuses itself."""
+        return self._answers.malformed(request, status, reason)
+
+    # --- leaves ----------------------------------------------------------------------------------
+
+    def _kept(self, request: Request, entry: _Entry, failure: Overloaded | None) -> None:
+        if failure is None:
+            request.respond(self._answers.success(request))
+        else:
+            self._refuse(request, entry, failure)
+
+    def _refuse(self, request: Request, entry: _Entry, error: EventpostError) -> None:
+        rejected = self._app.rejected
+        rejected[entry.name] = rejected.get(entry.name, 0) + 1
+        request.respond(self._answers.refusal(request, error))
+
+    def _unknown(self, request: Request, error: NotFound) -> None:
+        self._entries.pop(request.path, None)
+        request.respond(self._answers.not_found(request, str(error)))
+
+    def _no_post(self, request: Request, entry: _Entry) -> bytes:
+        if request.method == b"OPTIONS":
+            return self._answers.options(request, entry.schema)
+        if request.method == b"HEAD":  # Event Grid knows no HEAD: 404, not 405
+            return self._answers.not_found(request)
+        return self._answers.method_not_allowed(request)
+
+    def _authorize(self, request: Request, entry: _Entry) -> None:
+        """Any other credential than the key in its header. Raises Unauthorized or InvalidEvent.
+
+        A token is made for a URL. Behind a proxy that renames the host, it is the public one.
+        """
+        now_ms = time.time_ns() // 1_000_000
+        path = request.path.decode("latin-1")
+        host = request.index.get(b"host", b"").decode("latin-1")
+        check = partial(publish.authorize, entry.topic, request.index, request.query)
+        try:
+            check(f"http://{host}{path}", now_ms)
+        except Unauthorized:
+            public_url = self._app.public_url.rstrip("/")
+            if urlsplit(public_url).netloc == host:
+                raise
+            check(f"{public_url}{path}", now_ms)
+
+    def _look_up(self, path: bytes) -> _Entry:
+        """The topic that `path` names. Raises NotFound."""
+        self._entries.pop(path, None)
+        match = _PATH.fullmatch(path)
+        assert match is not None, "only accepted paths are handled"
+        prefix, raw_name = match.groups()
+        if raw_name is None:
+            raw_name = prefix[1:] if prefix else b""
+        name = unquote(raw_name.decode("latin-1"))
+        topic = self._topic(name)
+        prefix_setting = self._app.settings.server.topic_resource_prefix
+        entry = _Entry(topic, topics.resource(topic.name, prefix_setting))
+        # Another spelling of the name is found anew each time: a topic of exactly that name may
+        # come to be.
+        if topic.name == name:
+            if len(self._entries) >= PATHS_CACHED_MAX:
+                self._entries.clear()
+            self._entries[path] = entry
+        return entry
+
+    def _topic(self, name: str) -> Topic:
+        try:
+            return self._app.topic(name)
+        except NotFound:
+            folded = name.lower()
+            for topic in self._app.topics():
+                if topic.name.lower() == folded:
+                    return topic
+            raise
+
+
+def _builtin(name: str) -> Forbidden:
+    return Forbidden(
+        "Forbidden",
+        f"The topic {name} is built in.",
+        why="Only eventpost itself publishes to it.",
+        fix="Publish to a topic of your own; subscriptions may attach to this one.",
+    )

@@ -1,0 +1,120 @@
+"""What the server asks of the application, so that neither has to know the other's insides.
+
+All calls on the event loop's thread. Errors are `core.errors`.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Protocol
+
+from eventpost.config.settings import Settings
+from eventpost.core.books import SubscriptionReport, TopicReport
+from eventpost.core.clauses import ClauseResult
+from eventpost.core.errors import Overloaded
+from eventpost.core.events import Event, Schema
+from eventpost.core.interfaces import AttemptRecord, DeadLetter, DeadLetterQuery, Usage
+from eventpost.core.subscriptions import Subscription, Topic
+from eventpost.grid.trace import Story
+
+
+class HealthPort(Protocol):
+    """Whether one worker inside does its work, and what is wrong if not."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def ok(self) -> bool: ...
+    @property
+    def detail(self) -> str: ...
+
+
+class GridPort(Protocol):
+    """The publish side of the grid, as the data plane uses it."""
+
+    def publish(
+        self, topic_id: int, events: list[Event], done: Callable[[Overloaded | None], None]
+    ) -> None:
+        """Keep `events`. `done(None)` once they are durable, `done(Overloaded)` when they were not
+        kept. Raises Overloaded at once when there is no room; then `done` is never called."""
+        ...
+
+
+class TopicsPort(Protocol):
+    """What the data plane needs to find a topic."""
+
+    settings: Settings
+    public_url: str
+    rejected: dict[str, int]
+    """Publish requests refused, by topic name; the data plane counts here."""
+
+    @property
+    def grid(self) -> GridPort: ...
+
+    def topics(self) -> list[Topic]: ...
+
+    def topic(self, name: str) -> Topic:
+        """Raises NotFound. The same object until the topic changes."""
+        ...
+
+
+class AppPort(TopicsPort, Protocol):
+    """Everything that the management API can do."""
+
+    admin_token: str
+    started_ms: int
+
+    async def create_topic(self, name: str, input_schema: Schema) -> Topic: ...
+    async def delete_topic(self, name: str) -> None: ...
+    async def regenerate_key(self, name: str, key_name: str) -> Topic: ...
+
+    def subscriptions(self, topic: str | None = None) -> list[Subscription]: ...
+    def subscription(self, name: str, topic: str | None) -> tuple[Topic, Subscription]:
+        """Raises NotFound, and Conflict when several topics have one of that name."""
+        ...
+
+    async def create_subscription(
+        self, topic: str, draft: Subscription, start: str | int
+    ) -> Subscription:
+        """`start`: "now", "earliest" or UTC milliseconds. Raises HandshakeFailed, Conflict."""
+        ...
+
+    async def update_subscription(
+        self, topic: str, name: str, draft: Subscription
+    ) -> Subscription: ...
+    async def delete_subscription(self, topic: str, name: str) -> None: ...
+    async def pause(self, topic: str, name: str) -> None: ...
+    async def resume(self, topic: str, name: str) -> None: ...
+    async def rewind(
+        self, topic: str, name: str, position: int | None, at_ms: int | None
+    ) -> int: ...
+
+    def report(self) -> tuple[list[TopicReport], list[SubscriptionReport]]: ...
+    def status(self, topic: str, name: str) -> SubscriptionReport: ...
+    def last_failures(self, topic: str, name: str) -> list[AttemptRecord]: ...
+    def explain_match(self, topic: str, name: str, event_body: bytes) -> list[ClauseResult]: ...
+
+    async def trace(self, event_id: str, topic: str | None, since_ms: int) -> Sequence[Story]:
+        """Stories of all events of that id, newest first."""
+        ...
+
+    async def dead_letters(self, query: DeadLetterQuery) -> list[DeadLetter]: ...
+    async def count_dead_letters(self, query: DeadLetterQuery) -> int: ...
+    async def replay(self, query: DeadLetterQuery, rate_per_s: float | None) -> AsyncIterator[int]:
+        """The running count of those put back on the ladder."""
+        ...
+
+    async def purge(self, query: DeadLetterQuery) -> AsyncIterator[int]: ...
+
+    def tail(self, topic: str) -> AsyncIterator[tuple[int, int, Event]]:
+        """(position, published_ms, event) of events published from now on."""
+        ...
+
+    async def publish(self, topic: str, body: bytes) -> int: ...
+    async def metrics(self) -> bytes:
+        """Prometheus' text, made off the event loop."""
+        ...
+
+    def health(self) -> Sequence[HealthPort]: ...
+    async def usage(self) -> Usage: ...
+    async def verify(self) -> list[str]: ...
+    async def backup(self, path: str) -> int: ...
+    def complete_validation(self, token: str) -> bool: ...

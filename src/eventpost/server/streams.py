@@ -1,0 +1,72 @@
+"""Answers of many values: NDJSON, or server-sent events for whoever accepts those."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from eventpost.core.errors import EventpostError
+from eventpost.server import problems
+from eventpost.server.routes import Lines
+
+NDJSON = "application/x-ndjson"
+EVENT_STREAM = "text/event-stream"
+
+_log = logging.getLogger(__name__)
+_END = object()
+_NO_CACHE = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+def response(lines: Lines[Any], request: Request, idle_s: float) -> Response:
+    """The streamed answer. An error after it began is its last line, `{"problem": ...}`."""
+    is_event_stream = EVENT_STREAM in request.headers.get("accept", "")
+    before, after, idle = (b"data: ", b"\n\n", b":\n\n") if is_event_stream else (b"", b"\n", b"\n")
+
+    async def body() -> AsyncGenerator[bytes, None]:
+        async for value in _with_problem(lines.values, idle_s if lines.is_endless else None):
+            yield idle if value is None else before + msgspec.json.encode(value) + after
+
+    media_type = EVENT_STREAM if is_event_stream else NDJSON
+    return StreamingResponse(body(), 200, _NO_CACHE, media_type=media_type)
+
+
+async def _with_problem(
+    values: AsyncIterator[object], idle_s: float | None
+) -> AsyncGenerator[object, None]:
+    try:
+        async for value in _paced(values, idle_s):
+            yield value
+    except EventpostError as error:
+        yield {"problem": problems.problem(error)}
+    except Exception:  # noqa: BLE001 - the API's edge: recorded, and told to the caller
+        _log.exception("api.stream_failed")
+        yield {"problem": problems.problem(problems.unexpected())}
+
+
+async def _paced(
+    values: AsyncIterator[object], idle_s: float | None
+) -> AsyncGenerator[object, None]:
+    """`values`, and None after each `idle_s` without one. Closes `values` when it is closed."""
+    following: asyncio.Future[object] | None = None
+    try:
+        while True:
+            following = asyncio.ensure_future(_next(values))
+            while not (await asyncio.wait({following}, timeout=idle_s))[0]:
+                yield None
+            value = following.result()
+            if value is _END:
+                return
+            yield value
+    finally:
+        if following is not None and not following.done():
+            following.cancel()  # ends `values` too: it is waiting in there
+        elif isinstance(values, AsyncGenerator):
+            await values.aclose()
+
+
+async def _next(values: AsyncIterator[object]) -> object:
+    return await anext(values, _END)
