@@ -127,9 +127,11 @@ def _event(attributes: _Attributes, members: _Members) -> Event:
 
 
 def _check_extensions(members: _Members) -> None:
-    for name in members.keys() - _KNOWN:
+    for name, value in members.items():
+        if name in _KNOWN:
+            continue
         _check_name(name, bodies.invalid)
-        if bytes(members[name])[:1] in (b"{", b"["):
+        if bytes(value)[:1] in (b"{", b"["):
             raise bodies.wrong(SCHEMA_NAME, name, "a string, a number or a boolean")
 
 

@@ -150,14 +150,14 @@ def _check_event(element: bytes, topic_resource: str) -> None:
     for name in _REQUIRED:
         if members.get(name, b"null") in (b"null", b'""'):
             raise bodies.missing(SCHEMA_NAME, name)
-        _text(members, name)
-    for name in members.keys() - {*_REQUIRED, "data"}:
+    for name in members:
         if name not in _EventGridEvent.__struct_fields__:
             raise bodies.invalid(
                 f"This resource is configured for '{SCHEMA_NAME}' schema. Received unexpected "
                 f"property '{name}' in JSON which does not conform to the expected schema."
             )
-        _text(members, name)
+        if name != "data":
+            _text(members, name)
     _check_time(_text(members, "eventTime") or "")
     _check_metadata_version(_text(members, "metadataVersion"))
     _check_topic(_text(members, "topic") or topic_resource, topic_resource)
