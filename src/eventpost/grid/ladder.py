@@ -5,6 +5,7 @@ events. A row that cannot run when it falls due (its lane is paused or full, its
 parked: it leaves the due index and is fetched per lane later, so that it holds up nobody.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -46,16 +47,25 @@ class Ladder:
         self._wake_at_ms = 0
         self._timer: Timer | None = None
         self._is_polling = False
+        self._is_poll_wanted = False
         self._fetching: set[Lane] = set()
 
     # --- due rows ---------------------------------------------------------------------------------
 
     def committed(self, rows: list[LadderRow]) -> None:
-        """Rows are on disk now: the mark must not be past them, the alarm not after them."""
+        """Rows are on disk now: the mark must not be past them, the alarm not after them, and
+        their lanes know of those that are parked."""
+        parked: dict[Lane, None] = {}
         for row in rows:
             if not row.is_parked:
                 self._low_water_ms = min(self._low_water_ms, row.due_ms)
                 self._alarm(row.due_ms)
+            elif (lane := self._engine.lane(row.subscription_id, row.partition)) is not None:
+                parked[lane] = None
+        for lane in parked:
+            lane.parked_commits += 1
+            lane.has_parked = True
+            lane.pump()
 
     def start(self) -> None:
         """Look for due rows now; called once after the start."""
@@ -75,33 +85,39 @@ class Ladder:
         self._poll()
 
     def _poll(self) -> None:
-        if self._is_polling or self._engine.is_stopped:
+        if self._engine.is_stopped:
+            return
+        if self._is_polling:
+            self._is_poll_wanted = True  # the poll under way may have begun too early to see it
             return
         self._is_polling = True
+        self._is_poll_wanted = False
         at_mark = sum(1 for row in self._claimed.values() if row.due_ms == self._low_water_ms)
         read = self._engine.journal.departed.read_started()
+        until_ms = self._engine.clock.now_ms()
         self._engine.store.due(
             self._low_water_ms,
-            self._engine.clock.now_ms(),
+            until_ms,
             self._engine.limits.ladder_page + at_mark,
-            lambda rows: self._polled(read, rows),
+            lambda rows: self._polled(read, until_ms, rows),
         )
 
-    def _polled(self, read: int, rows: list[LadderRow] | ReadFailed) -> None:
+    def _polled(self, read: int, until_ms: int, rows: list[LadderRow] | ReadFailed) -> None:
         self._is_polling = False
-        self._on_polled(rows)
+        self._on_polled(until_ms, rows)
         self._engine.journal.departed.read_finished(read)
+        if self._is_poll_wanted:
+            self._poll()
 
-    def _on_polled(self, rows: list[LadderRow] | ReadFailed) -> None:
+    def _on_polled(self, until_ms: int, rows: list[LadderRow] | ReadFailed) -> None:
         if self._engine.is_stopped:
             return
         if isinstance(rows, ReadFailed):
             self._engine.read_failed(rows)
             self._alarm(self._engine.clock.now_ms() + int(POLL_AGAIN_S * 1000))
             return
-        now_ms = self._engine.clock.now_ms()
-        due = [row for row in rows if row.due_ms <= now_ms]
-        later = [row for row in rows if row.due_ms > now_ms]
+        due = [row for row in rows if row.due_ms <= until_ms]
+        later = [row for row in rows if row.due_ms > until_ms]
         if due:
             self._low_water_ms = due[-1].due_ms
         runnable = [row for row in due if self._admit(row)]
@@ -110,7 +126,7 @@ class Ladder:
         if later:
             self._alarm(later[0].due_ms)
         elif len(due) >= self._engine.limits.ladder_page:
-            self._alarm(now_ms)
+            self._alarm(until_ms)
 
     def _admit(self, row: LadderRow) -> bool:
         """Claim a due row for its lane, or park it, or take it off when it is dead."""
@@ -121,7 +137,7 @@ class Ladder:
             self._forget(row)
             return False
         if lane.retry_room <= 0 and not self._is_expired(lane, row):
-            self._park(lane, row)
+            self._park(row)
             return False
         self.claim(row)
         return True
@@ -129,12 +145,11 @@ class Ladder:
     def _is_expired(self, lane: "Lane", row: LadderRow) -> bool:
         return self._engine.is_expired(lane.subscription.retry, row.offered_ms)
 
-    def _park(self, lane: "Lane", row: LadderRow) -> None:
+    def _park(self, row: LadderRow) -> None:
         if not row.is_parked:
             journal = self._engine.journal
             journal.remove_row(row)
             journal.put_row(msgspec.structs.replace(row, is_parked=True))
-        lane.has_parked = True
 
     def claim(self, row: LadderRow) -> None:
         """The row is in hand; a poll that meets it passes over it."""
@@ -158,27 +173,38 @@ class Ladder:
             return
         self._fetching.add(lane)
         read = self._engine.journal.departed.read_started()
+        parked_commits = lane.parked_commits
+
+        def is_all(count: int) -> bool:
+            return count < limit and lane.parked_commits == parked_commits
+
         self._engine.store.parked(
             lane.subscription.id,
             lane.partition.index,
             limit,
-            lambda rows: self._fetched(lane, read, rows, limit),
+            lambda rows: self._fetched(lane, read, rows, is_all),
         )
 
     def _fetched(
-        self, lane: "Lane", read: int, rows: list[LadderRow] | ReadFailed, asked: int
+        self,
+        lane: "Lane",
+        read: int,
+        rows: list[LadderRow] | ReadFailed,
+        is_all: Callable[[int], bool],
     ) -> None:
         self._fetching.discard(lane)
-        self._on_fetched(lane, rows, asked)
+        self._on_fetched(lane, rows, is_all)
         self._engine.journal.departed.read_finished(read)
 
-    def _on_fetched(self, lane: "Lane", rows: list[LadderRow] | ReadFailed, asked: int) -> None:
+    def _on_fetched(
+        self, lane: "Lane", rows: list[LadderRow] | ReadFailed, is_all: Callable[[int], bool]
+    ) -> None:
         if self._engine.is_stopped or lane.is_removed:
             return
         if isinstance(rows, ReadFailed):
             self._engine.read_failed(rows)
             return
-        lane.has_parked = len(rows) >= asked
+        lane.has_parked = not is_all(len(rows))
         room = lane.retry_room
         runnable = []
         for row in rows:

@@ -58,6 +58,7 @@ class Lane:
         "last_was_retry",
         "offered_ms",
         "outstanding",
+        "parked_commits",
         "partition",
         "rate_at_ms",
         "rate_credit",
@@ -107,6 +108,8 @@ class Lane:
         self.last_was_retry = False
         self.ladder_count = 0
         self.has_parked = False
+        self.parked_commits = 0
+        """How often parked rows of this lane became visible in the store."""
         self.settled: list[int] = []
         self.delta = Tally()
         self.tally = Tally()
