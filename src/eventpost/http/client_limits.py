@@ -1,0 +1,58 @@
+"""The client's bounds, each with its name and its reason.
+
+Layer: http.
+"""
+
+import resource
+from dataclasses import dataclass
+
+DESCRIPTORS_RESERVED = 256
+"""Left to listeners, the store, name lookups and the connections of publishers."""
+CONNECTIONS_MAX_DEFAULT = 4_096
+CONNECTIONS_MIN = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientLimits:
+    """Bounds of the HTTP client. Times in seconds."""
+
+    name_s_max: float = 5.0
+    """Looking up one name."""
+    connect_s_max: float = 10.0
+    """Connecting TCP, all addresses of a name together; also a proxy's answer to CONNECT."""
+    tls_s_max: float = 10.0
+    """The TLS handshake."""
+    idle_s_max: float = 50.0
+    """Keeping a connection unused. Below the 60 s of usual load balancers, so that they seldom
+    close first; a peer's own `Keep-Alive: timeout` shortens it."""
+    connections_max: int | None = None
+    """Connections of the whole client; None takes it from the process's descriptors."""
+    connections_per_origin_max: int = 1_024
+    openings_per_origin_max: int = 8
+    """Connections being opened at once to one origin, so that a burst opens what it needs."""
+    addresses_max: int = 4
+    """Addresses of one name tried in turn."""
+    answer_head_bytes_max: int = 32_768
+    answer_body_bytes_kept_max: int = 8_192
+    answer_body_bytes_read_max: int = 65_536
+    """A longer body is not waited for: the answer counts and the connection is closed."""
+    interim_answers_max: int = 16
+    """1xx answers before the final one."""
+    sweep_s: float = 0.25
+    """How often deadlines are looked at."""
+
+    @property
+    def waiting_s_max(self) -> float:
+        """How long a request waits for a connection."""
+        return self.name_s_max + 2 * self.connect_s_max + self.tls_s_max
+
+
+def connections_max(limits: ClientLimits) -> int:
+    """How many connections this process may hold, from RLIMIT_NOFILE unless set."""
+    if limits.connections_max is not None:
+        return limits.connections_max
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if descriptors == resource.RLIM_INFINITY:
+        return CONNECTIONS_MAX_DEFAULT
+    share = (descriptors - DESCRIPTORS_RESERVED) // 2
+    return max(CONNECTIONS_MIN, min(CONNECTIONS_MAX_DEFAULT, share))
