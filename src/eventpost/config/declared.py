@@ -41,7 +41,7 @@ def declared_subscriptions(file: ConfigFile) -> list[SubscriptionDeclaration]:
                 f"{where}: subscriptions.{key} names no topic.",
                 fix="Add a line `topic: NAME`.",
             )
-        identity = subscription.topic, subscription.name.lower()
+        identity = subscription.topic, subscription.name
         if identity in found:
             raise InvalidRequest(
                 "InvalidFile",

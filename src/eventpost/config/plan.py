@@ -58,14 +58,14 @@ def plan(
 ) -> list[Change]:
     """The changes, in the order in which they can be made."""
     has_topics = {topic.name: topic for topic in current_topics}
-    has = {(each.topic, each.name.lower()): each for each in current_subscriptions}
+    has = {(each.topic, each.name): each for each in current_subscriptions}
     changes = [
         *_topic_changes(topics, has_topics),
         *_subscription_changes(subscriptions, has),
     ]
     if not is_pruning:
         return changes
-    kept = {(each.topic, each.name.lower()) for each in subscriptions}
+    kept = {(each.topic, each.name) for each in subscriptions}
     kept_topics = {topic.name for topic in topics} | {each.topic for each in subscriptions}
     gone = [
         *(
@@ -105,7 +105,7 @@ def _subscription_changes(
     has: Mapping[tuple[str, str], SubscriptionDeclaration],
 ) -> Iterable[Change]:
     for subscription in subscriptions:
-        current = has.get((subscription.topic, subscription.name.lower()))
+        current = has.get((subscription.topic, subscription.name))
         differences = differences_between(current, subscription) if current else []
         if current is None or differences:
             yield Change(

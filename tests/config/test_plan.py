@@ -1,0 +1,185 @@
+"""What a file declares, compared with what a server has."""
+
+import pytest
+
+from eventpost.config import declared, file
+from eventpost.config.plan import Action, Change, plan
+from eventpost.core.errors import InvalidRequest
+from eventpost.registry import masks
+from eventpost.registry.declarations import (
+    SubscriptionDeclaration,
+    TopicDeclaration,
+    from_core,
+    to_core,
+)
+
+STATION = """
+topics:
+  song-requests: {input_schema: eventgridschema}
+subscriptions:
+  blues:
+    topic: song-requests
+    endpoint: https://station.example/api/songs?code=hush
+    filter: {subject_begins_with: genre/}
+    retry: {max_delivery_attempts: 2, event_ttl_minutes: 1}
+    delivery_attribute_mappings:
+      - {name: x-key, value: hush, is_secret: true}
+"""
+
+TWINS = """subscriptions:
+  one: {topic: t-1, name: abc, endpoint: 'https://a.example'}
+  other: {topic: t-1, name: abc, endpoint: 'https://a.example'}
+"""
+MINUTE = """subscriptions:
+  abc: {topic: t-1, endpoint: 'https://a.example', retry: {event_ttl: 60s}}
+"""
+
+
+def subscriptions_of(text: str) -> list[SubscriptionDeclaration]:
+    return declared.declared_subscriptions(file.parse(text, name="eventpost.yaml"))
+
+
+def as_the_server_shows(subscription: SubscriptionDeclaration) -> SubscriptionDeclaration:
+    return from_core(to_core(subscription), topic=subscription.topic)
+
+
+def planned(
+    text: str,
+    *,
+    topics: list[TopicDeclaration] | None = None,
+    subscriptions: list[SubscriptionDeclaration] | None = None,
+    is_pruning: bool = False,
+) -> list[Change]:
+    config = file.parse(text, name="eventpost.yaml")
+    return plan(
+        topics=declared.declared_topics(config),
+        subscriptions=declared.declared_subscriptions(config),
+        current_topics=topics or [],
+        current_subscriptions=subscriptions or [],
+        is_pruning=is_pruning,
+    )
+
+
+def steps(changes: list[Change]) -> list[tuple[str, str]]:
+    return [(change.action.value, change.title) for change in changes]
+
+
+def test_an_empty_server_gets_everything_topics_first() -> None:
+    """On an empty server every declared thing is created, a topic before its subscriptions."""
+    assert steps(planned(STATION)) == [
+        ("create", "topic song-requests"),
+        ("create", "subscription blues"),
+    ]
+
+
+def test_what_is_there_already_needs_no_change() -> None:
+    """A server that has what the file declares, secrets shown masked, is left alone."""
+    (shown,) = map(as_the_server_shows, subscriptions_of(STATION))
+    assert masks.MASK in shown.endpoint
+
+    changes = planned(
+        STATION, topics=[TopicDeclaration(name="song-requests")], subscriptions=[shown]
+    )
+
+    assert changes == []
+
+
+def test_spelling_does_not_count_as_a_difference() -> None:
+    """`1m`, `60s` and `60000ms` are the same time to live; names of schemas have no case."""
+    before = subscriptions_of(MINUTE)
+    changes = planned(
+        "topics: {t-1: {input_schema: EventGridSchema}}\n"
+        "subscriptions:\n  abc:\n    topic: t-1\n    endpoint: https://a.example\n"
+        "    retry: {event_ttl_minutes: 1}\n",
+        topics=[TopicDeclaration(name="t-1")],
+        subscriptions=[as_the_server_shows(each) for each in before],
+    )
+
+    assert changes == []
+
+
+def test_each_differing_field_is_named_with_both_values() -> None:
+    """An update says which fields change, from what to what."""
+    (shown,) = map(as_the_server_shows, subscriptions_of(STATION))
+    text = STATION.replace("genre/", "genre/blues").replace("attempts: 2", "attempts: 3")
+
+    (change,) = planned(
+        text, topics=[TopicDeclaration(name="song-requests")], subscriptions=[shown]
+    )
+
+    assert change.action is Action.UPDATE
+    assert {(each.field, each.before, each.after) for each in change.differences} == {
+        ("filter.subjectBeginsWith", "genre/", "genre/blues"),
+        ("retry.maxDeliveryAttempts", 2, 3),
+    }
+
+
+def test_a_visible_part_of_a_masked_url_still_counts() -> None:
+    """Only what is hidden counts as equal: another host is a change."""
+    (shown,) = map(as_the_server_shows, subscriptions_of(STATION))
+
+    (change,) = planned(
+        STATION.replace("station.example", "other.example"),
+        topics=[TopicDeclaration(name="song-requests")],
+        subscriptions=[shown],
+    )
+
+    assert [each.field for each in change.differences] == ["endpoint"]
+
+
+def test_a_topic_cannot_change_its_schema() -> None:
+    """Another input schema is reported as impossible, never done by deleting."""
+    topics = [TopicDeclaration(name="song-requests", input_schema="cloudeventschemav1_0")]
+
+    changes = planned(STATION, topics=topics)
+
+    assert steps(changes)[0] == ("impossible", "topic song-requests")
+
+
+def test_what_the_file_does_not_name_stays_unless_pruned() -> None:
+    """Undeclared things are left alone; pruning deletes them, built-in topics never."""
+    topics = [
+        TopicDeclaration(name=name)
+        for name in ("song-requests", "old-topic", "eventpost.deadletters")
+    ]
+    (kept,) = map(as_the_server_shows, subscriptions_of(STATION))
+    (gone,) = subscriptions_of(
+        "subscriptions: {rock: {topic: song-requests, endpoint: 'https://r.example'}}"
+    )
+    has = [kept, as_the_server_shows(gone)]
+
+    assert planned(STATION, topics=topics, subscriptions=has) == []
+    assert steps(planned(STATION, topics=topics, subscriptions=has, is_pruning=True)) == [
+        ("delete", "subscription rock"),
+        ("delete", "topic old-topic"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("topics:\n  abc: {input_shema: x}\n", ["eventpost.yaml:2", "topics.abc.input_shema"]),
+        ("topics:\n  abc: {input_schema: xml}\n", ["xml"]),
+        (
+            "subscriptions:\n  abc:\n    topic: t-1\n    filter:\n      subject_begin: x\n",
+            ["eventpost.yaml:5", "subscriptions.abc.filter.subject_begin"],
+        ),
+        (
+            "subscriptions: {abc: {topic: t-1,\n retry: {max_delivery_attempts: many}}}",
+            ["eventpost.yaml:2", "max_delivery_attempts"],
+        ),
+        ("subscriptions:\n  abc: {endpoint: 'https://a.example'}\n", ["eventpost.yaml:2", "topic"]),
+        (
+            "subscriptions:\n  abc: {topic: t-1, endpoint: 'https://a.example', concurrency: 0}\n",
+            ["eventpost.yaml:2", "oncurrency"],
+        ),
+        (TWINS, ["eventpost.yaml:3", "one and other"]),
+    ],
+)
+def test_a_wrong_declaration_is_named_with_its_line(text: str, parts: list[str]) -> None:
+    """What is declared wrongly is refused before anything is asked of a server, with its line."""
+    with pytest.raises(InvalidRequest) as caught:
+        planned(text)
+
+    shown = f"{caught.value.what} {caught.value.why} {caught.value.fix}"
+    assert [part for part in parts if part not in shown] == []
