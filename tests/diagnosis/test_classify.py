@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from eventpost.core.errors import NotFound
 from eventpost.core.outcomes import Evidence, Fault, Stage
 from eventpost.diagnosis import catalogue, codes
-from eventpost.diagnosis.classify import Explanation, classify, describe, duration, explain, fill
+from eventpost.diagnosis.classify import (
+    PLACEHOLDERS,
+    Explanation,
+    classify,
+    describe,
+    duration,
+    explain,
+    fill,
+)
 
 CASES = {
     (Stage.NAME, Fault.NOT_FOUND): "EP2001",
@@ -51,6 +59,7 @@ CASES = {
     (Stage.SETTINGS, Fault.FORBIDDEN_SCHEME): "EP2702",
     (Stage.SETTINGS, Fault.TOO_LARGE): "EP2703",
     (Stage.SETTINGS, Fault.UNEXPECTED): "EP2704",
+    (Stage.SETTINGS, Fault.TIMED_OUT): "EP2705",
     (Stage.WAIT, Fault.UNEXPECTED): "EP9001",
 }
 
@@ -102,6 +111,14 @@ def test_a_proxy_s_answer_is_not_taken_for_the_endpoint_s(status: int, code: str
     evidence = Evidence(stage=Stage.PROXY, fault=Fault.STATUS, status=status)
 
     assert classify(evidence) == code
+
+
+def test_plain_http_to_a_tls_port_is_recognised() -> None:
+    """A TLS alert in place of an HTTP answer has its own finding, other nonsense has not."""
+    evidence = Evidence(stage=Stage.READ, fault=Fault.MALFORMED, tls_alert="unexpected_message")
+
+    assert classify(evidence) == "EP2211"
+    assert classify(Evidence(stage=Stage.READ, fault=Fault.MALFORMED)) == "EP2208"
 
 
 @pytest.mark.parametrize(("stage", "fault"), list(itertools.product(Stage, Fault)))
@@ -156,14 +173,11 @@ def test_the_explanation_names_alert_and_proxy() -> None:
 
 @pytest.mark.parametrize("code", catalogue.all_codes())
 def test_nothing_is_left_unfilled_without_evidence(code: str) -> None:
-    """A finding told without evidence reads as sentences: no placeholder remains, none is lower."""
+    """A finding told without evidence reads as whole sentences: no placeholder remains."""
     explanation = describe(code)
 
     for text in (explanation.cause, explanation.check, explanation.fix):
-        assert (
-            fill(text, dict.fromkeys(("address", "proxy", "elapsed", "status", "tls_alert"), ""))
-            == text
-        )
+        assert not any(f"{{{name}}}" in text for name in PLACEHOLDERS), text
     assert explanation.cause[0].isupper()
 
 

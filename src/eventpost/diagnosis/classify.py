@@ -36,6 +36,7 @@ _BY_STAGE_AND_FAULT = {
     (Stage.READ, Fault.RESET): "EP2207",
     (Stage.READ, Fault.CLOSED): "EP2207",
     (Stage.SETTINGS, Fault.TOO_LARGE): "EP2703",
+    (Stage.SETTINGS, Fault.TIMED_OUT): "EP2705",
     (Stage.SETTINGS, Fault.UNEXPECTED): "EP2704",
     (Stage.SETTINGS, Fault.NOT_FOUND): "EP2704",
     (Stage.SETTINGS, Fault.MALFORMED): "EP2704",
@@ -90,6 +91,7 @@ _BY_STATUS = {
 _BY_STATUS_CLASS = {3: "EP2300", 4: "EP2499", 5: "EP2599"}
 _PROXY_REFUSES = "EP2012"
 _UNUSUAL_SUCCESS = "EP2210"
+_PLAIN_HTTP_TO_TLS = "EP2211"
 
 PLACEHOLDERS = {
     "address": "the endpoint",
@@ -98,7 +100,8 @@ PLACEHOLDERS = {
     "status": "a status code",
     "tls_alert": "unknown",
 }
-"""What a finding's text may hold in braces, and what stands there when it was not seen."""
+"""What the first paragraph of a finding may hold in braces, and what stands there when it was not
+seen."""
 
 _PLACEHOLDER = re.compile(r"\{(" + "|".join(PLACEHOLDERS) + r")\}")
 
@@ -119,6 +122,8 @@ def classify(evidence: Evidence) -> str:
     code = _BY_STAGE_AND_FAULT.get((evidence.stage, evidence.fault))
     if code is not None:
         return code
+    if evidence.fault is Fault.MALFORMED and evidence.tls_alert is not None:
+        return _PLAIN_HTTP_TO_TLS
     if evidence.fault is Fault.STATUS and evidence.status is not None:
         return _classify_status(evidence.stage, evidence.status)
     return _BY_FAULT.get(evidence.fault, codes.UNEXPECTED)
@@ -142,13 +147,12 @@ def describe(code: str, evidence: Evidence | None = None) -> Explanation:
     Raises NotFound for a code that is not in the catalogue.
     """
     finding = catalogue.get(code)
-    values = _seen(evidence)
     return Explanation(
         code=finding.code,
         title=finding.title,
-        cause=f"{_capitalised(fill(finding.seen, values))} {finding.cause}",
-        check=fill(finding.check, values),
-        fix=fill(finding.fix, values),
+        cause=f"{_capitalised(fill(finding.seen, _seen(evidence)))} {finding.cause}",
+        check=finding.check,
+        fix=finding.fix,
     )
 
 
