@@ -427,6 +427,7 @@ json_values = st.recursive(
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 
 
+@pytest.mark.slow
 @given(texts, texts, st.dictionaries(st.from_regex(r"[a-z0-9]{1,8}x", fullmatch=True), texts))
 def test_structured_round_trip(event_id: str, source: str, extensions: dict[str, str]) -> None:
     """Every attribute and extension comes out as it went in."""
@@ -446,6 +447,7 @@ def test_binary_round_trip(subject: str, data: bytes) -> None:
     assert base64.b64decode(wire(event)["data_base64"]) == data
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from([*EVENT, "data_base64", "extension", "Bad"]), json_values))
 def test_fast_and_slow_path_agree(changes: dict[str, object]) -> None:
     """An event is refused for a reason that can be named: never with the generic message."""

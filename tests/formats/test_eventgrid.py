@@ -322,6 +322,7 @@ json_values = st.recursive(
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 
 
+@pytest.mark.slow
 @given(texts, texts, texts, json_values, st.booleans())
 def test_round_trip(
     event_id: str,
@@ -346,6 +347,7 @@ def test_round_trip(
     assert json.dumps(data, ensure_ascii=ascii_only).encode() in kept.wire
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from([*EVENT, "topic", "metadataVersion"]), json_values))
 def test_fast_and_slow_path_agree(changes: dict[str, object]) -> None:
     """An event is refused for a reason that can be named: never with the generic message."""

@@ -45,10 +45,9 @@ def verify(token: str, keys: Sequence[str], url: str, now_ms: int) -> None:
             why=f"The request goes to '{url}'.",
             fix="Generate the token for the endpoint to which events are sent.",
         )
-    expires_ms = _expiry_ms(expiry)
-    if expires_ms <= now_ms:
+    if _expiry_ms(expiry) <= now_ms:
         raise _unauthorized(
-            f"The SAS token expired at {times.seven_digits(expires_ms)}.",
+            f"The SAS token expired at '{expiry}' (UTC unless it names a zone).",
             why=f"It is {times.seven_digits(now_ms)} here.",
             fix="Generate a new token, and compare the clocks of both machines.",
         )
