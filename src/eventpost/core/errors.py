@@ -8,7 +8,8 @@ EventpostError
 ├── Conflict           it exists already, or is in the wrong state (409)
 ├── HandshakeFailed    the endpoint did not consent (CLI exit 1, API 400)
 ├── Overloaded         the store cannot keep up, is full, or failed (503 with Retry-After)
-└── StoreError         the data directory cannot be used: in use, newer, damaged
+├── StoreError         the data directory cannot be used: in use, newer, damaged
+└── ServerUnreachable  no server answers the client (CLI exit 3)
 """
 
 
@@ -77,3 +78,9 @@ class Overloaded(EventpostError):
 
 class StoreError(EventpostError):
     status = 500
+
+
+class ServerUnreachable(EventpostError):
+    """Raised by the client; whether the request was carried out is unknown."""
+
+    status = 503
