@@ -14,7 +14,7 @@ import msgspec
 from eventpost.client import operations, problems
 from eventpost.client.calls import UNBOUNDED, Call, Lines, Pages
 from eventpost.client.discovery import Place, find
-from eventpost.server.models import Problem
+from eventpost.registry.models import Problem
 
 CONNECT_S_MAX = 5.0
 ANSWER_S_MAX = 30.0

@@ -19,9 +19,9 @@ from eventpost.client.calls import (
     reading,
     segment,
 )
+from eventpost.registry import models
 from eventpost.registry.declarations import SubscriptionDeclaration, TopicDeclaration
-from eventpost.server import models
-from eventpost.server.models import (
+from eventpost.registry.models import (
     DeadLetterView,
     KeysView,
     MatchView,

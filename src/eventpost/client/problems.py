@@ -14,7 +14,7 @@ from eventpost.core.errors import (
     StoreError,
     Unauthorized,
 )
-from eventpost.server.models import Problem
+from eventpost.registry.models import Problem
 
 EXCERPT_CHARS_MAX = 200
 _BY_STATUS: dict[int, type[EventpostError]] = {

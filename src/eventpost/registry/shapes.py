@@ -41,14 +41,15 @@ def decode_json(body: bytes) -> object:
         ) from error
 
 
-def read(value: object, kind: type[T], *, where: str = "") -> T:
+def read(value: object, kind: type[T], *, where: str = "", is_text: bool = False) -> T:
     """`value` as a `kind`. Raises InvalidField (codes UnknownField and InvalidField).
 
-    `where` is put before each field's path in messages, such as `subscriptions.blues`.
+    `where` is put before each field's path in messages, such as `subscriptions.blues`. With
+    `is_text`, as in a URL's query, numbers and booleans are read from their text.
     """
     written = named(value, kind, where=where)
     try:
-        return msgspec.convert(written, kind)
+        return msgspec.convert(written, kind, strict=not is_text)
     except msgspec.ValidationError as error:
         raise _invalid(str(error), value, where) from error
 

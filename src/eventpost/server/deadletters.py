@@ -7,8 +7,7 @@ from urllib.parse import urlencode
 from eventpost.core.errors import InvalidRequest, NotFound
 from eventpost.core.interfaces import DeadLetter, DeadLetterQuery
 from eventpost.registry import forms
-from eventpost.server import views
-from eventpost.server.models import (
+from eventpost.registry.models import (
     Count,
     DeadLetterList,
     DeadLetterPage,
@@ -18,6 +17,7 @@ from eventpost.server.models import (
     PurgeRequest,
     ReplayRequest,
 )
+from eventpost.server import views
 from eventpost.server.ports import AppPort
 from eventpost.server.routes import API_PREFIX, Call, Lines, Subject
 

@@ -3,8 +3,8 @@
 import time
 
 from eventpost.registry import forms
+from eventpost.registry.models import StoryList, TraceQuery
 from eventpost.server import views
-from eventpost.server.models import StoryList, TraceQuery
 from eventpost.server.routes import Call, Subject
 
 subject = Subject("events")

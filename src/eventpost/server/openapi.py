@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 import eventpost
-from eventpost.server.models import Problem
+from eventpost.registry.models import Problem
 from eventpost.server.routes import Operation
 from eventpost.server.streams import EVENT_STREAM, NDJSON
 

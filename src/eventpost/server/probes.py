@@ -6,9 +6,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from eventpost.core.errors import NotFound, Unauthorized
+from eventpost.registry.models import HealthView
 from eventpost.server import problems
 from eventpost.server.authentication import check_token, is_local
-from eventpost.server.models import HealthView
 from eventpost.server.ports import AppPort
 from eventpost.server.status import health
 

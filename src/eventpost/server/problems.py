@@ -6,8 +6,8 @@ import msgspec
 from starlette.responses import Response
 
 from eventpost.core.errors import EventpostError, Overloaded
+from eventpost.registry.models import Problem
 from eventpost.server import explanations
-from eventpost.server.models import Problem
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:eventpost:problem:"

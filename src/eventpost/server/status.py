@@ -4,8 +4,7 @@ import eventpost
 from eventpost.config import inventory
 from eventpost.config.effective import Effective
 from eventpost.registry import forms
-from eventpost.server import views
-from eventpost.server.models import (
+from eventpost.registry.models import (
     CheckView,
     HealthView,
     Report,
@@ -13,6 +12,7 @@ from eventpost.server.models import (
     SettingView,
     StatusView,
 )
+from eventpost.server import views
 from eventpost.server.ports import AppPort
 from eventpost.server.routes import Call, Subject
 

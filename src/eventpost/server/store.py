@@ -3,7 +3,7 @@
 from pathlib import PurePath
 
 from eventpost.core.errors import InvalidRequest
-from eventpost.server.models import BackedUp, BackupRequest, UsageView, Verified
+from eventpost.registry.models import BackedUp, BackupRequest, UsageView, Verified
 from eventpost.server.routes import Call, Subject
 
 subject = Subject("store")

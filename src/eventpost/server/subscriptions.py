@@ -11,8 +11,7 @@ import msgspec
 from eventpost.core.subscriptions import Subscription, Topic
 from eventpost.registry import declarations, forms, masks, shapes
 from eventpost.registry.declarations import SubscriptionDeclaration
-from eventpost.server import views
-from eventpost.server.models import (
+from eventpost.registry.models import (
     FullUrl,
     MatchView,
     Position,
@@ -21,6 +20,7 @@ from eventpost.server.models import (
     SubscriptionView,
     TopicChoice,
 )
+from eventpost.server import views
 from eventpost.server.ports import AppPort
 from eventpost.server.routes import Call, Subject
 

@@ -9,7 +9,7 @@ from eventpost.core.subscriptions import Topic
 from eventpost.formats import topics as topic_format
 from eventpost.registry import forms
 from eventpost.registry.declarations import TopicDeclaration
-from eventpost.server.models import (
+from eventpost.registry.models import (
     KeyChoice,
     KeysView,
     Published,

@@ -8,8 +8,7 @@ from eventpost.core.interfaces import AttemptRecord, DeadLetter
 from eventpost.core.outcomes import Evidence
 from eventpost.grid.trace import DeliveryStory, Story
 from eventpost.registry import forms
-from eventpost.server.explanations import cause_and_fix
-from eventpost.server.models import (
+from eventpost.registry.models import (
     AttemptView,
     Books,
     ClauseView,
@@ -19,6 +18,7 @@ from eventpost.server.models import (
     StoryView,
     TopicBooks,
 )
+from eventpost.server.explanations import cause_and_fix
 
 
 def books(report: SubscriptionReport) -> Books:
