@@ -137,6 +137,10 @@ class HttpClient:
         if self._timer is None:
             self._arm()
 
+    def soon(self, callback: Callable[..., object], *args: object) -> None:
+        """Call back in a later turn of the loop."""
+        self._loop.call_soon(callback, *args)
+
     def sweep(self) -> None:
         """End what is past its deadline. Runs by itself every `sweep_s`."""
         now_s = self._now_s()

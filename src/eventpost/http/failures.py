@@ -87,9 +87,9 @@ def evidence_of(error: BaseException | None, stage: Stage, *, address: str | Non
     if isinstance(error, ssl.SSLError):
         return _tls_evidence(error, stage, address)
     if isinstance(error, socket.gaierror):
-        return _resolver_evidence(error)
+        return _resolver_evidence(error, stage)
     if isinstance(error, UnicodeError):
-        return Evidence(stage=Stage.NAME, fault=Fault.NOT_FOUND, detail=bounded(str(error)))
+        return Evidence(stage=stage, fault=Fault.NOT_FOUND, detail=bounded(str(error)))
     if isinstance(error, OSError):
         return _os_evidence(error, stage, address)
     return Evidence(
@@ -137,12 +137,12 @@ def _os_evidence(error: OSError, stage: Stage, address: str | None) -> Evidence:
     return Evidence(stage=stage, fault=fault, errno=error.errno, address=address, detail=detail)
 
 
-def _resolver_evidence(error: socket.gaierror) -> Evidence:
+def _resolver_evidence(error: socket.gaierror, stage: Stage) -> Evidence:
     fault = _BY_RESOLVER_CODE.get(error.errno or 0, Fault.UNAVAILABLE)
     if not has_descriptors():
         fault = Fault.NO_DESCRIPTORS
     return Evidence(
-        stage=Stage.NAME, fault=fault, errno=error.errno, detail=bounded(error.strerror or "")
+        stage=stage, fault=fault, errno=error.errno, detail=bounded(error.strerror or "")
     )
 
 

@@ -108,11 +108,12 @@ class Opener:
     ) -> Connection:
         self._begin(opening, Stage.NAME, self.limits.name_s_max)
         addresses = await self._target_addresses(origin)
-        port = origin.port
+        stage, port = Stage.CONNECT, origin.port
         if origin.proxy is not None:
+            stage, port = Stage.PROXY, origin.proxy.port
+            self._begin(opening, stage, self.limits.name_s_max)
             addresses = await self._resolve(origin.proxy.host)
-            port = origin.proxy.port
-        sock = await self._connect(opening, addresses[: self.limits.addresses_max], port)
+        sock = await self._connect(opening, stage, addresses[: self.limits.addresses_max], port)
         try:
             if origin.proxy is not None and origin.is_tls:
                 self._begin(opening, Stage.PROXY, self.limits.connect_s_max)
@@ -143,13 +144,15 @@ class Opener:
         literal = address_literal(host)
         return [literal] if literal is not None else await self.resolver.resolve(host)
 
-    async def _connect(self, opening: Opening, addresses: list[str], port: int) -> socket.socket:
+    async def _connect(
+        self, opening: Opening, stage: Stage, addresses: list[str], port: int
+    ) -> socket.socket:
         """A connected socket to the first address that takes the connection."""
         share_s = self.limits.connect_s_max / len(addresses)
         for index, address in enumerate(addresses):
             is_last = index == len(addresses) - 1
             opening.address = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-            self._begin(opening, Stage.CONNECT, share_s)
+            self._begin(opening, stage, share_s)
             sock = _socket(address)
             try:
                 await self.loop.sock_connect(sock, (address, port))

@@ -187,8 +187,9 @@ class Pool:
             return Evidence(
                 stage=opening.stage, fault=Fault.TIMED_OUT, address=opening.address, proxy=proxy
             )
-        count = len(self.connections)
-        detail = f"no connection became free: {count} to {self.origin.url.authority} are busy"
-        if count < self.limits.connections_per_origin_max:
-            return Evidence(stage=Stage.CONNECT, fault=Fault.NO_DESCRIPTORS, detail=detail)
-        return Evidence(stage=Stage.SETTINGS, fault=Fault.TIMED_OUT, detail=detail)
+        busy = f"{len(self.connections)} to {self.origin.url.authority} are busy"
+        return Evidence(
+            stage=Stage.CONNECT,
+            fault=Fault.NO_DESCRIPTORS,
+            detail=f"no connection became free within the bounds on connections: {busy}",
+        )

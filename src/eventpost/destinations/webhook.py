@@ -1,0 +1,219 @@
+"""Delivery to a webhook: one POST per delivery or batch, one answer, one outcome. Hot.
+
+Layer: destinations. Event Grid's rules: success is 200, 201, 202, 203 or 204, nothing else.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+from eventpost.core.errors import InvalidRequest
+from eventpost.core.events import Delivery, Schema
+from eventpost.core.interfaces import DeliveryDone, Destination
+from eventpost.core.outcomes import DELIVERED, Delivered, Evidence, Failed, Fault, Outcome, Stage
+from eventpost.core.subscriptions import Subscription, Topic
+from eventpost.credentials import secrets
+from eventpost.destinations.delivery_headers import (
+    constant_head,
+    dynamic_attributes,
+    dynamic_lines,
+    trace_lines,
+)
+from eventpost.destinations.kinds import Services
+from eventpost.formats import delivery as delivery_format
+from eventpost.formats import standardwebhooks, topics
+from eventpost.http.answers import Answer, retry_after_s
+from eventpost.http.client import Target
+from eventpost.http.failures import bounded, is_attempted
+
+SUCCESS_STATUSES = frozenset((200, 201, 202, 203, 204))
+
+
+class WebhookDestination:
+    """Implements `core.interfaces.Destination` for one subscription.
+
+    Constructing raises nothing: settings that cannot be used (a URL, a missing secret) make every
+    attempt fail with evidence, without counting, until they can be.
+    """
+
+    __slots__ = (
+        "_dynamic",
+        "_endpoint",
+        "_head",
+        "_input_schema",
+        "_is_batched",
+        "_output_schema",
+        "_services",
+        "_signing_keys",
+        "_subscription",
+        "_target",
+        "_topic_resource",
+        "_trouble",
+    )
+
+    def __init__(self, topic: Topic, subscription: Subscription, services: Services) -> None:
+        endpoint = subscription.endpoint
+        self._services = services
+        self._subscription = subscription
+        self._endpoint = endpoint
+        self._input_schema = topic.input_schema
+        self._output_schema = endpoint.delivery_schema or topic.input_schema
+        self._is_batched = endpoint.max_events_per_batch > 1
+        self._topic_resource = topics.resource(topic.name, services.topic_prefix)
+        self._dynamic = dynamic_attributes(endpoint)
+        self._signing_keys: list[bytes] = []
+        self._target: Target | None = None
+        self._head = b""
+        self._trouble: Evidence | None = self._prepare()
+
+    def deliver(self, deliveries: Sequence[Delivery], done: DeliveryDone) -> None:
+        if self._trouble is not None:
+            self._trouble = self._prepare()
+        target = self._target
+        if self._trouble is not None or target is None:
+            self._services.http.soon(self._refuse, deliveries, done)
+            return
+        content_type, body = delivery_format.encode(
+            self._input_schema,
+            self._output_schema,
+            [delivery.event.wire for delivery in deliveries],
+            self._is_batched,
+            self._topic_resource,
+        )
+        self._services.http.request(
+            target,
+            self._request_head(deliveries, content_type, body),
+            body,
+            self._endpoint.response_timeout_s,
+            partial(self._answered, deliveries, done),
+        )
+
+    def close(self) -> None:
+        """Attempts in flight still end with an outcome. Connections go with their last user."""
+        if self._target is not None:
+            self._target.release()
+
+    # --- the request --------------------------------------------------------------------------
+
+    def _prepare(self) -> Evidence | None:
+        """Make what is constant for the subscription; evidence of a setting that does not work."""
+        try:
+            self._signing_keys = [
+                standardwebhooks.key(secrets.resolve(reference))
+                for reference in self._endpoint.signing_secrets
+            ]
+            if self._target is None:
+                self._target = self._services.http.target(
+                    self._endpoint.address, is_insecure=self._endpoint.tls_insecure
+                )
+                self._head = constant_head(
+                    self._target, self._subscription, self._output_schema, self._services.origin
+                )
+        except InvalidRequest as error:
+            missing = error.code == "SecretMissing"
+            fault = Fault.NOT_FOUND if missing else Fault.MALFORMED
+            return Evidence(stage=Stage.SETTINGS, fault=fault, detail=bounded(str(error)))
+        return None
+
+    def _request_head(
+        self, deliveries: Sequence[Delivery], content_type: bytes, body: bytes
+    ) -> bytes:
+        first = deliveries[0]
+        extra = b""
+        if first.event.trace is not None:
+            extra = trace_lines(deliveries)
+        if self._dynamic:
+            extra += dynamic_lines(self._dynamic, deliveries, self._input_schema)
+        if self._signing_keys:
+            extra += self._signature_lines(deliveries, body)
+        return (
+            b"%baeg-data-version: %b\r\naeg-delivery-count: %d\r\nContent-Type: %b\r\n"
+            b"%bContent-Length: %d\r\n\r\n"
+            % (
+                self._head,
+                self._data_version(first),
+                first.attempts,
+                content_type,
+                extra,
+                len(body),
+            )
+        )
+
+    def _data_version(self, delivery: Delivery) -> bytes:
+        if self._output_schema is not Schema.EVENT_GRID:
+            return b""
+        version = delivery_format.data_version(delivery.event.wire, self._input_schema)
+        # It is the publisher's text: what cannot stand in a header is left out.
+        return version.encode() if version.isascii() and version.isprintable() else b""
+
+    def _signature_lines(self, deliveries: Sequence[Delivery], body: bytes) -> bytes:
+        """Standard Webhooks. The id names topic and positions, so that it is the same for every
+        attempt at the same events and never holds a character of the publisher's."""
+        first, last = deliveries[0].position, deliveries[-1].position
+        message_id = f"msg_{self._subscription.topic_id}_{first}"
+        if last != first:
+            message_id += f"-{last}"
+        timestamp_s = self._services.now_ms() // 1000
+        signature = standardwebhooks.sign(self._signing_keys, message_id, timestamp_s, body)
+        return b"webhook-id: %b\r\nwebhook-timestamp: %d\r\nwebhook-signature: %b\r\n" % (
+            message_id.encode(),
+            timestamp_s,
+            signature,
+        )
+
+    # --- the outcome --------------------------------------------------------------------------
+
+    def _answered(
+        self, deliveries: Sequence[Delivery], done: DeliveryDone, answer: Answer | Evidence
+    ) -> None:
+        if answer.__class__ is Answer and answer.status in SUCCESS_STATUSES:
+            done(deliveries, DELIVERED if not answer.reconnect_count else _reconnected(answer))
+        else:
+            done(deliveries, self._failed(answer))
+
+    def _failed(self, answer: Answer | Evidence) -> Outcome:
+        if isinstance(answer, Evidence):
+            return Failed(answer, is_counted=is_attempted(answer))
+        is_proxys = answer.status == 407 and answer.proxy is not None
+        return Failed(
+            Evidence(
+                stage=Stage.PROXY if is_proxys else Stage.ANSWER,
+                fault=Fault.STATUS,
+                elapsed_ms=answer.elapsed_ms,
+                status=answer.status,
+                address=answer.address,
+                retry_after_s=retry_after_s(answer.header(b"retry-after"), self._services.now_ms()),
+                reconnect_count=answer.reconnect_count,
+                proxy=answer.proxy,
+                detail=_excerpt(answer),
+            )
+        )
+
+    def _refuse(self, deliveries: Sequence[Delivery], done: DeliveryDone) -> None:
+        assert self._trouble is not None
+        done(deliveries, Failed(self._trouble, is_counted=False))
+
+
+def new_destination(topic: Topic, subscription: Subscription, services: Services) -> Destination:
+    return WebhookDestination(topic, subscription, services)
+
+
+def _reconnected(answer: Answer) -> Delivered:
+    return Delivered(
+        Evidence(
+            stage=Stage.WAIT,
+            fault=Fault.CLOSED,
+            elapsed_ms=answer.elapsed_ms,
+            address=answer.address,
+            reconnect_count=answer.reconnect_count,
+            detail="a kept connection was closed; the fresh one delivered",
+        )
+    )
+
+
+def _excerpt(answer: Answer) -> str:
+    """The beginning of the answer's body as text, for people; where a redirect points to."""
+    text = answer.body.decode("utf-8", "replace").strip()
+    location = answer.header(b"location") if 300 <= answer.status < 400 else None
+    if location is not None:
+        text = f"Location: {location.decode('latin-1')} {text}"
+    return bounded(text)
