@@ -2,7 +2,8 @@
 
 import argparse
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, cast
 
 from eventpost.cli import output
 from eventpost.cli.connection import connect
@@ -19,6 +20,7 @@ from eventpost.cli.parser import (
 from eventpost.cli.progress import progress
 
 if TYPE_CHECKING:
+    from eventpost.client.operations import Selection
     from eventpost.server.models import DeadLetterView, Progress
 
 
@@ -74,18 +76,16 @@ def _selection() -> Parser:
     return parser
 
 
-def _selected(arguments: argparse.Namespace) -> dict[str, object]:
-    names = ("topic", "subscription", "since", "until", "reason", "finding")
-    selected = {name: getattr(arguments, name) for name in names if getattr(arguments, name)}
-    if getattr(arguments, "ids", None):
-        selected["ids"] = arguments.ids
-    return selected
+def _selected(arguments: argparse.Namespace) -> "Selection":
+    """What was asked for, and nothing else."""
+    names = ("topic", "subscription", "since", "until", "reason", "finding", "ids", "replayed")
+    given = {name: getattr(arguments, name, None) for name in names}
+    return cast("Selection", {name: value for name, value in given.items() if value})
 
 
 def list_dead_letters(arguments: argparse.Namespace) -> int:
-    selected = _selected(arguments) | {"replayed": arguments.replayed}
     with connect(arguments) as client:
-        letters = client.list_dead_letters(limit=arguments.limit, **selected)
+        letters = list(islice(client.dead_letters(**_selected(arguments)), arguments.limit))
     if arguments.json:
         output.json(letters)
         return EXIT_DONE

@@ -1,11 +1,14 @@
 """`eventpost event trace ID`: one event's whole story."""
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING
 
 from eventpost.cli import output
 from eventpost.cli.connection import connect
 from eventpost.cli.parser import EXIT_BAD, EXIT_DONE, Commands, as_json, command, connection, noun
+
+if TYPE_CHECKING:
+    from eventpost.server.models import DeliveryStoryView, StoryView
 
 
 def add(group: Commands) -> None:
@@ -37,42 +40,28 @@ def trace(arguments: argparse.Namespace) -> int:
     return EXIT_DONE if stories else EXIT_BAD
 
 
-def _print(story: dict[str, Any]) -> None:
-    """A story as the server tells it (`grid.trace.Story` in JSON)."""
-    output.line(
-        f"{output.plain(story['eventId'])}  {output.plain(story['eventType'])}"
-        f"  {output.plain(story['subject'])}"
-    )
-    published = output.moment(story["publishedMs"])
-    output.line(f"published {published} to {story['topic']}, position {story['position']:,}")
-    deliveries = story.get("deliveries", [])
-    if not deliveries:
+def _print(story: "StoryView") -> None:
+    shown = (story.event_id, story.event_type, story.subject)
+    output.line("  ".join(map(output.plain, shown)))
+    output.line(f"published {story.publish_time} to {story.topic}, position {story.position:,}")
+    if not story.deliveries:
         output.line("  The topic has no subscriptions.")
-    for delivery in deliveries:
-        output.line(f"  {delivery['subscription']}: {_where(delivery)}")
-        for attempt in delivery.get("attempts", []):
-            output.line(f"    {_attempt(attempt)}")
+    for delivery in story.deliveries:
+        output.line(f"  {delivery.subscription}: {_where(delivery)}")
+        for attempt in delivery.attempts:
+            outcome = f"{attempt.finding} {attempt.cause}" if attempt.finding else "delivered"
+            output.line(f"    {attempt.time}  attempt {attempt.attempt}  {output.plain(outcome)}")
 
 
-def _where(delivery: dict[str, Any]) -> str:
-    where = str(delivery["where"])
-    if where == "unmatched":
-        refusing = [each["clause"] for each in delivery.get("clauses", []) if not _holds(each)]
-        return f"not matched: {', '.join(map(output.plain, refusing))}"
-    if where == "ladder":
-        return f"on the ladder, next attempt {output.moment(delivery.get('nextMs', 0))}"
-    if where == "dead-letter":
-        identity = delivery.get("deadLetterId", 0)
-        return f"dead letter {identity}: {delivery.get('reason', '')} {delivery.get('finding', '')}"
-    return where.replace("-", " ")
-
-
-def _holds(clause: dict[str, Any]) -> bool:
-    return bool(clause.get("isMatch", clause.get("is_match", False)))
-
-
-def _attempt(attempt: dict[str, Any]) -> str:
-    at = output.moment(attempt.get("atMs", attempt.get("at_ms", 0)))
-    outcome = attempt.get("finding") or "delivered"
-    detail = (attempt.get("evidence") or {}).get("detail", "")
-    return f"{at}  attempt {attempt['attempt']}  {outcome}  {output.plain(detail)}".rstrip()
+def _where(delivery: "DeliveryStoryView") -> str:
+    match delivery.where:
+        case "unmatched":
+            refusing = [each.clause for each in delivery.clauses if not each.is_met]
+            return f"not matched: {', '.join(map(output.plain, refusing))}"
+        case "ladder":
+            return f"on the ladder, next attempt {delivery.next_attempt_time}"
+        case "dead-letter":
+            reason, finding = delivery.dead_letter_reason, delivery.finding
+            return f"dead letter {delivery.dead_letter_id}: {reason} {finding}"
+        case where:
+            return where.replace("-", " ")

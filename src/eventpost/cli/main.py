@@ -79,11 +79,11 @@ def _run(argv: Sequence[str] | None) -> int:
 
 def exit_code(error: "EventpostError") -> int:
     """2 for what was asked wrongly, 3 for a server that cannot be reached, 1 for the rest."""
-    from eventpost.core.errors import InvalidRequest
+    from eventpost.core.errors import InvalidRequest, ServerUnreachable
 
     if isinstance(error, InvalidRequest):
         return cli.EXIT_USAGE
-    if error.code == "ServerNotReachable":
+    if isinstance(error, ServerUnreachable):
         return cli.EXIT_NOT_REACHABLE
     return cli.EXIT_BAD
 

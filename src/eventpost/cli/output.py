@@ -91,13 +91,6 @@ def plain(value: object) -> str:
     )
 
 
-def moment(at_ms: int) -> str:
-    """UTC to the millisecond; "" for never (0)."""
-    from eventpost.registry.forms import time_text
-
-    return time_text(at_ms)
-
-
 def raw_json(text: bytes) -> None:
     """JSON as it is, indented."""
     import msgspec

@@ -5,7 +5,7 @@ import time
 from typing import TYPE_CHECKING
 
 from eventpost.cli import files, output
-from eventpost.cli.connection import connect, find
+from eventpost.cli.connection import connect
 from eventpost.cli.parser import (
     EXIT_BAD,
     EXIT_DONE,
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from eventpost.cli.new_events import Template
     from eventpost.cli.sending import Sending, Tally
+    from eventpost.client.discovery import Place
 
 
 def add(group: Commands) -> None:
@@ -57,12 +58,13 @@ def publish(arguments: argparse.Namespace) -> int:
     with connect(arguments) as client:
         topic = client.show_topic(arguments.topic)
         key = client.list_keys(arguments.topic).key1
+        place = client.place
     template = _template(arguments, topic.input_schema)
     if arguments.count is None:
         bodies: Iterator[bytes] = iter([new_events.batch(template, given)])
     else:
         bodies = new_events.endless(template, given)
-    sending = _sending(arguments, key, bodies, new_events.CONTENT_TYPES[template.schema])
+    sending = _sending(arguments, place, key, bodies, template)
     events_per_request = len(given) or 1 if arguments.count is None else 1
     tally = Tally()
     started_s = time.monotonic()
@@ -89,8 +91,13 @@ def _template(arguments: argparse.Namespace, input_schema: str) -> "Template":
 
 
 def _sending(
-    arguments: argparse.Namespace, key: str, bodies: "Iterator[bytes]", content_type: bytes
+    arguments: argparse.Namespace,
+    place: "Place",
+    key: str,
+    bodies: "Iterator[bytes]",
+    template: "Template",
 ) -> "Sending":
+    from eventpost.cli.new_events import CONTENT_TYPES
     from eventpost.cli.sending import IN_FLIGHT_DEFAULT, IN_FLIGHT_MAX, Sending
     from eventpost.core.errors import InvalidRequest
     from eventpost.registry.forms import rate_per_s
@@ -102,16 +109,15 @@ def _sending(
         raise InvalidRequest(
             "InvalidCount", f"--in-flight is {in_flight}.", fix=f"Give 1 to {IN_FLIGHT_MAX}."
         )
-    place = find(arguments)
     return Sending(
         url=f"{place.url}/topics/{arguments.topic}/api/events",
         key=key,
-        content_type=content_type,
+        content_type=CONTENT_TYPES[template.schema],
         bodies=bodies,
         count=1 if count is None else count,
         in_flight_max=in_flight,
         rate_per_s=rate_per_s(arguments.rate, field="--rate") if arguments.rate else None,
-        ca_file=str(place.authority) if place.authority else None,
+        ca_file=str(place.ca_file) if place.ca_file else None,
     )
 
 

@@ -24,10 +24,10 @@ def add(group: Commands) -> None:
 
 
 def serve(arguments: argparse.Namespace) -> int:
-    from eventpost import app
+    from eventpost.server import serving
 
     effective = settings_options.effective(arguments)
-    return app.serve(effective.settings, started=lambda url: banner(effective.settings, url))
+    return serving.serve(effective.settings, started=lambda url: banner(effective.settings, url))
 
 
 def banner(settings: "Settings", url: str) -> None:

@@ -1,0 +1,60 @@
+"""How the story is told: with colour on a terminal, in plain lines otherwise."""
+
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from eventpost.cli import output
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+STYLES = {
+    "chapter": "bold cyan",
+    "command": "bold",
+    "good": "green",
+    "bad": "red",
+    "wait": "yellow",
+    "aside": "dim",
+    "": "",
+}
+
+
+class Screen:
+    """Lines, told one at a time from whatever thread sees something happen."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._console: Console | None = None
+        self._chapter_count = 0
+        if output.is_terminal():
+            from rich import console
+
+            self._console = console.Console(highlight=False)
+
+    def chapter(self, title: str) -> None:
+        """The next part of the story."""
+        self._chapter_count += 1
+        self.say("")
+        self.say(f"{self._chapter_count}. {title}", style="chapter")
+
+    def command(self, text: str) -> None:
+        """What a person would type to do the same."""
+        self.say(f"   $ {text}", style="command")
+
+    def happened(self, who: str, what: str, *, style: str = "") -> None:
+        """Something that just happened, seen from its place."""
+        self.say(f"   {who:<9}  {what}", style=style)
+
+    def say(self, text: str, *, style: str = "") -> None:
+        with self._lock:
+            if self._console is None:
+                sys.stdout.write(text + "\n")
+                sys.stdout.flush()
+            else:
+                self._console.print(text, style=STYLES[style], markup=False)
+
+    def table(self, columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
+        with self._lock:
+            output.table(columns, rows, empty="")
+            output.flush()
