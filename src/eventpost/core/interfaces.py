@@ -298,10 +298,21 @@ class CommitFailed:
 
 
 @dataclass(slots=True)
+class Damage:
+    """Positions `first` up to `end` cannot be read; a read from `end` on can be tried."""
+
+    topic_id: int
+    partition: int
+    first: int
+    end: int
+
+
+@dataclass(slots=True)
 class ReadFailed:
     """A read could not be done; damage is named with topic and position."""
 
     reason: str
+    damage: Damage | None = None
 
 
 @dataclass(slots=True)
@@ -321,6 +332,9 @@ class Recovered:
     dead_letter_counts: dict[int, int]
     """Dead letters that are not replayed, by subscription id."""
     last_outcome_id: int
+    topic_id_max: int = 0
+    """The highest id that a topic ever had, removed ones included: ids are not given twice."""
+    subscription_id_max: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -485,6 +499,14 @@ class Store(Protocol):
         ...
 
     def usage(self, done: Callable[[Usage | ReadFailed], None]) -> None: ...
+
+    def verify(self, done: Callable[[list[str] | ReadFailed], None]) -> None:
+        """Read everything back and say what is wrong with it; [] when nothing is."""
+        ...
+
+    def backup(self, path: str, done: Callable[[int | ReadFailed], None]) -> None:
+        """Write a consistent copy to `path`, which must not exist; its size in bytes."""
+        ...
 
     def close(self) -> None:
         """Finish what was handed over, then let go. Idempotent."""

@@ -1,0 +1,307 @@
+"""One database file: opened, brought up to date, committed to. Synchronous, and without a thread.
+
+`commit` is for one thread at a time; each `Reader` is for one thread at a time; they may run beside
+each other. All of them may be the same thread.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import apsw
+
+from eventpost.core.errors import StoreError
+from eventpost.core.interfaces import (
+    Append,
+    Commit,
+    CommitFailed,
+    Committed,
+    PutTopic,
+    Recovered,
+    RemoveSubscription,
+    RemoveTopic,
+)
+from eventpost.core.subscriptions import Topic
+from eventpost.stores.sqlite import (
+    attempts,
+    blocks,
+    catalogue,
+    connection,
+    deadletters,
+    ladder,
+    schema,
+    wal,
+)
+from eventpost.stores.sqlite.blocks import Head, Placed
+from eventpost.stores.sqlite.connection import rows, value
+from eventpost.stores.sqlite.events import Log
+from eventpost.stores.sqlite.index import SegmentIndex
+from eventpost.stores.sqlite.reader import Reader
+from eventpost.stores.sqlite.settings import SqliteSettings
+from eventpost.stores.sqlite.sweeper import RETENTIONS, Sweeper, Swept
+from eventpost.stores.sqlite.traces import LAST_ROW, TraceIndex
+
+PUT_BLOCK = "INSERT INTO block VALUES (?, ?, ?, ?, ?, ?, ?)"
+LAST_BLOCK = "SELECT coalesce(max(id), 0) FROM block"
+HEADS = "SELECT id, segment_count, event_count, head FROM block WHERE id > ? ORDER BY id"
+
+
+class Database:
+    """Open from construction to `close`. Raises StoreError when it cannot be.
+
+    After a commit that failed the connection is closed, and every later commit fails at once: a
+    sync that failed is never tried again, only another `Database` reads what is on the disk.
+    """
+
+    def __init__(self, path: Path, settings: SqliteSettings, vfs: str | None = None) -> None:
+        self.path = path
+        self._settings = settings
+        self._vfs = vfs
+        self._failure: CommitFailed | None = None
+        self._readers: list[Reader] = []
+        self._index = SegmentIndex(settings.chunk_segments, settings.unindexed_blocks_max)
+        self._traces = TraceIndex(settings.trace_events, settings.unindexed_blocks_max)
+        self._sweeper = Sweeper(self._index, settings)
+        self._topics: dict[int, Topic] = {}
+        self._last_block = 0
+        try:
+            self._connection = connection.writer(path, settings, vfs)
+        except (apsw.Error, OSError) as error:
+            raise connection.unusable(path, error) from error
+        try:
+            self.recovered = self._open()
+        except (apsw.Error, OSError) as error:
+            self._connection.close(force=True)
+            raise connection.unusable(path, error) from error
+        except StoreError:
+            self._connection.close(force=True)
+            raise
+
+    # --- opening --------------------------------------------------------------------------------
+
+    def _open(self) -> Recovered:
+        steps = schema.migrations()
+        version = schema.check(self._connection, newest=steps[-1][0])
+        wal.rewrite(self.path, self._vfs)
+        wal.check(self._connection, self.path, self._vfs)
+        connection.prepare_writes(self._connection, self._settings)
+        schema.migrate(self._connection, version, steps)
+        self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        marks = self._marks()
+        self._topics.update((topic.id, topic) for topic in catalogue.topics(self._connection))
+        self._load_indices(marks)
+        self._sweeper.load(self._connection, marks)
+        return self._recover(marks)
+
+    def _marks(self) -> dict[str, int]:
+        """A smaller `unindexed_blocks_max` must not make a start miss what a larger one left."""
+        bound = (catalogue.UNINDEXED_BLOCKS_MAX, self._settings.unindexed_blocks_max)
+        marks = catalogue.marks(self._connection)
+        if marks.get(bound[0], 0) < bound[1]:
+            self._connection.execute(catalogue.RAISE_MARK, bound)
+            marks[bound[0]] = bound[1]
+        return marks
+
+    def _load_indices(self, marks: dict[str, int]) -> None:
+        execute = self._connection.execute
+        self._index.load(self._connection)
+        ends = {}
+        for topic_id, partition, floor, first, end in execute(RETENTIONS):
+            self._index.retain((topic_id, partition), floor, first)
+            ends[topic_id, partition] = end
+        in_table = value(self._connection, LAST_BLOCK)
+        self._last_block = max(in_table, marks.get(catalogue.LAST_BLOCK, 0))
+        traced = value(self._connection, LAST_ROW)
+        after = self._last_block - marks[catalogue.UNINDEXED_BLOCKS_MAX]
+        heads = [Head(*row) for row in execute(HEADS, (after,))]
+        removed = {owner_id for kind, owner_id in execute(catalogue.REMOVALS) if kind == "topic"}
+        known = self._topics.keys() | removed
+        self._index.complete(
+            segment for head in heads for segment in head.placed() if segment.topic_id in known
+        )
+        self._index.raise_ends(ends)
+        self._traces.complete([head for head in heads if head.block_id > traced])
+
+    def _recover(self, marks: dict[str, int]) -> Recovered:
+        below = marks.get(catalogue.OUTCOMES_BELOW, 0)
+        last_outcome = value(self._connection, catalogue.LAST_OUTCOME)
+        return Recovered(
+            topics=list(self._topics.values()),
+            subscriptions=catalogue.subscriptions(self._connection),
+            settings=catalogue.settings(self._connection),
+            next_positions=self._next_positions(),
+            states=catalogue.states(self._connection),
+            outcomes=[
+                (row[0], row[1]) for row in rows(self._connection, catalogue.OUTCOMES, (below,))
+            ],
+            ladder_counts=ladder.counts(self._connection),
+            dead_letter_counts=deadletters.counts(self._connection),
+            last_outcome_id=max(last_outcome, below - 1),
+            topic_id_max=marks.get(catalogue.TOPIC_ID_MAX, 0),
+            subscription_id_max=marks.get(catalogue.SUBSCRIPTION_ID_MAX, 0),
+        )
+
+    def _next_positions(self) -> dict[tuple[int, int], int]:
+        return {
+            (topic.id, partition): self._index.next_position((topic.id, partition))
+            for topic in self._topics.values()
+            for partition in range(topic.partition_count)
+        }
+
+    # --- committing -----------------------------------------------------------------------------
+
+    def commit(self, commit: Commit) -> Committed | CommitFailed:
+        """One transaction, durable when this returns Committed. Raises nothing."""
+        if self._failure is not None:
+            return self._failure
+        try:
+            return self._commit(commit)
+        except Exception as error:  # noqa: BLE001  a bug in here must answer the waiting publishers
+            return self._fail(error)
+
+    def _commit(self, commit: Commit) -> Committed:
+        is_sweep = self._is_sweep(commit)
+        if commit.is_empty() and not is_sweep:
+            return Committed([])
+        execute = self._connection.execute
+        firsts: list[int] = []
+        staged = None
+        swept = None
+        execute("BEGIN IMMEDIATE")
+        if commit.catalogue:
+            self._change_catalogue(commit)
+        if commit.appends:
+            firsts = [self._next(append) for append in commit.appends]
+            staged = self._append(commit.appends, firsts)
+        if commit.outcome_id:
+            execute(catalogue.PUT_OUTCOME, (commit.outcome_id, commit.outcome))
+        if commit.states:
+            catalogue.put_states(self._connection, commit.states)
+        self._put_rows(commit)
+        if is_sweep:
+            swept = self._sweep(commit)
+        execute("COMMIT")
+        if staged is not None:
+            self._publish(*staged)
+        if swept is not None:
+            self._forget(swept)
+        return Committed(firsts, self._sweeper.has_leftovers)
+
+    def _is_sweep(self, commit: Commit) -> bool:
+        """Slices are for commits that give something up, and for empty ones: publishing waits for
+        nobody's removal."""
+        gives_up = (
+            commit.trims
+            or commit.outcomes_below
+            or commit.attempts_before_ms
+            or any(
+                isinstance(entry, RemoveTopic | RemoveSubscription) for entry in commit.catalogue
+            )
+        )
+        return bool(gives_up) or (self._sweeper.has_leftovers and commit.is_empty())
+
+    def _change_catalogue(self, commit: Commit) -> None:
+        for entry in commit.catalogue:
+            catalogue.change(self._connection, entry)
+            match entry:
+                case PutTopic(topic):
+                    self._topics[topic.id] = topic
+                case RemoveTopic(topic_id):
+                    self._topics.pop(topic_id, None)
+                case _:
+                    pass
+
+    def _next(self, append: Append) -> int:
+        if append.topic_id not in self._topics:
+            raise ValueError(f"there is no topic {append.topic_id} to append to")
+        return self._index.next_position((append.topic_id, append.partition))
+
+    def _append(
+        self, appends: Sequence[Append], firsts: Sequence[int]
+    ) -> tuple[list[blocks.BlockRow], list[Placed], set[blocks.Key], bool] | None:
+        rows, placed = blocks.pack(
+            appends, firsts, self._last_block + 1, self._settings.block_bytes
+        )
+        if not rows:
+            return None
+        assert len(rows) < self._settings.unindexed_blocks_max
+        self._last_block = rows[-1][0]
+        if len(rows) == 1:
+            self._connection.execute(PUT_BLOCK, rows[0])
+        else:
+            self._connection.executemany(PUT_BLOCK, rows)
+        full = self._index.stage(self._connection, placed)
+        is_staged = self._traces.stage(self._connection, len(rows))
+        return rows, placed, full, is_staged
+
+    def _publish(
+        self,
+        rows: list[blocks.BlockRow],
+        placed: list[Placed],
+        full: set[blocks.Key],
+        is_staged: bool,
+    ) -> None:
+        self._index.publish(placed, full)
+        self._traces.publish(rows, placed, is_staged)
+
+    def _put_rows(self, commit: Commit) -> None:
+        if commit.ladder_remove:
+            ladder.remove(self._connection, commit.ladder_remove)
+        if commit.ladder_put:
+            ladder.put(self._connection, commit.ladder_put)
+        if commit.dead_put:
+            deadletters.put(self._connection, commit.dead_put)
+        if commit.dead_states:
+            deadletters.change(self._connection, commit.dead_states)
+        if commit.dead_remove:
+            deadletters.remove(self._connection, commit.dead_remove)
+        if commit.attempts:
+            attempts.put(self._connection, commit.attempts)
+
+    def _sweep(self, commit: Commit) -> Swept:
+        if commit.catalogue:
+            self._sweeper.removed(self._connection)
+        if commit.outcomes_below:
+            self._sweeper.outcomes_below(self._connection, commit.outcomes_below)
+        if commit.trims:
+            self._sweeper.trim(self._connection, commit.trims)
+        if commit.attempts_before_ms:
+            self._sweeper.attempts_before(commit.attempts_before_ms)
+        # The newest blocks may be removed, and their ids must not come again.
+        self._connection.execute(catalogue.RAISE_MARK, (catalogue.LAST_BLOCK, self._last_block))
+        return self._sweeper.sweep(self._connection)
+
+    def _forget(self, swept: Swept) -> None:
+        self._index.advance(swept.firsts)
+        for key in swept.forgotten:
+            self._index.forget(key)
+
+    def _fail(self, error: Exception) -> CommitFailed:
+        self._failure = CommitFailed(connection.reason(error), connection.is_full(error))
+        self._connection.close(force=True)
+        return self._failure
+
+    # --- the rest -------------------------------------------------------------------------------
+
+    def reader(self) -> Reader:
+        """A reader with a connection of its own. Raises StoreError."""
+        try:
+            read_only = connection.reader(self.path, self._settings, self._vfs)
+        except (apsw.Error, OSError) as error:
+            raise connection.unusable(self.path, error) from error
+        reader = Reader(Log(read_only, self._index, self._traces, self._topics), self.path)
+        self._readers.append(reader)
+        return reader
+
+    def interrupt(self) -> None:
+        """From any thread: end reads that are under way."""
+        for reader in self._readers:
+            reader.interrupt()
+
+    def close(self) -> None:
+        """Let go of the file; nothing may be under way. Idempotent."""
+        for reader in self._readers:
+            reader.close()
+        if self._failure is None:
+            self._failure = CommitFailed("The store is closed.")
+            self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
+            self._connection.close(force=True)
