@@ -352,6 +352,7 @@ def test_binary_required(name: str, value: bytes | None, state: str) -> None:
         {"ce_specversion": b"0.3"},
         {"ce_subject": b"%ff"},
         {"ce_with_dash": b"x"},
+        {"ce_data": b"x"},
         {"ce_": b"x"},
     ],
 )

@@ -356,3 +356,15 @@ def test_fast_and_slow_path_agree(changes: dict[str, object]) -> None:
         eventgrid.decode(body, RESOURCE)
         return
     assert "does not conform to the expected schema." not in refused(body).what
+
+
+def test_answers_stay_short() -> None:
+    """What a request sent is quoted in part only, so that an answer cannot be made large."""
+    long = "x" * 100_000
+
+    for error in (
+        refused_event(**{long: "x"}),
+        refused_event(topic=long),
+        refused_event(eventTime=long),
+    ):
+        assert len(error.what) < 500

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventpost.core.events import Event, Schema
-from eventpost.formats import cloudevents, eventgrid, wire
+from eventpost.formats import cloudevents, delivery, eventgrid, wire
 
 RESOURCE = "/topics/orders"
 STRUCTURED = {b"content-type": b"application/cloudevents+json"}
@@ -80,3 +80,50 @@ def test_damage_is_an_error(damaged: bytes) -> None:
     """Bytes that no decoder wrote raise, and give no half event."""
     with pytest.raises(msgspec.MsgspecError):
         wire.parse(Schema.EVENT_GRID, damaged)
+
+
+@pytest.mark.parametrize(
+    "data", [b"null", b'{"a" : 1.0,"data":2}', b'"\\",\\"dataVersion\\":"', b"0"]
+)
+@pytest.mark.parametrize("schema", [Schema.EVENT_GRID, Schema.CLOUD_EVENTS])
+def test_split(schema: Schema, data: bytes) -> None:
+    """An event comes apart into its envelope and the bytes of its data."""
+    event = published(schema, data="?")
+    without = published(schema)
+
+    envelope, found = wire.split(schema, event.wire.replace(b'"?"', data))
+
+    assert found == data
+    assert json.loads(envelope) == json.loads(without.wire)
+    assert wire.split(schema, without.wire) == (without.wire, b"")
+
+
+def test_split_of_an_event_with_extensions() -> None:
+    """Data is last on the wire of a CloudEvent, wherever it stood when it was published."""
+    body = b'{"data":{"x":1},"specversion":"1.0","ext":5,"id":"1","source":"/s","type":"t"}'
+    [event] = cloudevents.decode(body, STRUCTURED)
+
+    envelope, data = wire.split(Schema.CLOUD_EVENTS, event.wire)
+
+    assert data == b'{"x":1}'
+    assert json.loads(envelope).keys() == {"specversion", "ext", "id", "source", "type"}
+
+
+@pytest.mark.parametrize("schema", [Schema.EVENT_GRID, Schema.CLOUD_EVENTS])
+def test_deep_data_can_always_be_read_again(schema: Schema) -> None:
+    """Data nested as deep as publishing took it is no trouble where the stack is deeper."""
+    depth = 5_000
+    while True:
+        try:
+            event = published(schema, data="?")
+            deep = event.wire.replace(b'"?"', b"[" * depth + b"]" * depth)
+            msgspec.json.decode(deep, type=msgspec.Raw)
+            break
+        except RecursionError:
+            depth -= 10
+
+    assert wire.parse(schema, deep).id == "1"
+    assert wire.split(schema, deep)[1] == b"[" * depth + b"]" * depth
+    _, body = delivery.encode(schema, Schema.CLOUD_EVENTS, [deep], False, RESOURCE)
+    assert b"[" * depth in body
+    assert delivery.attribute(deep, schema, "data.x") is None

@@ -15,6 +15,9 @@ EVENT_BYTES_MAX = 1_049_600
 BATCH_EVENTS_MAX = 5_000
 """Event Grid's measured bounds: above the documented 1 MB, so that nothing it takes is refused."""
 
+EXCERPT_CHARS_MAX = 200
+"""Of what a request sent, quoted in the answer."""
+
 JSON_ERRORS = (msgspec.MsgspecError, ValueError, RecursionError)
 """What decoding a hostile body may raise (UnicodeDecodeError is a ValueError)."""
 
@@ -29,6 +32,10 @@ _TOKENS = {
 
 _decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
 _decode_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+def excerpt(text: str) -> str:
+    return text if len(text) <= EXCERPT_CHARS_MAX else f"{text[:EXCERPT_CHARS_MAX]}..."
 
 
 def invalid(what: str) -> InvalidEvent:
@@ -63,7 +70,7 @@ def missing(schema_name: str, name: str) -> InvalidEvent:
 def wrong(schema_name: str, name: str, expected: str) -> InvalidEvent:
     return invalid(
         f"This resource is configured for '{schema_name}' schema. "
-        f"The property '{name}' must be {expected}."
+        f"The property '{excerpt(name)}' must be {expected}."
     )
 
 

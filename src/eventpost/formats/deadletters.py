@@ -12,6 +12,7 @@ import msgspec
 from eventpost.core.events import Event, Schema
 from eventpost.core.interfaces import DeadLetter
 from eventpost.formats import eventgrid, times
+from eventpost.formats.wire import split
 
 DEAD_LETTERED_EVENT = "Eventpost.EventDeadLettered"
 WRITTEN_EVENT = "Eventpost.DeadLetterWritten"
@@ -66,14 +67,14 @@ def encode(letter: DeadLetter, schema: Schema) -> bytes:
         "lastDeliveryAttemptTime": attempted,
         "eventpostFinding": letter.finding,
     }
-    members: dict[str, object] = dict(_decode_members(letter.wire))
-    for name, value in added.items():
-        wire_name = name.lower() if schema is Schema.CLOUD_EVENTS else name
-        # An event that was a dead letter before may carry these already.
-        members.pop(wire_name, None)
-        if value is not None:
-            members[wire_name] = value
-    return _encode_json(members)
+    if schema is Schema.CLOUD_EVENTS:
+        added = {name.lower(): value for name, value in added.items()}
+    envelope, data = split(schema, letter.wire)
+    # An event that was a dead letter before may carry these names already.
+    kept = {name: raw for name, raw in _decode_members(envelope).items() if name not in added}
+    known = {name: value for name, value in added.items() if value is not None}
+    encoded = _encode_json(kept | known)
+    return b"".join((encoded[:-1], b',"data":', data, b"}")) if data else encoded
 
 
 def file(objects: Sequence[bytes]) -> bytes:

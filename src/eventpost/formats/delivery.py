@@ -1,6 +1,7 @@
 """Delivery bodies: from stored events to what a handler receives, and the grid's own messages."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from urllib.parse import quote
 
 import msgspec
@@ -8,6 +9,7 @@ import msgspec
 from eventpost.core.errors import InvalidRequest
 from eventpost.core.events import Schema
 from eventpost.formats import cloudevents, eventgrid
+from eventpost.formats.wire import split
 
 EVENT_GRID_TYPE = b"application/json; charset=utf-8"
 CLOUD_EVENT_TYPE = f"{cloudevents.STRUCTURED_TYPE}; charset=utf-8".encode()
@@ -16,35 +18,35 @@ CLOUD_EVENT_BATCH_TYPE = f"{cloudevents.BATCH_TYPE}; charset=utf-8".encode()
 VALIDATION_EVENT = "Microsoft.EventGrid.SubscriptionValidationEvent"
 DELETION_EVENT = "Microsoft.EventGrid.SubscriptionDeletedEvent"
 
-_DATA_VERSION = b',"dataVersion":'
+# Bound once: a look-up in an enumeration costs as much as the rest of a single delivery.
+_EVENT_GRID = Schema.EVENT_GRID
+_CLOUD_EVENTS = Schema.CLOUD_EVENTS
 
 
-class _EventGridEvent(msgspec.Struct, gc=False):
+class _Envelope(msgspec.Struct, gc=False):
+    """An Event Grid event without its data."""
+
     id: str
     subject: str
     eventType: str  # noqa: N815 - Event Grid's name
     eventTime: str  # noqa: N815
     dataVersion: str = ""  # noqa: N815
-    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class _CloudEvent(msgspec.Struct, gc=False):
-    """The order of the fields is the order on the wire."""
+    """A CloudEvent without its data. The order of the fields is the order on the wire."""
 
+    specversion: str
     id: str
     source: str
     type: str
     subject: str
     time: str
     dataschema: str | msgspec.UnsetType
-    data: msgspec.Raw | msgspec.UnsetType
-    specversion: str = cloudevents.SPEC_VERSION
 
 
-_Members = dict[str, msgspec.Raw]
-
-_decode_event = msgspec.json.Decoder(_EventGridEvent).decode
-_decode_members = msgspec.json.Decoder(_Members).decode
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_text = msgspec.json.Decoder(str).decode
 _encode_json = msgspec.json.Encoder().encode
 
@@ -74,11 +76,11 @@ def encode(
     The schemas have passed `check_delivery_schema`. Event Grid's schema is an array always; a
     CloudEvent stands alone unless the subscription is batched.
     """
-    if output_schema is not Schema.CLOUD_EVENTS:
+    if output_schema is not _CLOUD_EVENTS:
         if len(wires) == 1:
-            return EVENT_GRID_TYPE, b"[" + wires[0] + b"]"
+            return EVENT_GRID_TYPE, b"".join((b"[", wires[0], b"]"))
         return EVENT_GRID_TYPE, b"[" + b",".join(wires) + b"]"
-    if input_schema is not Schema.CLOUD_EVENTS:
+    if input_schema is not _CLOUD_EVENTS:
         wires = [cloud_event(wire, topic_resource) for wire in wires]
     if is_batched or len(wires) > 1:
         return CLOUD_EVENT_BATCH_TYPE, b"[" + b",".join(wires) + b"]"
@@ -90,19 +92,25 @@ def cloud_event(wire: bytes, topic_resource: str) -> bytes:
 
     A `dataVersion` becomes `dataschema` as a fragment, `#1.0`, as Event Grid writes it.
     """
-    event = _decode_event(wire)
-    version = event.dataVersion
-    return _encode_json(
+    envelope, data = split(_EVENT_GRID, wire)
+    event = _decode_envelope(envelope)
+    converted = _encode_json(
         _CloudEvent(
-            id=event.id,
-            source=topic_resource,
-            type=event.eventType,
-            subject=event.subject,
-            time=event.eventTime,
-            dataschema=f"#{quote(version)}" if version else msgspec.UNSET,
-            data=event.data,
+            cloudevents.SPEC_VERSION,
+            event.id,
+            topic_resource,
+            event.eventType,
+            event.subject,
+            event.eventTime,
+            _data_schema(event.dataVersion) if event.dataVersion else msgspec.UNSET,
         )
     )
+    return b"".join((converted[:-1], b',"data":', data, b"}")) if data else converted
+
+
+@lru_cache(maxsize=256)
+def _data_schema(data_version: str) -> str:
+    return f"#{quote(data_version)}"
 
 
 def attribute(wire: bytes, schema: Schema, path: str) -> str | None:
@@ -111,25 +119,24 @@ def attribute(wire: bytes, schema: Schema, path: str) -> str | None:
     Strings, numbers (as they were written) and booleans only; None for anything else and where
     nothing is. A name matches exactly or, failing that, in any case, as with filters.
     """
-    value = wire
-    for name in path.split("."):
-        if value[:1] != b"{":
-            return None
-        found = _member(_decode_members(value), name)
-        if found is None:
-            return None
-        value = bytes(found)
+    envelope, data = split(schema, wire)
+    first, *names = path.split(".")
+    value = data if first.lower() == "data" else _member(envelope, first)
+    try:
+        for name in names:
+            value = _member(value, name)
+    except RecursionError:  # nested deeper than the stack allows here: no simple value to be had
+        return None
     if value[:1] == b'"':
         return _decode_text(value)
-    return None if value[:1] in (b"{", b"[", b"n") else value.decode()
+    return None if value[:1] in (b"{", b"[", b"n", b"") else value.decode()
 
 
 def data_version(wire: bytes, schema: Schema) -> str:
     """The event's `dataVersion` for the delivery header; "" for a CloudEvent."""
-    start = wire.rfind(_DATA_VERSION)
-    if schema is Schema.CLOUD_EVENTS or start < 0:
+    if schema is _CLOUD_EVENTS:
         return ""
-    return str(msgspec.json.decode(b"{" + wire[start + 1 :])["dataVersion"])
+    return _decode_envelope(split(schema, wire)[0]).dataVersion
 
 
 def validation_event(topic_resource: str, event_id: str, now_ms: int, code: str, url: str) -> bytes:
@@ -164,8 +171,12 @@ def _own_message(
     return b"[" + event.wire + b"]"
 
 
-def _member(members: _Members, name: str) -> msgspec.Raw | None:
-    if name in members:
-        return members[name]
-    folded = name.lower()
-    return next((value for key, value in members.items() if key.lower() == folded), None)
+def _member(value: bytes, name: str) -> bytes:
+    """The member of a JSON object, b"" when it is no object or has none of that name."""
+    if value[:1] != b"{":
+        return b""
+    members = _decode_members(value)
+    if name not in members:
+        folded = name.lower()
+        name = next((known for known in members if known.lower() == folded), name)
+    return bytes(members.get(name, b""))

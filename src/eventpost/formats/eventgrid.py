@@ -11,6 +11,7 @@ import msgspec
 from eventpost.core.errors import InvalidEvent
 from eventpost.core.events import Event
 from eventpost.formats import bodies, times
+from eventpost.formats.bodies import BATCH_EVENTS_MAX, EVENT_BYTES_MAX
 
 SCHEMA_NAME = "EventGridEvent"
 METADATA_VERSION = "1"
@@ -54,15 +55,14 @@ def decode(body: bytes, topic_resource: str) -> list[Event]:
     try:
         if not body.isascii():
             body.decode()
-        if len(body) > bodies.EVENT_BYTES_MAX:
+        if len(body) > EVENT_BYTES_MAX:
             bodies.check_sizes(SCHEMA_NAME, body)
-        first = body[:1]
-        if first == b"{":
-            return _complete([_decode_one(body)], topic_resource)
-        if first == b"[":
+        if body.startswith(b"["):
             published = _decode_many(body)
-            if 0 < len(published) <= bodies.BATCH_EVENTS_MAX:
+            if 0 < len(published) <= BATCH_EVENTS_MAX:
                 return _complete(published, topic_resource)
+        else:
+            return _complete([_decode_one(body)], topic_resource)
     except bodies.JSON_ERRORS:
         pass
     trimmed = bodies.trimmed(body)
@@ -119,7 +119,7 @@ def _check_topic(topic: str, topic_resource: str) -> None:
             401,
             "Unauthorized",
             "Unauthorized",
-            f"The topic '{topic}' of the event is not the topic that it was published to.",
+            f"The topic '{bodies.excerpt(topic)}' of the event is not the one it is published to.",
         )
 
 
@@ -130,7 +130,7 @@ def _check_metadata_version(version: str | None) -> None:
 
 def _check_time(text: str) -> None:
     if not times.is_time(text):
-        what = f"a time in ISO 8601, not '{text[:64]}'"
+        what = f"a time in ISO 8601, not '{bodies.excerpt(text)}'"
         raise bodies.wrong(SCHEMA_NAME, "eventTime", what)
 
 
@@ -153,8 +153,9 @@ def _check_event(element: bytes, topic_resource: str) -> None:
     for name in members:
         if name not in _EventGridEvent.__struct_fields__:
             raise bodies.invalid(
-                f"This resource is configured for '{SCHEMA_NAME}' schema. Received unexpected "
-                f"property '{name}' in JSON which does not conform to the expected schema."
+                f"This resource is configured for '{SCHEMA_NAME}' schema. "
+                f"Received unexpected property '{bodies.excerpt(name)}' in JSON "
+                "which does not conform to the expected schema."
             )
         if name != "data":
             _text(members, name)

@@ -1,4 +1,10 @@
-"""Stored bytes back to events, for lanes that catch up from the log: hot."""
+"""Stored bytes back to events, for lanes that catch up from the log: hot.
+
+Every kept event has the same layout: what routing asks about first, `data` behind it, and after
+the data nothing but `dataVersion` and `metadataVersion` (Event Grid) or nothing (CloudEvents). So
+`data`, the bulk, is never read again here: it may be large, or nested deeper than a busy stack
+allows.
+"""
 
 from collections.abc import Sequence
 
@@ -8,8 +14,12 @@ from eventpost.core.events import Event, Schema
 
 Trace = tuple[str, str] | None
 
+_CLOUD_EVENTS = Schema.CLOUD_EVENTS  # bound once: looking it up in the enumeration is slow
+
+# None of these can occur inside a JSON string, where its quotes would be escaped.
 _EVENT_TIME = b',"eventTime":'
-"""Cannot occur inside a JSON string, where its quotes would be escaped."""
+_DATA = b',"data":'
+_DATA_VERSION = b',"dataVersion":'
 
 
 class _EventGridHead(msgspec.Struct, gc=False):
@@ -33,10 +43,10 @@ def parse(schema: Schema, wire: bytes, trace: Trace = None) -> Event:
 
     Raises msgspec.MsgspecError for bytes that no decoder of this package wrote.
     """
-    if schema is Schema.CLOUD_EVENTS:
-        cloud_event = _decode_cloud_event(wire)
+    if schema is _CLOUD_EVENTS:
+        end = wire.find(_DATA)
+        cloud_event = _decode_cloud_event(wire[:end] + b"}" if end > 0 else wire)
         return Event(cloud_event.id, cloud_event.type, cloud_event.subject or "", wire, trace)
-    # What routing asks about stands before `eventTime`; `data`, the bulk, need not be read.
     end = wire.find(_EVENT_TIME)
     event = _decode_event_grid(wire[:end] + b"}" if end > 0 else wire)
     return Event(event.id, event.eventType, event.subject, wire, trace)
@@ -49,3 +59,12 @@ def parse_many(
     if traces is None:
         return [parse(schema, wire) for wire in wires]
     return [parse(schema, wire, trace) for wire, trace in zip(wires, traces, strict=True)]
+
+
+def split(schema: Schema, wire: bytes) -> tuple[bytes, bytes]:
+    """A kept event without its `data`, as JSON, and the bytes of `data`, b"" when it has none."""
+    start = wire.find(_DATA)
+    if start < 0:
+        return wire, b""
+    end = len(wire) - 1 if schema is _CLOUD_EVENTS else wire.rfind(_DATA_VERSION)
+    return wire[:start] + wire[end:], wire[start + len(_DATA) : end]
