@@ -1,0 +1,96 @@
+"""The program as a user runs it: commands in processes of their own, against the real server."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eventpost.config import local
+
+WAITING_S_MAX = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a command printed and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Runs `eventpost` in a directory of its own, with nothing of the user's environment."""
+
+    directory: Path
+    environment: dict[str, str]
+
+    def run(self, *words: str, stdin: bytes = b"") -> Done:
+        done = subprocess.run(
+            self.command(*words),
+            input=stdin,
+            capture_output=True,
+            env=self.environment,
+            cwd=self.directory,
+            timeout=WAITING_S_MAX,
+            check=False,
+        )
+        return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def ok(self, *words: str, stdin: bytes = b"") -> Done:
+        done = self.run(*words, stdin=stdin)
+        assert done.code == 0, done
+        return done
+
+    def start(self, *words: str) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
+            self.command(*words),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=self.environment,
+            cwd=self.directory,
+        )
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, "-W", "error", "-m", "eventpost", *words]
+
+
+def program(directory: Path, **environment: str) -> Program:
+    kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG"}}
+    return Program(directory, kept | environment)
+
+
+@contextmanager
+def server(directory: Path) -> Iterator[Program]:
+    """A server in `directory` on a free port; commands of the program find it by its data."""
+    runs = program(directory)
+    process = runs.start("serve", "--listen", "127.0.0.1:0", "--allow-http")
+    try:
+        data = directory / "eventpost-data"
+        until(lambda: process.poll() is not None or local.read_address(data) is not None)
+        assert process.poll() is None, process.communicate()
+        yield runs
+    finally:
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=WAITING_S_MAX)
+        assert process.returncode == 0, (process.returncode, out, err)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait until `condition` holds; fail when it does not in time."""
+    deadline_s = time.monotonic() + WAITING_S_MAX
+    while not condition():
+        assert time.monotonic() < deadline_s, "waited too long"
+        time.sleep(0.01)

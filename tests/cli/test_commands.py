@@ -1,0 +1,258 @@
+"""Every noun and verb against the real server, as a user types them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.receiver import Receiver
+from tests.cli.running import Program, program, until
+
+pytestmark = pytest.mark.slow
+
+
+def subscribe(grid: Program, name: str, topic: str, receiver: Receiver, *words: str) -> None:
+    grid.ok(
+        *("subscription", "create", name, "--topic", topic, "--endpoint", receiver.url),
+        *words,
+    )
+
+
+def test_a_topic_is_made_listed_shown_and_deleted(grid: Program) -> None:
+    """The verbs of `topic` do what they say, and JSON has the names of the API."""
+    made = grid.ok("topic", "create", "songs-1", "--input-schema", "CloudEventSchemaV1_0", "--json")
+    assert made.json["name"] == "songs-1"
+    assert made.json["inputSchema"] == "cloudeventschemav1_0"
+    assert made.json["endpoint"].endswith("/topics/songs-1/api/events")
+
+    listed = grid.ok("topic", "list", "--json").json
+    assert {"songs-1", "eventpost.deadletters"} <= {each["name"] for each in listed}
+    assert "songs-1" in grid.ok("topic", "list").out
+    assert "songs-1" in grid.ok("topic", "show", "songs-1").out
+
+    grid.ok("topic", "delete", "songs-1")
+    gone = grid.run("topic", "show", "songs-1")
+    assert gone.code == 1
+    assert "songs-1" in gone.err
+    assert gone.out == ""
+
+
+def test_a_key_is_made_anew_and_the_other_one_stays(grid: Program) -> None:
+    """`topic key regenerate` changes the key that is named and no other."""
+    grid.ok("topic", "create", "songs-2")
+    before = grid.ok("topic", "key", "list", "songs-2", "--json").json
+    assert set(before) == {"key1", "key2"}
+
+    after = grid.ok("topic", "key", "regenerate", "songs-2", "--key-name", "key1", "--json").json
+
+    assert after["key1"] != before["key1"]
+    assert after["key2"] == before["key2"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["topic", "create", "x"], 2, "topic"),
+        (["topic", "delete", "nothing-here"], 1, "nothing-here"),
+        (["subscription", "show", "nothing-here"], 1, "nothing-here"),
+        (
+            ["subscription", "create", "abc", "--topic", "no-topic", "--endpoint", "http://a.b/c"],
+            1,
+            "no-topic",
+        ),
+        (["deadletter", "show", "1"], 1, "dead letter"),
+        (["event", "trace", "no-such-event"], 1, "no-such-event"),
+        (["explain", "EP9998"], 1, "EP9998"),
+        (["publish", "nothing-here"], 1, "nothing-here"),
+        (["subscription", "test", "abc", "no-such-file.json"], 2, "no-such-file.json"),
+    ],
+)
+def test_what_cannot_be_done_is_told_with_its_exit_code(
+    grid: Program, words: list[str], code: int, said: str
+) -> None:
+    """1 for what does not exist or is refused, 2 for what is asked wrongly; the error names it."""
+    done = grid.run(*words)
+
+    assert done.code == code, done
+    assert said in done.err
+    assert done.out == ""
+    assert "Traceback" not in done.err
+
+
+def test_a_subscription_is_made_changed_held_and_deleted(grid: Program, receiver: Receiver) -> None:
+    """The verbs of `subscription` do what they say; `update` keeps what is not given."""
+    grid.ok("topic", "create", "songs-3")
+    subscribe(
+        *(grid, "hook-3", "songs-3", receiver, "--subject-begins-with", "genre/"),
+        *("--advanced-filter", "data.year", "NumberGreaterThan", "1950"),
+        *("--retry-schedule", "10ms,20ms", "--event-ttl", "90m"),
+    )
+    shown = grid.ok("subscription", "show", "hook-3", "--json").json
+    assert shown["provisioningState"] == "Succeeded"
+    assert shown["filter"]["advancedFilters"][0]["key"] == "data.year"
+    assert shown["retry"]["schedule"] == ["10ms", "20ms"]
+
+    grid.ok("subscription", "update", "hook-3", "--max-delivery-attempts", "5")
+    changed = grid.ok("subscription", "update", "hook-3", "--advanced-filter", "--json").json
+    assert changed["filter"]["advancedFilters"] == []
+    assert changed["filter"]["subjectBeginsWith"] == "genre/"
+    assert changed["retry"]["maxDeliveryAttempts"] == 5
+
+    assert grid.ok("subscription", "pause", "hook-3", "--json").json["isPaused"] is True
+    assert "hook-3" in grid.ok("subscription", "list", "--topic", "songs-3").out
+    assert grid.ok("subscription", "resume", "hook-3", "--json").json["isPaused"] is False
+    assert grid.ok("subscription", "rewind", "hook-3", "--to", "0", "--json").json["position"] == 0
+
+    grid.ok("subscription", "delete", "hook-3")
+    assert grid.run("subscription", "show", "hook-3").code == 1
+
+
+def test_an_endpoint_that_does_not_answer_is_not_subscribed(grid: Program) -> None:
+    """A refused handshake is exit code 1 with its finding, and nothing is kept."""
+    grid.ok("topic", "create", "songs-4")
+
+    refused = grid.run(
+        *("subscription", "create", "hook-4", "--topic", "songs-4"),
+        *("--endpoint", "http://127.0.0.1:9/"),
+    )
+
+    assert refused.code == 1
+    assert refused.err.startswith("EP2")
+    assert "  fix: " in refused.err
+    assert grid.ok("subscription", "list", "--topic", "songs-4", "--json").json == []
+
+
+def test_an_event_is_held_against_a_filter(
+    grid: Program, receiver: Receiver, tmp_path: Path
+) -> None:
+    """`subscription test` is 0 for an event that matches, else 1 and the clause that says no."""
+    grid.ok("topic", "create", "songs-5")
+    subscribe(grid, "hook-5", "songs-5", receiver, "--subject-begins-with", "genre/blues")
+    event = {
+        "id": "1",
+        "eventType": "T",
+        "subject": "genre/blues/1",
+        "eventTime": "2026-01-01T00:00:00Z",
+        "dataVersion": "1",
+    }
+    (tmp_path / "blues.json").write_text(json.dumps(event))
+    rock = json.dumps(event | {"subject": "genre/rock/1"}).encode()
+
+    assert grid.ok("subscription", "test", "hook-5", str(tmp_path / "blues.json")).code == 0
+    refused = grid.run("subscription", "test", "hook-5", "-", "--json", stdin=rock)
+
+    assert refused.code == 1
+    assert refused.json["isMatch"] is False
+    assert [each["isMet"] for each in refused.json["clauses"]].count(False) == 1
+
+
+def test_a_dead_letter_is_listed_shown_replayed_and_purged(
+    grid: Program, receiver: Receiver
+) -> None:
+    """What is given up can be looked at, delivered again, and thrown away only when confirmed."""
+    grid.ok("topic", "create", "songs-6")
+    subscribe(grid, "hook-6", "songs-6", receiver, "--retry-schedule", "10ms")
+    receiver.status = 400
+    for subject in ("a/1", "a/2"):
+        grid.ok("publish", "songs-6", "--subject", subject)
+    select = ("--subscription", "hook-6")
+
+    until(lambda: len(grid.ok("deadletter", "list", *select, "--json").json) == 2)
+    letters = grid.ok("deadletter", "list", *select, "--json").json
+    assert {each["subject"] for each in letters} == {"a/1", "a/2"}
+    assert len(grid.ok("deadletter", "list", *select, "--limit", "1", "--json").json) == 1
+    shown = grid.ok("deadletter", "show", letters[0]["id"])
+    assert "UndeliverableDueToHttpBadRequest" in shown.out
+    assert '"subject": "a/1"' in shown.out
+
+    counted = grid.ok("deadletter", "replay", *select, "--dry-run", "--json")
+    assert counted.json == {"count": 2}
+    receiver.status = 200
+    assert grid.ok("deadletter", "replay", letters[0]["id"], "--json").json == {"count": 1}
+    until(lambda: receiver.handler.accepted("a/1") == 1)
+
+    unconfirmed = grid.run("deadletter", "purge", *select)
+    assert unconfirmed.code == 2
+    assert len(grid.ok("deadletter", "list", *select, "--json").json) == 1
+    assert grid.ok("deadletter", "purge", *select, "--yes", "--json").json == {"count": 1}
+    assert grid.ok("deadletter", "list", *select, "--json").json == []
+
+
+def test_an_events_story_is_told(grid: Program, receiver: Receiver) -> None:
+    """`event trace` tells for each subscription whether the event matched and where it is."""
+    grid.ok("topic", "create", "songs-7")
+    subscribe(grid, "hook-7a", "songs-7", receiver)
+    subscribe(grid, "hook-7b", "songs-7", receiver, "--subject-ends-with", ".jpg")
+    event = json.dumps({"id": "story-7", "subject": "pictures/1.png"}).encode()
+    grid.ok("publish", "songs-7", "-", stdin=event)
+    until(lambda: receiver.subjects == ["pictures/1.png"])
+
+    def wheres() -> dict[str, str]:
+        (story,) = grid.ok("event", "trace", "story-7", "--json").json
+        return {each["subscription"]: each["where"] for each in story["deliveries"]}
+
+    until(lambda: wheres() == {"hook-7a": "delivered", "hook-7b": "unmatched"})
+    told = grid.ok("event", "trace", "story-7", "--topic", "songs-7").out
+    assert "hook-7b: not matched" in told
+
+
+def test_the_store_is_verified_copied_and_measured(grid: Program, tmp_path: Path) -> None:
+    """`store verify` is 0 for a store that is intact; `backup` writes a file and never over one."""
+    assert "intact" in grid.ok("store", "verify").out
+    copy = tmp_path / "copy"
+
+    assert grid.ok("store", "backup", str(copy), "--json").json["bytes"] > 0
+    assert copy.exists()
+    assert grid.run("store", "backup", str(copy)).code != 0
+    assert grid.ok("store", "usage", "--json").json["bytesUsed"] > 0
+
+
+def test_a_file_is_planned_applied_and_then_has_no_changes(
+    grid: Program, receiver: Receiver, tmp_path: Path
+) -> None:
+    """`plan --check` is 1 while there are changes and 0 once `apply` has made them."""
+    declared = tmp_path / "eventpost.yaml"
+    declared.write_text(
+        "topics: {songs-8: {}}\n"
+        "subscriptions:\n  hook-8:\n    topic: songs-8\n"
+        f"    endpoint: {receiver.url}?code=hush\n    filter: {{subject_begins_with: genre/}}\n"
+    )
+
+    planned = grid.run("plan", str(declared), "--check")
+    assert planned.code == 1
+    assert planned.out.splitlines()[:2] == [
+        "+ topic songs-8",
+        "+ subscription hook-8 of songs-8",
+    ]
+    grid.ok("apply", str(declared))
+    assert grid.ok("plan", str(declared), "--check", "--json").json == []
+
+    declared.write_text(declared.read_text().replace("genre/", "genre/blues"))
+    (change,) = grid.ok("plan", str(declared), "--json").json
+    assert change["action"] == "update"
+    assert [each["field"] for each in change["differences"]] == ["filter.subjectBeginsWith"]
+    grid.ok("apply", str(declared))
+    declared.write_text(declared.read_text().replace("code=hush", "code=other"))
+    (change,) = grid.ok("plan", str(declared), "--json").json
+    assert [each["field"] for each in change["differences"]] == ["endpoint"]
+    assert "hush" not in json.dumps(change)
+
+
+def test_a_server_that_is_not_there_is_exit_code_3(tmp_path: Path) -> None:
+    """Where nothing listens, every command says so and ends with 3."""
+    alone = program(tmp_path, EVENTPOST_URL="http://127.0.0.1:9")
+
+    for words in (["topic", "list"], ["publish", "songs"], ["store", "verify"]):
+        done = alone.run(*words)
+        assert done.code == 3, done
+        assert "127.0.0.1:9" in done.err
+        assert "  fix: " in done.err
+
+
+def test_the_wrong_token_is_refused(grid: Program) -> None:
+    """A wrong admin token is exit code 1 and says what to do; it is not printed."""
+    done = grid.run("topic", "list", "--token", "wrong-and-secret")
+
+    assert done.code == 1
+    assert "wrong-and-secret" not in done.err
+    assert "  fix: " in done.err
