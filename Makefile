@@ -55,6 +55,8 @@ check: setup
 	@echo "== import layers"
 	@$(RUN) lint-imports
 	@echo "== docs and tidiness"
+	@$(RUN) scripts/write-reference --check
+	@$(RUN) scripts/write-inventories --check
 	@$(RUN) scripts/run-tests "not slow" tests/test_docs.py tests/test_tidy.py
 
 format: setup
@@ -62,7 +64,8 @@ format: setup
 	@$(RUN) ruff check --fix
 
 docs: setup
-	@$(RUN) python scripts/render_docs.py
+	@$(RUN) scripts/write-reference
+	@$(RUN) scripts/write-inventories
 
 bench: setup
 	@$(RUN) python -m bench $(ARGS)

@@ -17,14 +17,14 @@ from prometheus_client.core import (
     HistogramMetricFamily,
     Metric,
 )
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from eventpost.core.books import SubscriptionReport, Tally, TopicReport
 from eventpost.core.histogram import BOUNDS_MS, Histogram
 from eventpost.telemetry import inventory
 from eventpost.telemetry.inventory import Described
 
-CONTENT_TYPE = CONTENT_TYPE_LATEST
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 SUBSCRIPTIONS_MAX = 1_000
 OTHER = "_other"
 """The subscription label under which everything beyond `subscriptions_max` is summed."""
