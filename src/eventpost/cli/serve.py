@@ -25,9 +25,14 @@ def add(group: Commands) -> None:
 
 def serve(arguments: argparse.Namespace) -> int:
     from eventpost.server import serving
+    from eventpost.telemetry import logs
 
-    effective = settings_options.effective(arguments)
-    return serving.serve(effective.settings, started=lambda url: banner(effective.settings, url))
+    settings = settings_options.effective(arguments).settings
+    writer = logs.start(level=settings.logs.level, style=settings.logs.format)
+    try:
+        return serving.serve(settings, started=lambda url: banner(settings, url))
+    finally:
+        logs.stop(writer)
 
 
 def banner(settings: "Settings", url: str) -> None:

@@ -26,7 +26,7 @@ class Screen:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._console: Console | None = None
-        self._chapter_count = 0
+        self.part = 0
         if output.is_terminal():
             from rich import console
 
@@ -34,9 +34,9 @@ class Screen:
 
     def chapter(self, title: str) -> None:
         """The next part of the story."""
-        self._chapter_count += 1
+        self.part += 1
         self.say("")
-        self.say(f"{self._chapter_count}. {title}", style="chapter")
+        self.say(f"{self.part}. {title}", style="chapter")
 
     def command(self, text: str) -> None:
         """What a person would type to do the same."""

@@ -7,14 +7,17 @@ story with exit code 1 and its name.
 import signal
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from eventpost.cli.demo.screen import Screen
 from eventpost.cli.demo.stage import Handler, Received, Server, StageError, wait_until
 from eventpost.cli.parser import EXIT_BAD, EXIT_DONE, EXIT_INTERRUPTED
+from eventpost.core.errors import EventpostError
 
 if TYPE_CHECKING:
     from eventpost.client import Client
@@ -53,8 +56,8 @@ def tell(*, is_staying: bool) -> int:
             station.play()
             if is_staying:
                 station.stay()
-    except (NotAsTold, StageError) as error:
-        screen.say(f"\nNot as told: {error}", style="bad")
+    except (NotAsTold, StageError, EventpostError) as error:
+        screen.say(f"\nNot as told, in part {screen.part}: {error}", style="bad")
         return EXIT_BAD
     except KeyboardInterrupt:
         screen.say("\nOff the air.")
@@ -80,6 +83,7 @@ class Station:
         }
         self.client: Client
         self.server: Server
+        self.key: str
 
     def play(self) -> None:
         self.open()
@@ -105,6 +109,7 @@ class Station:
             self.stack.callback(handler.stop)
         self.screen.command(f"eventpost topic create {TOPIC}")
         self.client.create_topic(TOPIC)
+        self.key = self.client.list_keys(TOPIC).key1
 
     def subscribe(self) -> None:
         self.screen.chapter("Four handlers subscribe, each consents in a handshake")
@@ -188,7 +193,6 @@ class Station:
 
     def stay(self) -> None:
         """On the air until Ctrl-C, with something to try."""
-        key = self.client.list_keys(TOPIC).key1
         url = f"{self.server.url}/topics/{TOPIC}/api/events"
         event = (
             '[{"id": "1", "eventType": "Radio.SongRequested", "subject": "genre/blues/9",'
@@ -197,7 +201,7 @@ class Station:
         )
         self.screen.chapter("On the air until Ctrl-C. Try this in another terminal:")
         for line in (
-            f"curl -i {url} -H 'aeg-sas-key: {key}' -d '{event}'",
+            f"curl -i {url} -H 'aeg-sas-key: {self.key}' -d '{event}'",
             f"export EVENTPOST_URL={self.server.url} EVENTPOST_TOKEN={self.server.token}",
             f'eventpost publish {TOPIC} --subject genre/rock/7 --data \'{{"song": "Rocket 88"}}\'',
             f"eventpost topic tail {TOPIC}",
@@ -242,12 +246,9 @@ class Station:
         self._require(f"the handshake with {name} succeeds", state == "Succeeded")
 
     def _publish(self, *songs: tuple[str, str, str]) -> None:
-        events: list[dict[str, Any]] = []
-        for subject, artist, song in songs:
+        for subject, _, song in songs:
             self.screen.happened("listener", f"asks for {song} ({subject})")
-            data = {"artist": artist, "song": song}
-            events.append({"eventType": "Radio.SongRequested", "subject": subject, "data": data})
-        self.client.publish_events(TOPIC, events)
+        self.client.publish_events(TOPIC, [_request(*song) for song in songs], key=self.key)
 
     def _letters(self) -> "list[DeadLetterView]":
         return self.client.list_dead_letters()
@@ -268,6 +269,18 @@ class Station:
     def _require(self, what: str, is_so: bool) -> None:
         if not is_so:
             raise NotAsTold(f"{what}: it is not so.")
+
+
+def _request(subject: str, artist: str, song: str) -> dict[str, Any]:
+    """A listener's request as an Event Grid event."""
+    return {
+        "id": str(uuid.uuid4()),
+        "eventType": "Radio.SongRequested",
+        "subject": subject,
+        "eventTime": datetime.now(UTC).isoformat(),
+        "dataVersion": "1.0",
+        "data": {"artist": artist, "song": song},
+    }
 
 
 def _sum(counts: dict[str, int]) -> int:
