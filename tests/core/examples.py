@@ -3,6 +3,8 @@
 import json
 
 from eventpost.core.events import Event, Schema
+from eventpost.core.filters import compile_filter
+from eventpost.core.matcher import Matcher
 from eventpost.core.subscriptions import AdvancedFilter, Filter, FilterValue, Operator
 
 
@@ -50,3 +52,12 @@ def advanced(key: str, operator: str, *values: FilterValue, is_array_read: bool 
 
 
 EVENT_GRID, CLOUD_EVENTS, CUSTOM = Schema.EVENT_GRID, Schema.CLOUD_EVENTS, Schema.CUSTOM
+
+
+def matches(wanted: Filter, event: Event, schema: Schema = EVENT_GRID) -> bool:
+    """Whether `event` matches, asked of the compiled filter and of a matcher, which must agree."""
+    is_match = compile_filter(wanted, schema).matches(event)
+    matcher: Matcher[str] = Matcher()
+    matcher.add("wanted", wanted, schema)
+    assert list(matcher.match(event)) == (["wanted"] if is_match else [])
+    return is_match

@@ -60,7 +60,13 @@ def clauses(draw: st.DrawFn) -> AdvancedFilter:
     return AdvancedFilter(key=draw(keys), operator_type=operator, values=wanted)
 
 
-filters = st.builds(
+simple_filters = st.one_of(
+    st.just(Filter()),
+    st.sampled_from(TYPES).map(lambda each: Filter(included_event_types=(each,))),
+    st.sampled_from("aAb").map(lambda each: Filter(subject_begins_with=each)),
+    clauses().map(lambda each: Filter(advanced=(each,))),
+)
+any_filters = st.builds(
     Filter,
     included_event_types=st.one_of(
         st.none(), st.lists(st.sampled_from((*TYPES, "All")), min_size=1, max_size=3).map(tuple)
@@ -71,6 +77,7 @@ filters = st.builds(
     advanced=st.lists(clauses(), max_size=3).map(tuple),
     advanced_filtering_on_arrays=st.booleans(),
 )
+filters = st.one_of(simple_filters, any_filters)
 event_grid_events = st.builds(
     event_grid_event,
     data,
@@ -208,6 +215,38 @@ def test_a_changed_filter_keeps_its_place() -> None:
 
     assert list(matcher.match(event_grid_event())) == [0, 1, 2]
     assert len(matcher) == 3
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        Filter(),
+        Filter(included_event_types=("Song.Requested",)),
+        Filter(subject_begins_with="genre/"),
+        Filter(subject_ends_with="/42", subject_case_sensitive=True),
+        advanced("data.x", "StringIn", "a"),
+        advanced("data.x", "StringContains", "a"),
+    ],
+    ids=repr,
+)
+def test_changes_are_seen_at_once(wanted: Filter) -> None:
+    """What is added, added with a known filter, or removed counts from the next event on."""
+    matcher: Matcher[int] = Matcher()
+    event = event_grid_event({"x": "a"})
+
+    def matched() -> list[int]:
+        return list(matcher.match(event))
+
+    assert matched() == []
+    for key in (0, 1, 2):
+        matcher.add(key, wanted, EVENT_GRID)
+        assert matched() == list(range(key + 1))
+    matcher.remove(1)
+    assert matched() == [0, 2]
+    matcher.remove(0)
+    assert matched() == [2]
+    matcher.remove(2)
+    assert matched() == []
 
 
 def test_removing_the_unknown_is_an_error() -> None:

@@ -2,10 +2,9 @@
 
 import pytest
 
-from eventpost.core.filters import compile_filter
 from eventpost.core.operators import RULES
 from eventpost.core.subscriptions import FilterValue, Operator
-from tests.core.examples import EVENT_GRID, advanced, event_grid_event
+from tests.core.examples import advanced, event_grid_event, matches
 
 Case = tuple[object, bool]
 """A value under `data.x`, and whether the event matches."""
@@ -93,12 +92,10 @@ OTHER_TYPES: dict[str, tuple[object, ...]] = {
 }
 
 
-def matches(operator: str, data: object, *, is_array_read: bool = False) -> bool:
+def answer(operator: str, data: object, *, is_array_read: bool = False) -> bool:
     values, _ = TABLE[operator]
-    compiled = compile_filter(
-        advanced("data.x", operator, *values, is_array_read=is_array_read), EVENT_GRID
-    )
-    return compiled.matches(event_grid_event(data))
+    wanted = advanced("data.x", operator, *values, is_array_read=is_array_read)
+    return matches(wanted, event_grid_event(data))
 
 
 def test_every_operator_is_in_the_tables() -> None:
@@ -114,7 +111,7 @@ def test_values(operator: str) -> None:
     """Each operator matches the values it documents and no others."""
     _, cases = TABLE[operator]
 
-    found = [(value, matches(operator, {"x": value})) for value, _ in cases]
+    found = [(value, answer(operator, {"x": value})) for value, _ in cases]
 
     assert found == cases
 
@@ -122,10 +119,10 @@ def test_values(operator: str) -> None:
 @pytest.mark.parametrize(("operator", "is_match"), WHEN_MISSING.items())
 def test_missing_key(operator: str, is_match: bool) -> None:
     """A missing key satisfies the NotIn operators and the null test, and nothing else."""
-    assert matches(operator, {"y": 1}) is is_match
-    assert matches(operator, None) is is_match
-    assert matches(operator, "text") is is_match
-    assert matches(operator, [{"x": 5}]) is is_match
+    assert answer(operator, {"y": 1}) is is_match
+    assert answer(operator, None) is is_match
+    assert answer(operator, "text") is is_match
+    assert answer(operator, [{"x": 5}]) is is_match
 
 
 @pytest.mark.parametrize("operator", [each for each in TABLE if "Null" not in each])
@@ -133,7 +130,7 @@ def test_other_json_types_count_as_missing(operator: str) -> None:
     """A value of another JSON type than the operator's is answered as a missing key is."""
     kind = RULES[Operator(operator)].kind.value
 
-    answers = {repr(value): matches(operator, {"x": value}) for value in OTHER_TYPES[kind]}
+    answers = {repr(value): answer(operator, {"x": value}) for value in OTHER_TYPES[kind]}
 
     assert set(answers.values()) == {WHEN_MISSING[operator]}, answers
 
@@ -170,10 +167,10 @@ def test_positive_operator_on_arrays(operator: str) -> None:
     with_one, without_one = ARRAYS[operator]
 
     for array in with_one:
-        assert matches(operator, {"x": array}, is_array_read=True), array
-        assert not matches(operator, {"x": array}), "arrays are off by default"
+        assert answer(operator, {"x": array}, is_array_read=True), array
+        assert not answer(operator, {"x": array}), "arrays are off by default"
     for array in without_one:
-        assert not matches(operator, {"x": array}, is_array_read=True), array
+        assert not answer(operator, {"x": array}, is_array_read=True), array
 
 
 @pytest.mark.parametrize(("operator", "positive"), NEGATIVE.items())
@@ -182,9 +179,9 @@ def test_negative_operator_on_arrays(operator: str, positive: str) -> None:
     with_one, without_one = ARRAYS[positive]
 
     for array in with_one:
-        assert not matches(operator, {"x": array}, is_array_read=True), array
+        assert not answer(operator, {"x": array}, is_array_read=True), array
     for array in without_one:
-        assert matches(operator, {"x": array}, is_array_read=True), array
+        assert answer(operator, {"x": array}, is_array_read=True), array
 
 
 @pytest.mark.parametrize("operator", TABLE)
@@ -193,24 +190,24 @@ def test_arrays_on_change_nothing_for_plain_values(operator: str) -> None:
     _, cases = TABLE[operator]
 
     for value, is_match in cases:
-        assert matches(operator, {"x": value}, is_array_read=True) is is_match
-    assert matches(operator, {}, is_array_read=True) is WHEN_MISSING[operator]
+        assert answer(operator, {"x": value}, is_array_read=True) is is_match
+    assert answer(operator, {}, is_array_read=True) is WHEN_MISSING[operator]
 
 
 @pytest.mark.parametrize("is_array_read", [False, True])
 def test_null_tests_ask_about_the_array_itself(is_array_read: bool) -> None:
     """IsNotNull and IsNullOrUndefined look at an array, never at its elements."""
     for array in ([], [None], [1]):
-        assert matches("IsNotNull", {"x": array}, is_array_read=is_array_read)
-        assert not matches("IsNullOrUndefined", {"x": array}, is_array_read=is_array_read)
+        assert answer("IsNotNull", {"x": array}, is_array_read=is_array_read)
+        assert not answer("IsNullOrUndefined", {"x": array}, is_array_read=is_array_read)
 
 
 def test_big_integers_are_compared_exactly() -> None:
     """Integers beyond what a double holds keep every digit."""
-    compiled = compile_filter(advanced("data.x", "NumberIn", 2**53 + 1), EVENT_GRID)
+    wanted = advanced("data.x", "NumberIn", 2**53 + 1)
 
-    assert compiled.matches(event_grid_event({"x": 2**53 + 1}))
-    assert not compiled.matches(event_grid_event({"x": 2**53}))
+    assert matches(wanted, event_grid_event({"x": 2**53 + 1}))
+    assert not matches(wanted, event_grid_event({"x": 2**53}))
 
 
 def test_text_is_compared_without_case_beyond_ascii() -> None:
@@ -221,8 +218,8 @@ def test_text_is_compared_without_case_beyond_ascii() -> None:
         ("StringEndsWith", "É", "café"),
         ("StringContains", "straße", "DIE STRASSE"),
     ):
-        compiled = compile_filter(advanced("data.x", operator, value), EVENT_GRID)
-        assert compiled.matches(event_grid_event({"x": found})), (operator, value, found)
+        wanted = advanced("data.x", operator, value)
+        assert matches(wanted, event_grid_event({"x": found})), (operator, value, found)
 
 
 def test_the_empty_text() -> None:
@@ -233,6 +230,6 @@ def test_the_empty_text() -> None:
         ("StringContains", True),
         ("StringIn", False),
     ):
-        compiled = compile_filter(advanced("data.x", operator, ""), EVENT_GRID)
-        assert compiled.matches(event_grid_event({"x": "blues"})) is is_match
-        assert compiled.matches(event_grid_event({"x": ""}))
+        wanted = advanced("data.x", operator, "")
+        assert matches(wanted, event_grid_event({"x": "blues"})) is is_match
+        assert matches(wanted, event_grid_event({"x": ""}))
