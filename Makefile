@@ -46,18 +46,7 @@ test-crash: setup
 	@$(RUN) scripts/run-tests "crash" $(ARGS)
 
 check: setup
-	@echo "== format"
-	@$(RUN) ruff format --check
-	@echo "== lint"
-	@$(RUN) ruff check
-	@echo "== types"
-	@$(RUN) mypy
-	@echo "== import layers"
-	@$(RUN) lint-imports
-	@echo "== docs and tidiness"
-	@$(RUN) scripts/write-reference --check
-	@$(RUN) scripts/write-inventories --check
-	@$(RUN) scripts/run-tests "not slow" tests/test_docs.py tests/test_tidy.py
+	@$(RUN) scripts/check
 
 format: setup
 	@$(RUN) ruff format
