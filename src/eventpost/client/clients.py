@@ -228,11 +228,11 @@ class AsyncClient(Operations):
 
 
 def _settings(place: Place) -> dict[str, Any]:
-    """A proxy from the environment is not asked for a server of this machine."""
-    is_tls = place.url.startswith("https:")
+    """A proxy from the environment is not asked for a server of this machine. Loading the system's
+    authorities takes a tenth of a second, which plain http does not need."""
     return {
         "base_url": place.url,
-        "verify": place.tls() if is_tls else True,
+        "verify": place.tls() if place.url.startswith("https:") else False,
         "trust_env": not place.is_loopback,
     }
 

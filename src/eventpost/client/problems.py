@@ -14,6 +14,7 @@ from eventpost.core.errors import (
     StoreError,
     Unauthorized,
 )
+from eventpost.diagnosis import codes
 from eventpost.registry.models import Problem
 
 EXCERPT_CHARS_MAX = 200
@@ -66,7 +67,7 @@ def from_problem(problem: Problem) -> EventpostError:
 def unreachable(url: str, reason: str) -> ServerUnreachable:
     """No answer came."""
     return ServerUnreachable(
-        "ServerNotReachable",
+        codes.SERVER_NOT_REACHABLE,
         f"No eventpost server answers at {url}: {reason}.",
         fix="Start it with `eventpost serve`, or say where it is with --url or EVENTPOST_URL.",
     )

@@ -9,6 +9,9 @@ from msgspec import Struct
 from eventpost.registry.declarations import SubscriptionDeclaration
 
 
+NULL = msgspec.Raw(b"null")
+
+
 class View(Struct, frozen=True, kw_only=True, rename="camel"):
     """Base of everything answered."""
 
@@ -263,8 +266,8 @@ class DeadLetterView(View, frozen=True, kw_only=True):
     evidence: EvidenceView | None = None
     replayed_time: str = ""
     exported_to: str = ""
-    event: msgspec.Raw | None = None
-    """The event itself; only when one dead letter is shown."""
+    event: msgspec.Raw = msgspec.field(default_factory=lambda: NULL)
+    """The event itself, when one dead letter is shown; else null."""
 
 
 class DeadLetterList(View, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ import ipaddress
 from starlette.requests import Request
 
 from eventpost.core.errors import Unauthorized
+from eventpost.diagnosis import codes
 
 TOKEN_CHARS_MAX = 4_096
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
@@ -21,7 +22,7 @@ def check_token(request: Request, admin_token: str) -> None:
     if scheme.lower() == "bearer" and _is_same(candidate.strip(), admin_token):
         return
     raise Unauthorized(
-        "Unauthorized",
+        codes.ADMIN_UNAUTHORIZED,
         "The admin token is wrong." if value else "The management API needs the admin token.",
         fix="Send `Authorization: Bearer TOKEN`; the token is in the file admin-token of the "
         "server's data directory, or in EVENTPOST_TOKEN if that was set for `eventpost serve`.",

@@ -6,6 +6,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from eventpost.core.errors import NotFound, Unauthorized
+from eventpost.diagnosis import codes
 from eventpost.registry.models import HealthView
 from eventpost.server import problems
 from eventpost.server.authentication import check_token, is_local
@@ -50,7 +51,7 @@ class Probes:
         if not (self._app.settings.metrics.public or self._is_trusted(request)):
             return problems.response(
                 Unauthorized(
-                    "Unauthorized",
+                    codes.ADMIN_UNAUTHORIZED,
                     "Metrics are shown beyond this machine only with the admin token.",
                     fix="Send `Authorization: Bearer TOKEN`, or set metrics.public.",
                 )

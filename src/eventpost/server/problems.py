@@ -6,6 +6,7 @@ import msgspec
 from starlette.responses import Response
 
 from eventpost.core.errors import EventpostError, Overloaded
+from eventpost.diagnosis import codes
 from eventpost.registry.models import Problem
 from eventpost.server import explanations
 
@@ -63,7 +64,7 @@ def response(error: EventpostError, headers: dict[str, str] | None = None) -> Re
 def unexpected() -> EventpostError:
     """What a caller sees of a fault of ours; the log has the rest."""
     return EventpostError(
-        "Unexpected",
+        codes.UNEXPECTED,
         "Something went wrong that should not have.",
         fix="Look at the server's log, event api.failed, and report it.",
     )

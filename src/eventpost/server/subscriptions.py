@@ -65,16 +65,17 @@ async def show_subscription(call: Call[TopicChoice, None]) -> SubscriptionView:
 
 
 @subject.put("/subscriptions/{name}")
-async def replace_subscription(
-    call: Call[TopicChoice, SubscriptionDeclaration],
-) -> SubscriptionView:
+async def replace_subscription(call: Call[TopicChoice, SubscriptionView]) -> SubscriptionView:
     """Replace what a subscription declares; its cursor stays.
 
-    A new endpoint's handshake comes first; the old one serves until it consents. Values that come
-    back masked stay as they are. The filter applies from the cursor on.
+    A new endpoint's handshake comes first; the old one serves until it consents. The filter applies
+    from the cursor on. What was shown can be sent back: masked values stay as they are, and what
+    only the server knows is ignored.
     """
     topic, current = _found(call)
-    return await _update(call.app, topic, current, call.body)
+    names = SubscriptionDeclaration.__struct_fields__
+    declared = SubscriptionDeclaration(**{name: getattr(call.body, name) for name in names})
+    return await _update(call.app, topic, current, declared)
 
 
 @subject.patch("/subscriptions/{name}")

@@ -9,6 +9,7 @@ from eventpost.core.outcomes import Evidence
 from eventpost.grid.trace import DeliveryStory, Story
 from eventpost.registry import forms
 from eventpost.registry.models import (
+    NULL,
     AttemptView,
     Books,
     ClauseView,
@@ -98,7 +99,7 @@ def dead_letter(
         evidence=evidence(letter.evidence),
         replayed_time=forms.time_text(letter.replayed_ms),
         exported_to=letter.exported_to,
-        event=msgspec.Raw(letter.wire) if has_event else None,
+        event=msgspec.Raw(letter.wire) if has_event else NULL,
     )
 
 
