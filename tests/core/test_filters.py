@@ -76,6 +76,15 @@ def test_subject(begins: str, ends: str, is_case_sensitive: bool, is_match: bool
     assert matches(wanted, event_grid_event(subject="genre/blues/42")) is is_match
 
 
+def test_case_of_the_subject() -> None:
+    """A subject filter that tells upper from lower case does so at both ends."""
+    wanted = Filter(subject_begins_with="Ab", subject_ends_with="Yz", subject_case_sensitive=True)
+
+    assert matches(wanted, event_grid_event(subject="Ab/Yz"))
+    for other in ("ab/Yz", "Ab/yz", "AB/YZ"):
+        assert not matches(wanted, event_grid_event(subject=other)), other
+
+
 def test_cloud_event_without_subject() -> None:
     """A CloudEvent without a subject matches no beginning of one, and its key is missing."""
     event = cloud_event()

@@ -129,7 +129,7 @@ def _check_event_ttl(event_ttl_ms: int, limits: Limits) -> None:
         "InvalidRetryPolicy",
         f"The time to live of events is {duration_text(event_ttl_ms)}.",
         why=f"It must be between {least} and {most}.",
-        fix=f"Give minutes or a duration up to {most}, or raise limits.event_ttl_max.",
+        fix=f"Give minutes or a duration up to {most}, or raise limits.event_ttl_ms_max.",
     )
 
 
