@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -62,6 +63,17 @@ def test_every_setting_has_a_heading() -> None:
 def test_every_metric_has_a_heading() -> None:
     """A metric that is exposed can be looked up."""
     assert {metric.name for metric in METRICS} <= set(headings(DOCS / "metrics.md"))
+
+
+def test_every_log_event_is_told() -> None:
+    """An event that is logged can be looked up, and what can be looked up is logged."""
+    named = re.compile(r"""\b_?log\(\s*"([^"]+)"|"(log\.[a-z]+|library\.[a-z]+)\"""")
+    sources = [path.read_text() for path in (ROOT / "src").rglob("*.py")]
+    logged = {one or other for text in sources for one, other in named.findall(text)}
+
+    rows = re.findall(r"^\| `([a-z_.]+)` \|", (DOCS / "logs.md").read_text(), flags=re.MULTILINE)
+    assert set(rows) == logged
+    assert all(re.fullmatch(r"[a-z_]+\.[a-z_]+", event) for event in logged)
 
 
 def test_every_finding_has_a_heading_and_a_link() -> None:

@@ -18,7 +18,7 @@ def test_a_field_named_for_a_secret_is_one(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["key_name", "monkey", "status", "finding", "topic", "subscription", "decode_ms"]
+    "name", ["key_name", "monkey", "status", "finding", "topic", "subscription", "code"]
 )
 def test_other_fields_are_none(name: str) -> None:
     """Names that only resemble those of secrets are shown."""

@@ -127,6 +127,7 @@ def start(
     style: Style = "auto",
     stream: TextIO | None = None,
     line_chars_max: int = LINE_CHARS_MAX,
+    waiting_max: int = WAITING_MAX,
     repeats: Repeats | None = None,
 ) -> LineWriter:
     """Send what this process logs to `stream` (standard error) until `stop`.
@@ -137,7 +138,7 @@ def start(
     stream = stream or sys.stderr
     if style == "auto":
         style = "text" if stream.isatty() else "json"
-    writer = LineWriter(stream, repeats or Repeats())
+    writer = LineWriter(stream, repeats or Repeats(), waiting_max=waiting_max)
     writer.setFormatter(Formatter(style, line_chars_max=line_chars_max))
     logging.getLogger().addHandler(writer)
     _logger.setLevel(level.upper())

@@ -8,7 +8,8 @@ import re
 MASK = "***"
 
 _SECRET_NAME = re.compile(
-    r"authorization|cookie|password|secret|signature|token|credential|(^|_)(key\d?|sas|code)$"
+    r"authorization|cookie|password|secret|signature|token|credential|validation_code"
+    r"|(^|_)(key\d?|sas)$"
 )
 _SECRET_TEXT = re.compile(
     r"""
