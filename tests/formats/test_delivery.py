@@ -205,7 +205,8 @@ def test_attribute_of_a_cloud_event() -> None:
 def test_data_version() -> None:
     """The data version is found behind any data; a CloudEvent has none."""
     assert delivery.data_version(eg_wire(data={"dataVersion": "no"}), EG) == "2.0"
-    assert delivery.data_version(eg_wire(dataVersion='a"b'), EG) == 'a"b'
+    for version in ('a"b', "\\", "é", "", '","metadataVersion":"1"}', "\n"):
+        assert delivery.data_version(eg_wire(dataVersion=version), EG) == version
     assert delivery.data_version(ce_wire(), CE) == ""
 
 
