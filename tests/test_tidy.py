@@ -13,10 +13,11 @@ FUNCTION_LINES_MAX = 70
 LONG_FUNCTIONS: dict[str, str] = {}
 """`path::function` of those above the bound, each with the reason why it is not split."""
 
-SLEEPS = {
-    "tests/http/client/test_answers.py": "two parts of an answer must not arrive as one segment",
-}
-"""Tests that may sleep, each with the reason why no condition can be waited on."""
+MOMENT_S_MAX = 0.01
+"""A moment in which nothing may happen, or after which a segment is sent: it decides nothing."""
+
+SLEEPS: dict[str, str] = {}
+"""Tests that may sleep longer, each with the reason why no condition can be waited on."""
 
 VAGUE_NAMES = re.compile(r"(Manager|Helper|Util|Utils|Misc)$")
 SHORTENED = frozenset({"subs", "cfg", "mgr", "util", "utils", "helper", "helpers", "cnt"})
@@ -208,8 +209,11 @@ def _has_hopeful_sleep(path: Path) -> bool:
 def _is_sleep(node: ast.Call) -> bool:
     if ast.unparse(node.func) not in {"time.sleep", "asyncio.sleep", "sleep"}:
         return False
-    # `asyncio.sleep(0)` gives others a turn; it waits for nothing.
-    return not (node.args and isinstance(node.args[0], ast.Constant) and node.args[0].value == 0)
+    match node.args:
+        case [ast.Constant(value=int() | float() as sleep_s)]:
+            return sleep_s > MOMENT_S_MAX
+        case _:
+            return True
 
 
 def _numbers(path: Path) -> Iterator[tuple[str, int]]:
