@@ -184,7 +184,7 @@ class Exchange:
             raise RuntimeError("The answer is complete already.")
         if not self._answer.is_begun:
             request = self._request
-            if not request.is_complete or self._channel.is_last(request):
+            if not self._is_body_complete or self._channel.is_last(request):
                 request.is_keep_alive = False
         data = self._answer.part(body, is_last=not is_more, date=self._shared.date())
         if data:

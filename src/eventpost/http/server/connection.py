@@ -12,7 +12,7 @@ from typing import cast
 
 from eventpost.http.server.asgi import Exchange, scope_of
 from eventpost.http.server.pipeline import Pipeline
-from eventpost.http.server.reader import Mode, RequestReader
+from eventpost.http.server.reader import DROP, KEEP, STREAM, Mode, RequestReader
 from eventpost.http.server.request import CONTINUE, Request
 from eventpost.http.server.rules import Malformed
 from eventpost.http.server.shared import Endpoints, Shared
@@ -33,6 +33,10 @@ class State(Enum):
     CLOSED = "closed"
 
 
+READING, HOLDING, ENDING, LINGERING, CLOSED = State
+"""By these names, because `State.READING` is slow in Python 3.11."""
+
+
 class Phase(Enum):
     """What a connection waits for, in the terms of its limits."""
 
@@ -48,15 +52,40 @@ class Phase(Enum):
 class Connection(asyncio.Protocol):
     """The protocol object of one accepted connection. All calls on the loop's thread."""
 
+    __slots__ = (
+        "_endpoints",
+        "_exchanges",
+        "_fast",
+        "_held",
+        "_held_bytes",
+        "_is_framing_lost",
+        "_is_half_closed",
+        "_is_more_at_hand",
+        "_is_paused",
+        "_kept_bytes",
+        "_limits",
+        "_lingered_bytes",
+        "_pipeline",
+        "_reader",
+        "_receiving",
+        "_shared",
+        "_state",
+        "_transport",
+        "_writable",
+        "seen",
+        "seen_s",
+    )
+
     def __init__(self, shared: Shared, endpoints: Endpoints) -> None:
         self._shared = shared
         self._limits = shared.limits
         self._fast = shared.fast
         self._endpoints = endpoints
-        self._reader = RequestReader(self, shared.limits)
-        self._state = State.READING
+        self._state = READING
         self._held: list[bytes] = []
         self._held_bytes = 0
+        self._is_more_at_hand = False
+        """Whether a part of the last read has yet to be looked at."""
         self._exchanges: list[Exchange] = []
         self._receiving: Exchange | None = None
         """The one whose body is coming in."""
@@ -74,20 +103,30 @@ class Connection(asyncio.Protocol):
     # --- events of the transport -----------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
+        self._transport = transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=self._limits.write_bytes_max)
         self._pipeline = Pipeline(self, self._transport, self._shared.loop)
         self._pipeline.is_watched = self._shared.is_draining
+        self._reader = RequestReader(
+            self,
+            self._limits,
+            self._pipeline,
+            self._endpoints.peer,
+            is_tls=self._endpoints.is_tls,
+        )
         self._shared.connections.add(self)
         if self._shared.is_draining:  # its TLS handshake was under way
             self._shared.loop.call_soon(self._settle)
 
     def data_received(self, data: bytes) -> None:
-        if self._state is State.READING:
-            self._read(data)
-        elif self._state is State.LINGERING:
+        if self._state is READING:
+            if len(data) <= SLICE_BYTES:
+                self._read(data)
+            else:
+                self._read_slices(memoryview(data))
+        elif self._state is LINGERING:
             self._read_over(data)
-        elif self._state is not State.CLOSED:
+        elif self._state is not CLOSED:
             self._hold(data)
 
     def eof_received(self) -> bool:
@@ -96,10 +135,10 @@ class Connection(asyncio.Protocol):
         Neither loop can keep half of a TLS connection.
         """
         self._is_half_closed = True
-        if self._state in (State.LINGERING, State.CLOSED) or self._endpoints.is_tls:
+        if self._state in (LINGERING, CLOSED) or self._endpoints.is_tls:
             return False
         waiting = self._pipeline.waiting
-        if self._reader.request is not None and waiting and not waiting[-1].is_complete:
+        if waiting and waiting[-1] is self._reader.request:
             waiting.pop()  # the rest of it will never come
         for exchange in self._exchanges:
             exchange.half_closed()
@@ -124,40 +163,32 @@ class Connection(asyncio.Protocol):
 
     # --- reading ---------------------------------------------------------------------------------
 
-    def _read(self, data: bytes) -> None:
+    def _read(self, data: bytes | memoryview) -> None:
         pipeline, reader = self._pipeline, self._reader
         pipeline.is_corked = True
         try:
-            if len(data) <= SLICE_BYTES:
-                reader.feed(data)
-            else:
-                self._read_slices(memoryview(data))
+            reader.feed(data)
         except Malformed as malformed:
             self._is_framing_lost = True
             self._refuse_present(malformed.status, malformed.reason)
         pipeline.is_corked = False
         pipeline.flush()
         if (
-            self._exchanges
-            or self._kept_bytes
-            or reader.request is not None
-            or len(pipeline.waiting) >= self._limits.pipelined_max
+            reader.request is not None
             or pipeline.is_watched
+            or (pipeline.waiting and self._must_hold())
         ):
             self._settle()
 
     def _read_slices(self, data: memoryview) -> None:
-        offset = 0
-        while offset < len(data):
-            if self._state is not State.READING:
-                self.data_received(bytes(data[offset:]))
-                return
-            if self._must_hold():
-                self._hold(bytes(data[offset:]))
-                return
-            end = offset + max(SLICE_BYTES, self._reader.body_bytes_left)
-            self._reader.feed(data[offset:end])
-            offset = end
+        while data and self._state is READING:
+            end = max(SLICE_BYTES, self._reader.body_bytes_left)
+            now, data = data[:end], data[end:]
+            self._is_more_at_hand = bool(data)
+            self._read(now)
+        self._is_more_at_hand = False
+        if data:
+            self.data_received(bytes(data))
 
     def _must_hold(self) -> bool:
         """Behind an ASGI request nothing is begun: it may change what the next one finds."""
@@ -178,22 +209,26 @@ class Connection(asyncio.Protocol):
     def _settle(self) -> None:
         """Bring state, reading and accounts in line with what has just happened."""
         self._account()
-        if self._state is State.READING and self._must_hold():
-            self._state = State.HOLDING
-            self._pipeline.is_watched = True
-        elif self._state is State.HOLDING and not self._must_hold():
-            self._state = State.READING
-            self._pipeline.is_watched = self._is_half_closed or self._shared.is_draining
+        if self._state is READING and self._must_hold():
+            self._state = HOLDING
+        elif self._state is HOLDING and not self._must_hold():
+            self._state = READING
             if self._held:
-                self._read(self._take_held())
+                self.data_received(self._take_held())
                 return
+        self._pipeline.is_watched = (
+            self._state is HOLDING
+            or self._kept_bytes > 0
+            or self._is_half_closed
+            or self._shared.is_draining
+        )
         if self._is_done():
             self._close()
         self._regulate()
 
     def _is_done(self) -> bool:
         """Whether nothing is under way on a connection that will bring no further request."""
-        if self._state is not State.READING or self._pipeline.waiting:
+        if self._state is not READING or self._pipeline.waiting or self._is_more_at_hand:
             return False
         if self._is_half_closed:
             return True
@@ -204,11 +239,11 @@ class Connection(asyncio.Protocol):
         """Read on or pause. (Reading while an exchange runs is how a client's leaving is seen.)"""
         receiving = self._receiving
         must_pause = (
-            (self._writable is not None and self._state is not State.LINGERING)
+            (self._writable is not None and self._state is not LINGERING)
             or self._held_bytes > self._limits.held_bytes_max
             or (receiving is not None and receiving.kept_bytes > self._limits.stream_bytes_max)
         )
-        if must_pause is not self._is_paused and self._state is not State.CLOSED:
+        if must_pause is not self._is_paused and self._state is not CLOSED:
             self._is_paused = must_pause
             if must_pause:
                 self._transport.pause_reading()
@@ -227,32 +262,38 @@ class Connection(asyncio.Protocol):
     # --- what the reader finds -------------------------------------------------------------------
 
     def head(self, request: Request) -> Mode:
-        if self._state is not State.READING:
-            return Mode.DROP
-        endpoints = self._endpoints
-        request.peer = endpoints.peer
-        request.is_tls = endpoints.is_tls
-        is_fast = self._fast.accepts(request.method, request.path)
-        if request.content_length > self._limits.body_bytes_max:
-            self._pipeline.add(request)
-            self.too_large(request)
-            return Mode.DROP
-        if not is_fast:
+        if self._state is not READING:
+            return DROP
+        if not self._fast.accepts(request.method, request.path):
             return self._begin_exchange(request)
         if request.expects_continue:
             request.start = self._say_continue
         self._pipeline.add(request)
-        return Mode.KEEP
+        return KEEP
+
+    def head_of_too_large(self, request: Request) -> None:
+        if self._state is READING:
+            self._pipeline.add(request)
+            self.too_large(request)
 
     def body(self, chunk: bytes) -> None:
         if self._receiving is not None:
             self._receiving.receive_body(chunk)
 
     def complete(self, request: Request) -> None:
-        if self._state is not State.READING:
+        if self._exchanges or not request.is_keep_alive or self._state is not READING:
+            self._complete_otherwise(request)
+            return
+        try:
+            self._fast.handle(request)
+        except Exception as error:  # noqa: BLE001  the edge to any handler
+            self._answer_failure(request, error)
+
+    def _complete_otherwise(self, request: Request) -> None:
+        if self._state is not READING:
             return
         if not request.is_keep_alive:
-            self._state = State.ENDING
+            self._state = ENDING
         if self._receiving is not None:
             self._receiving.body_complete()
             self._receiving = None
@@ -268,22 +309,25 @@ class Connection(asyncio.Protocol):
             raw = self._fast.malformed(request, 413, "The request body is too large.")
         self._refuse(request, raw)
 
-    def _handle(self, request: Request) -> None:
-        try:
-            self._fast.handle(request)
-        except Exception:
-            log.exception("http.handler_failed method=%s", request.method.decode())
-            if request.answering is not None:
-                reason = "The request failed inside the server."
-                request.respond(self._fast.malformed(request, 500, reason))
+    def _answer_failure(self, request: Request, error: Exception) -> None:
+        log.error("http.handler_failed method=%s", request.method.decode(), exc_info=error)
+        if request.answering is not None:
+            reason = "The request failed inside the server."
+            request.respond(self._fast.malformed(request, 500, reason))
 
     def _handle_soon(self, request: Request) -> None:
         """In a turn of its own: one answer starting the next would nest without a bound."""
         self._shared.loop.call_soon(self._handle, request)
 
+    def _handle(self, request: Request) -> None:
+        try:
+            self._fast.handle(request)
+        except Exception as error:  # noqa: BLE001  the edge to any handler
+            self._answer_failure(request, error)
+
     def _say_continue(self, request: Request) -> None:
         request.expects_continue = False
-        if not request.is_complete and not self._reader.received:
+        if self._reader.request is request and not self._reader.received:
             self._pipeline.write(CONTINUE)
 
     def _begin_exchange(self, request: Request) -> Mode:
@@ -293,7 +337,7 @@ class Connection(asyncio.Protocol):
         self._exchanges.append(exchange)
         self._receiving = exchange
         self._pipeline.add(request)
-        return Mode.STREAM
+        return STREAM
 
     # --- what an exchange needs ------------------------------------------------------------------
 
@@ -306,7 +350,7 @@ class Connection(asyncio.Protocol):
     def is_last(self, request: Request) -> bool:
         waiting = self._pipeline.waiting
         is_followed = bool(waiting) and waiting[-1] is not request
-        if is_followed or self._held or not self._shared.is_draining:
+        if is_followed or self._held or self._is_more_at_hand or not self._shared.is_draining:
             return False
         return not self._reader.is_in_head and self._reader.request in (None, request)
 
@@ -336,10 +380,11 @@ class Connection(asyncio.Protocol):
     def ended(self, request: Request) -> None:
         """Close so that the client sees the answer: what it still sends is read over, since closing
         on unread bytes makes the system reset the connection and discard the answer."""
-        self._state = State.LINGERING
+        self._state = LINGERING
         self._receiving = None
         self._reader.drop_body()
-        if self._is_half_closed or (self._endpoints.is_tls and request.is_complete):
+        is_all_read = self._reader.request is not request and not self._is_framing_lost
+        if self._is_half_closed or (self._endpoints.is_tls and is_all_read):
             self._close()
             return
         if self._transport.can_write_eof():
@@ -363,11 +408,12 @@ class Connection(asyncio.Protocol):
 
     def _refuse_present(self, status: int, reason: str) -> None:
         """Answer what is just coming in, and take nothing more."""
-        if self._state is not State.READING:
+        if self._state is not READING:
             return
         request = self._reader.request
         if request is None:
-            request = Request(b"", b"", b"", [], {}, self._endpoints.peer)
+            request = Request(b"", b"", b"", {}, self._endpoints.peer)
+            request.answering = self._pipeline
             self._pipeline.add(request)
             raw = self._fast.malformed(None, status, reason)
         else:
@@ -375,7 +421,7 @@ class Connection(asyncio.Protocol):
         self._refuse(request, raw)
 
     def _refuse(self, request: Request, raw: bytes) -> None:
-        self._state = State.ENDING
+        self._state = ENDING
         self._reader.drop_body()
         if self._receiving is not None:
             self._receiving.overrule(raw)
@@ -394,9 +440,9 @@ class Connection(asyncio.Protocol):
         unwritten_bytes = self._transport.get_write_buffer_size()
         if unwritten_bytes:
             return Phase.WRITE, unwritten_bytes
-        if self._state is State.LINGERING:
+        if self._state is LINGERING:
             return Phase.LINGER, 0
-        if self._state is not State.READING or self._is_paused:
+        if self._state is not READING or self._is_paused:
             return Phase.BUSY, 0
         reader = self._reader
         if reader.is_in_head:
@@ -420,12 +466,12 @@ class Connection(asyncio.Protocol):
             self._close()
 
     def _close(self) -> None:
-        if self._state is not State.CLOSED:
-            self._state = State.CLOSED
+        if self._state is not CLOSED:
+            self._state = CLOSED
             self._transport.close()
 
     def _forget(self) -> None:
-        self._state = State.CLOSED
+        self._state = CLOSED
         self._pipeline.clear()
         self._reader.close()
         self._held.clear()

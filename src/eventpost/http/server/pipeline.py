@@ -58,9 +58,8 @@ class Pipeline:
 
     def add(self, request: Request) -> None:
         """`request` is the next one to be answered. Its `start` is called when it is its turn."""
-        request.answering = self
         self.waiting.append(request)
-        if self.waiting[0] is request:
+        if request.start is not None and self.waiting[0] is request:
             self._begin(request)
 
     def answer(self, request: Request, raw: bytes) -> None:
@@ -70,8 +69,12 @@ class Pipeline:
             request.early = raw
             return
         waiting.popleft()
-        self._emit(request, raw)
-        self._go_on()
+        if request.is_plain and not self.is_watched:
+            self._out.append(raw)
+        else:
+            self._emit(request, raw)
+        if waiting or not self.is_corked:
+            self._go_on()
 
     def write(self, data: bytes) -> None:
         """A part of the answer to the first request."""
@@ -102,9 +105,6 @@ class Pipeline:
         self._out.clear()
 
     def _emit(self, request: Request, raw: bytes) -> None:
-        if request.is_plain and not self.is_watched:
-            self._out.append(raw)
-            return
         if self._owner.is_last(request):
             request.is_keep_alive = False
         self._out.append(fitted(raw, request, is_final=not request.is_keep_alive))

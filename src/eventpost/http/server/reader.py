@@ -12,11 +12,15 @@ import httptools
 
 from eventpost.http.server import rules
 from eventpost.http.server.limits import HttpLimits
-from eventpost.http.server.request import Header, Request
+from eventpost.http.server.request import Answering, Header, Request
 from eventpost.http.server.rules import Malformed
 
 CHUNK_HEAD_BYTES = 16
 """What a chunk may cost beside its data before it counts as overhead: size and line ends."""
+
+
+SLASH, QUESTION_MARK, HASH = b"/?#"
+"""As numbers: `in` takes ten times as long to look for bytes in bytes."""
 
 
 class Mode(Enum):
@@ -27,11 +31,19 @@ class Mode(Enum):
     DROP = "drop"  # read over it
 
 
+KEEP, STREAM, DROP = Mode
+"""Python 3.11 takes ten times as long for `Mode.KEEP`, a third of what a request costs here."""
+
+
 class Sink(Protocol):
     """Who wants the requests."""
 
     def head(self, request: Request) -> Mode:
         """A head is complete. The body is treated as the answer says."""
+        ...
+
+    def head_of_too_large(self, request: Request) -> None:
+        """Instead of `head`: the announced body exceeds `body_bytes_max` and is dropped."""
         ...
 
     def body(self, chunk: bytes) -> None:
@@ -51,17 +63,25 @@ class RequestReader:
     """Reads the requests of one connection. After `Malformed` it must not be fed again."""
 
     __slots__ = (
+        "_answering",
         "_body",
+        "_careful_bytes",
+        "_careful_digits",
         "_chunk_count",
         "_fed_bytes",
         "_head_bytes",
         "_head_bytes_bound",
-        "_headers",
+        "_header_count_max",
         "_host",
+        "_index",
+        "_is_continued",
         "_is_replaying",
+        "_is_tls",
         "_limits",
         "_mode",
         "_parser",
+        "_peer",
+        "_repeated",
         "_replay",
         "_sink",
         "_url",
@@ -72,20 +92,39 @@ class RequestReader:
         "request_count",
     )
 
-    def __init__(self, sink: Sink, limits: HttpLimits) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        limits: HttpLimits,
+        answering: Answering | None = None,
+        peer: str = "",
+        *,
+        is_tls: bool = False,
+    ) -> None:
         self._sink = sink
         self._limits = limits
+        self._careful_bytes = min(limits.head_bytes_max, limits.url_bytes_max)
+        """No head that came in so few bytes exceeds a bound of bytes."""
+        self._header_count_max = limits.header_count_max
+        self._careful_digits = len(str(limits.body_bytes_max))
+        """No length with fewer digits exceeds the bound of a body."""
+        self._answering = answering
+        self._peer = peer
+        self._is_tls = is_tls
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self._url = b""
-        self._headers: list[Header] = []
+        self._index: dict[bytes, bytes] = {}
+        self._repeated: list[Header] = []
         self._host: bytes | None = None
-        self._mode = Mode.DROP
+        self._mode = DROP
         self._body: bytes | bytearray = b""
         self._fed_bytes = 0
         self._head_bytes = 0
         self._head_bytes_bound = 0
         self._wire_bytes = 0
         self._chunk_count = 0
+        self._is_continued: Request | bool = False
+        """What the last feed left unfinished: a body's request, or True for a head."""
         self._replay = b""
         self._is_replaying = False
         self.is_in_head = False
@@ -99,19 +138,17 @@ class RequestReader:
 
     def feed(self, data: bytes | memoryview) -> None:
         """Read on. Calls the sink; raises `Malformed`."""
-        was_in_head, had_request = self.is_in_head, self.request
         self._fed_bytes = len(data)
-        assert self._parser is not None
         try:
-            self._parser.feed_data(data)
+            self._parser.feed_data(data)  # type: ignore[union-attr]  # closed readers are not fed
         except httptools.HttpParserUpgrade as upgrade:
             self._read_on_after_upgrade(data, upgrade.args[0])
         except httptools.HttpParserError as error:
             raise _cause_of(error) from error
-        if self.is_in_head:
-            self._bound_open_head(is_continued=was_in_head)
-        elif self.request is not None and self.request.content_length < 0:
-            self._bound_chunk_overhead(is_continued=had_request is self.request)
+        if self.is_in_head or self.request is not None:
+            self._bound_unfinished()
+        else:
+            self._is_continued = False
 
     def close(self) -> None:
         """Break the circle of references with the parser."""
@@ -128,16 +165,25 @@ class RequestReader:
     def body_bytes_left(self) -> int:
         """Bytes that certainly belong to the present body."""
         request = self.request
-        return max(0, request.content_length - self.received) if request is not None else 0
+        if request is None or request.is_chunked:
+            return 0
+        return request.content_length - self.received
 
     def drop_body(self) -> None:
         """Read over the rest of the present body."""
-        self._mode = Mode.DROP
+        self._mode = DROP
         self._body = b""
 
+    def _bound_unfinished(self) -> None:
+        """Bound what has begun and may never end. Only what came after its beginning is counted:
+        the bytes before it, in the same read, may belong to the request before."""
+        was, self._is_continued = self._is_continued, self.request or True
+        if self.is_in_head:
+            self._bound_open_head(is_continued=was is True)
+        elif self.request is not None and self.request.is_chunked:
+            self._bound_chunk_overhead(is_continued=was is self.request)
+
     def _bound_open_head(self, *, is_continued: bool) -> None:
-        """What came together with the first byte of a head may belong to the request before it, so
-        it counts only once the head is complete. It is at most one read."""
         self._head_bytes_bound += self._fed_bytes
         if is_continued:
             self._head_bytes += self._fed_bytes
@@ -166,40 +212,86 @@ class RequestReader:
     def on_message_begin(self) -> None:
         self.is_in_head = True
         self._url = b""
-        self._headers = []
+        self._index = {}
+        if self._repeated:
+            self._repeated = []
         self._head_bytes = self._head_bytes_bound = 0
 
     def on_url(self, url: bytes) -> None:
-        self._url += url
+        self._url = self._url + url if self._url else url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name.lower(), value.rstrip()))
+        name = name.lower()
+        index = self._index
+        if name in index:
+            self._repeated.append((name, value.rstrip()))
+        else:
+            index[name] = value.rstrip()
 
     def on_headers_complete(self) -> None:
         self.is_in_head = False
         if self._is_replaying:
             self._is_replaying = False
             return
-        request = self._request_from_head()
-        self.request = request
+        index, url, parser = self._index, self._url, self._parser
+        assert parser is not None
+        if (
+            self._head_bytes_bound + self._fed_bytes > self._careful_bytes
+            or len(index) > self._header_count_max
+            or self._repeated
+        ):
+            self._check_head()
+        path, query = url, b""
+        if QUESTION_MARK in url:
+            path, _, query = url.partition(b"?")
+        self.request = request = Request(
+            parser.get_method(), path, query, index, self._peer, self._is_tls, self._answering
+        )
+        if self._repeated:
+            request.repeated = tuple(self._repeated)
+        is_keep_alive = parser.should_keep_alive()
+        # llhttp keeps alive without being told only what is HTTP/1.1: no need to ask the version.
+        if not is_keep_alive or b"connection" in index:
+            request.is_keep_alive = is_keep_alive
+            rules.note_version(request, parser.get_http_version())
+        host = index.get(b"host")
+        if host is None or host != self._host:
+            rules.check_host(request)
+            self._host = host
+        if url[0] != SLASH or HASH in url:
+            rules.normalise_target(request, url)
+        if (
+            b"transfer-encoding" in index
+            or b"expect" in index
+            or b"upgrade" in index
+            or request.method == b"HEAD"
+        ):
+            self._note_rare(request, parser)
         self.received = 0
-        self._mode = self._sink.head(request)
+        length = index.get(b"content-length")
+        if (
+            length is not None
+            and len(length) >= self._careful_digits
+            and int(length) > self._limits.body_bytes_max
+        ):
+            self._mode = DROP
+            self._sink.head_of_too_large(request)
+        else:
+            self._mode = self._sink.head(request)
 
     def on_body(self, chunk: bytes) -> None:
         self.received += len(chunk)
         mode = self._mode
-        if mode is Mode.DROP:
+        if mode is DROP:
             return
         if self.received > self._limits.body_bytes_max:
             self._refuse_body()
-        elif mode is Mode.STREAM:
+        elif mode is STREAM:
             self._sink.body(chunk)
         elif not self._body:
             self._body = chunk
         else:
-            if isinstance(self._body, bytes):
-                self._body = bytearray(self._body)
-            self._body += chunk
+            self._add_to_body(chunk)
 
     def on_chunk_header(self) -> None:
         self._chunk_count += 1
@@ -215,67 +307,44 @@ class RequestReader:
         if body:
             request.body = body if isinstance(body, bytes) else bytes(body)
             self._body = b""
-        request.is_complete = True
         self._sink.complete(request)
 
-    # --- a head ----------------------------------------------------------------------------------
+    # --- a head that needs a closer look ----------------------------------------------------------
 
-    def _request_from_head(self) -> Request:
-        parser, headers, limits = self._parser, self._headers, self._limits
-        assert parser is not None
-        if (
-            self._head_bytes_bound + self._fed_bytes > limits.head_bytes_max
-            or len(headers) > limits.header_count_max
-            or len(self._url) > limits.url_bytes_max
-        ):
-            rules.check_sizes(limits, parser.get_method(), self._url, headers)
-        index = dict(headers)
-        is_repeating = len(index) != len(headers)
-        if is_repeating:
-            index = rules.first_of_each(headers)
-        path, _, query = self._url.partition(b"?")
-        request = Request(parser.get_method(), path, query, headers, index)
-        request.is_keep_alive = is_keep_alive = parser.should_keep_alive()
-        # llhttp keeps alive without being told only what is HTTP/1.1: no need to ask the version.
-        if not is_keep_alive or b"connection" in index:
-            rules.note_version(request, parser.get_http_version())
-        if request.method == b"HEAD":
-            request.is_plain = False
-        host = index.get(b"host")
-        if is_repeating or host is None or host != self._host:
-            rules.check_host(request)
-            self._host = host
-        if path[:1] != b"/" or b"#" in self._url:
-            rules.normalise_target(request, self._url)
-        if b"content-length" in index:
-            request.content_length = int(index[b"content-length"])
-        if not _RARE.isdisjoint(index):
-            self._note_rare(request, parser)
-        return request
+    def _check_head(self) -> None:
+        """It may be too large, or repeats a header."""
+        assert self._parser is not None
+        headers = [*self._index.items(), *self._repeated]
+        rules.check_sizes(self._limits, self._parser.get_method(), self._url, headers)
+        rules.check_repeated(self._repeated)
 
     def _note_rare(self, request: Request, parser: httptools.HttpRequestParser) -> None:
+        request.is_plain &= request.method != b"HEAD"
+        has_body = b"content-length" in request.index
         framing = b"Content-Length: %d\r\n" % request.content_length
         if b"transfer-encoding" in request.index:
             rules.check_transfer_encoding(request)
             framing = b"Transfer-Encoding: chunked\r\n"
-            request.content_length = -1
-            self._headers = []  # trailers come as headers, and are none of this request's
+            request.is_chunked = has_body = True
+            self._index = {}  # trailers come as headers, and are none of this request's
             self._wire_bytes = self._chunk_count = 0
         if parser.should_upgrade():
             self._replay = b"POST / HTTP/1.1\r\n" + framing + b"\r\n"
         request.expects_continue = (
             request.index.get(b"expect", b"").lower() == b"100-continue"
             and not request.is_http_1_0
-            and request.content_length != 0
+            and has_body
         )
+
+    def _add_to_body(self, chunk: bytes) -> None:
+        if isinstance(self._body, bytes):
+            self._body = bytearray(self._body)
+        self._body += chunk
 
     def _refuse_body(self) -> None:
         self.drop_body()
         assert self.request is not None
         self._sink.too_large(self.request)
-
-
-_RARE = frozenset([b"transfer-encoding", b"expect", b"upgrade"])
 
 
 def _cause_of(error: httptools.HttpParserError) -> BaseException:

@@ -22,28 +22,27 @@ class Request(msgspec.Struct, eq=False):
     """A request whose head is complete; `body` is set once all of it is there.
 
     `path` is raw, without the query. Header names are in lower case; values carry no surrounding
-    spaces. `index` has one entry per header name, the first of a repeated one.
+    spaces. `index` has each header's first value by name.
     A Struct because making one costs half of what a plain class costs.
     """
 
     method: bytes
     path: bytes
     query: bytes
-    headers: list[Header]
     index: dict[bytes, bytes]
     peer: str = ""
     """Address and port of the client, `203.0.113.9:4711`."""
     is_tls: bool = False
     answering: Answering | None = None
     body: bytes = b""
-    content_length: int = 0
-    """As announced; -1 for a chunked body."""
+    is_chunked: bool = False
     is_http_1_0: bool = False
     is_keep_alive: bool = True
     is_plain: bool = True
     """The answer goes out as it is: HTTP/1.1, kept alive, not HEAD."""
-    is_complete: bool = False
     expects_continue: bool = False
+    repeated: tuple[Header, ...] = ()
+    """Headers whose name came before."""
     early: bytes | None = None
     """The answer, while requests before this one still wait for theirs."""
     start: Callable[["Request"], None] | None = None
@@ -52,6 +51,16 @@ class Request(msgspec.Struct, eq=False):
     def __repr__(self) -> str:
         """Method and path alone: query and headers carry keys."""
         return f"Request({self.method!r}, {self.path!r})"
+
+    @property
+    def headers(self) -> list[Header]:
+        """All headers; those that came again last."""
+        return [*self.index.items(), *self.repeated]
+
+    @property
+    def content_length(self) -> int:
+        """Body bytes as announced, 0 when nothing is."""
+        return int(self.index.get(b"content-length", b"0"))
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of the header called `name` (lower case), or None."""

@@ -31,9 +31,13 @@ def check_sizes(limits: HttpLimits, method: bytes, url: bytes, headers: Sequence
         raise Malformed(431, f"The request head is larger than {limits.head_bytes_max} bytes.")
 
 
-def first_of_each(headers: Sequence[Header]) -> dict[bytes, bytes]:
-    """An index of headers in which the first of a repeated one counts."""
-    return dict(reversed(headers))
+_ONCE = frozenset([b"host", b"content-length", b"transfer-encoding"])
+
+
+def check_repeated(repeated: Sequence[Header]) -> None:
+    """What frames or addresses a request must not be said twice."""
+    if any(name in _ONCE for name, _ in repeated):
+        raise Malformed(400, "A header that may come only once is repeated.")
 
 
 def note_version(request: Request, version: str) -> None:
@@ -50,13 +54,11 @@ _HOST = re.compile(rb"[A-Za-z0-9._~%!$&'()*+;=:\[\]-]*")
 
 
 def check_host(request: Request) -> None:
-    """Exactly one valid `Host` in HTTP/1.1, at most one in 1.0 (RFC 9112 section 3.2)."""
-    hosts = [value for name, value in request.headers if name == b"host"]
-    if len(hosts) > 1:
-        raise Malformed(400, "There is more than one Host header.")
-    if not hosts and not request.is_http_1_0:
+    """A valid `Host`, which only HTTP/1.0 may leave out (RFC 9112 section 3.2)."""
+    host = request.index.get(b"host")
+    if host is None and not request.is_http_1_0:
         raise Malformed(400, "The Host header is missing.")
-    if hosts and not _HOST.fullmatch(hosts[0]):
+    if host is not None and not _HOST.fullmatch(host):
         raise Malformed(400, "The Host header is not a host.")
 
 
@@ -79,16 +81,12 @@ def normalise_target(request: Request, url: bytes) -> None:
         raise Malformed(400, "The request target has no valid host.")
     path, _, request.query = rest[len(authority) :].partition(b"?")
     request.path = path or b"/"
-    request.headers[:] = [
-        (name, authority if name == b"host" else value) for name, value in request.headers
-    ]
     request.index[b"host"] = authority
 
 
 def check_transfer_encoding(request: Request) -> None:
     """Only `chunked`, once, and not in HTTP/1.0, where it marks a forged frame (RFC 9112 6.1)."""
-    codings = [value for name, value in request.headers if name == b"transfer-encoding"]
-    if len(codings) != 1 or codings[0].lower() != b"chunked":
+    if request.index[b"transfer-encoding"].lower() != b"chunked":
         raise Malformed(400, "The only transfer coding known here is chunked.")
     if request.is_http_1_0:
         raise Malformed(400, "HTTP/1.0 has no transfer codings.")
