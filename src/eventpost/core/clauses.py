@@ -121,7 +121,7 @@ class AdvancedClause:
         self._is_negative = rule.is_negative
         self._is_met_when_missing = rule.is_met_when_missing
         key = Key(declared.key, schema)
-        self._operand = Operand.of(key, rule.kind, is_array_read=is_array_read)
+        self._operand = Operand(key, rule.kind, is_array_read=is_array_read)
         self._any_meets = any_meets(declared.operator_type, declared.values)
 
     def is_met(self, fields: Fields) -> bool:

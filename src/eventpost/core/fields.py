@@ -5,14 +5,14 @@ first, then without regard to case; the first such name of the object wins. A do
 """
 
 import sys
-from dataclasses import dataclass
 from enum import Enum
+from operator import attrgetter
 from typing import Final
 
 import msgspec
 
 from eventpost.core.events import Event, Schema
-from eventpost.core.operators import Candidates, Kind, as_candidate, has_kind
+from eventpost.core.operators import TYPES, Candidates, Kind, as_candidate
 
 
 class _Absent(Enum):
@@ -22,7 +22,15 @@ class _Absent(Enum):
 MISSING: Final = _Absent.MISSING
 """Nothing is there under a key; JSON's null is something."""
 
-_ROUTED = frozenset(("id", "subject", "eventtype", "type"))
+PRESENT: Candidates = (True,)
+"""What operators that only ask for presence see."""
+
+_ROUTED = {
+    Schema.EVENT_GRID: {"id": "id", "subject": "subject", "eventtype": "type"},
+    Schema.CLOUD_EVENTS: {"id": "id", "subject": "subject", "type": "type"},
+    Schema.CUSTOM: {"id": "id", "subject": "subject", "eventtype": "type"},
+}
+"""Keys that are answered from what routing knows, without reading the event."""
 
 
 class Key:
@@ -31,54 +39,49 @@ class Key:
     `is_attribute` says that it names a CloudEvents attribute, whose numbers are also texts.
     """
 
-    __slots__ = ("is_attribute", "path", "routed", "schema", "text")
+    __slots__ = ("_path", "_routed", "is_attribute", "schema", "text")
 
     def __init__(self, text: str, schema: Schema) -> None:
         path = tuple(text.split("."))
-        root = path[0].casefold()
+        is_data = path[0].casefold() == "data"
         self.text = text
         self.schema = schema
-        self.routed = root if len(path) == 1 and root in _ROUTED else ""
+        self.is_attribute = schema is Schema.CLOUD_EVENTS and not is_data
         # An event of the custom schema is all data.
-        self.path = path[1:] if schema is Schema.CUSTOM and root == "data" else path
-        self.is_attribute = schema is Schema.CLOUD_EVENTS and root != "data"
+        self._path = path[1:] if schema is Schema.CUSTOM and is_data else path
+        routed = _ROUTED[schema].get(text.casefold())
+        self._routed = attrgetter(routed) if routed else None
 
     def find(self, fields: "Fields") -> object:
         """The value under the key, or MISSING."""
-        event = fields.event
-        match self.routed:
-            case "":
-                pass
-            case "id":
-                return event.id
-            case "subject" if event.subject or not self.is_attribute:
-                return event.subject
-            case "type" if self.schema is Schema.CLOUD_EVENTS:
-                return event.type
-            case "eventtype" if self.schema is not Schema.CLOUD_EVENTS:
-                return event.type
-        value: object = fields.document
-        for name in self.path:
-            value = _member(value, name)
+        if self._routed is not None:
+            routed: str = self._routed(fields.event)
+            if routed or not self.is_attribute:  # "" is a CloudEvent without a subject
+                return routed
+        value = fields.document
+        for name in self._path:
+            if type(value) is not dict:
+                return MISSING
+            value = value[name] if name in value else _ignoring_case(value, name)
         return value
 
 
-@dataclass(frozen=True, slots=True)
 class Operand:
     """What a clause compares: the values of one JSON type under one key.
 
     `name` identifies it among all operands.
     """
 
-    key: Key
-    kind: Kind
-    is_array_read: bool
-    name: str
+    __slots__ = ("_is_array_read", "_types", "key", "kind", "name")
 
-    @classmethod
-    def of(cls, key: Key, kind: Kind, *, is_array_read: bool) -> "Operand":
-        name = f"{key.schema.value} {kind.value}{'[]' if is_array_read else ''} {key.text}"
-        return cls(key, kind, is_array_read, sys.intern(name))
+    def __init__(self, key: Key, kind: Kind, *, is_array_read: bool) -> None:
+        self.key = key
+        self.kind = kind
+        self._types = TYPES[kind]
+        self._is_array_read = is_array_read
+        arrays = "[]" if is_array_read else ""
+        # Interned, so that looking it up compares pointers.
+        self.name = sys.intern(f"{key.schema.value} {kind.value}{arrays} {key.text}")
 
     def read(self, value: object) -> Candidates | None:
         """Those values of the operand's type that `value` holds, ready to compare.
@@ -86,15 +89,15 @@ class Operand:
         None when `value` is no such value at all: missing, null, of another type, or an array that
         is not to be looked into. An array keeps only the elements that have the type.
         """
+        if type(value) in self._types:
+            return (as_candidate(value),)
         if self.kind is Kind.ANY:
-            return None if value is None or value is MISSING else (True,)
-        if isinstance(value, list):
-            if not self.is_array_read:
-                return None
-            return tuple(as_candidate(each) for each in value if has_kind(self.kind, each))
-        if self.key.is_attribute and self.kind is Kind.TEXT and has_kind(Kind.NUMBER, value):
+            return None if value is None or value is MISSING else PRESENT
+        if type(value) is list and self._is_array_read:
+            return tuple(as_candidate(each) for each in value if type(each) in self._types)
+        if self.key.is_attribute and self.kind is Kind.TEXT and type(value) in TYPES[Kind.NUMBER]:
             return (msgspec.json.encode(value).decode(),)
-        return (as_candidate(value),) if has_kind(self.kind, value) else None
+        return None
 
 
 class Fields:
@@ -131,13 +134,9 @@ def _decoded(wire: bytes) -> object:
         return {}
 
 
-def _member(value: object, name: str) -> object:
-    if not isinstance(value, dict):
-        return MISSING
-    if name in value:
-        return value[name]
+def _ignoring_case(members: dict[str, object], name: str) -> object:
     folded = name.casefold()
-    for each in value:
+    for each in members:
         if each.casefold() == folded:
-            return value[each]
+            return members[each]
     return MISSING
