@@ -30,8 +30,14 @@ packages:
 demo: setup
 	@$(RUN) eventpost demo $(ARGS)
 
-test: packages check test-quick test-slow test-crash
-	@echo "== all tests passed"
+# All parts run, also after one failed: a broken format must not hide a broken promise.
+test: packages
+	@failed=""; \
+	for part in check test-quick test-slow test-crash; do \
+	    $(MAKE) --no-print-directory $$part || failed="$$failed $$part"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "== failed:$$failed"; exit 1; fi; \
+	echo "== all tests passed"
 
 test-quick: setup
 	@echo "== quick tests"
