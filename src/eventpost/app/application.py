@@ -4,14 +4,16 @@ Implements `server.ports.AppPort`. All calls on the event loop's thread. Each ch
 its coroutine returns.
 """
 
+import asyncio
 import secrets
 from base64 import b64encode
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from eventpost import __version__
 from eventpost.app import asking, replaying
 from eventpost.app.subscribing import Subscribing
 from eventpost.config.settings import Settings
@@ -20,6 +22,7 @@ from eventpost.core.bounds import check_topic_name
 from eventpost.core.errors import Conflict, InvalidRequest, NotFound
 from eventpost.core.events import Event, Schema
 from eventpost.core.filters import ClauseResult
+from eventpost.core.histogram import Histogram
 from eventpost.core.interfaces import (
     AttemptRecord,
     DeadLetter,
@@ -36,6 +39,7 @@ from eventpost.core.subscriptions import (
 from eventpost.formats.publish import decode_publish
 from eventpost.grid import catalogue
 from eventpost.grid.trace import Story, tell
+from eventpost.telemetry.metrics import Snapshot, copied, render
 
 if TYPE_CHECKING:
     from eventpost.app.endpoints import Endpoints
@@ -83,6 +87,8 @@ class App:
         self.rejected: dict[str, int] = {}
         """Publish requests refused, by topic name."""
         self._topics: dict[str, Topic] = {}
+        self.endpoints = endpoints
+        self.publish_times = Histogram()
         self._subscribing = Subscribing(self, endpoints)
         self.checks: list[Callable[[], Health]] = []
         """Further workers' health; the server adds its own."""
@@ -133,7 +139,7 @@ class App:
 
     async def _put_new_topic(self, name: str, input_schema: Schema) -> Topic:
         topic = Topic(
-            id=self.new_id(),
+            id=self.grid.new_topic_id(),
             name=name,
             key1=new_key(),
             key2=new_key(),
@@ -162,12 +168,6 @@ class App:
         self._topics[name] = topic
         await asking.durable(lambda done: catalogue.put_topic(self.grid, topic, done))
         return topic
-
-    def new_id(self) -> int:
-        """Of a topic or subscription; never given twice, also after a deletion."""
-        last = int(self.grid.settings.get("last_id", b"0")) + 1
-        catalogue.put_setting(self.grid, "last_id", str(last).encode(), lambda _: None)
-        return last
 
     # --- subscriptions ----------------------------------------------------------------------------
 
@@ -348,12 +348,36 @@ class App:
         return await asking.read(self.grid.store.usage)
 
     async def verify(self) -> list[str]:
-        return await self._offline("verify")
+        """Every damage found; [] when there is none. Reads everything, beside the traffic."""
+        return await asking.read(self.supervisor.store.verify)
 
     async def backup(self, path: str) -> int:
-        return await self._offline("backup", path)
+        """A consistent copy at `path`; returns its bytes."""
+        return await asking.read(lambda done: self.supervisor.store.backup(path, done))
 
-    _offline: Callable[..., Awaitable[object]]
+    async def metrics(self) -> bytes:
+        """Prometheus' text: collected here, rendered on another thread."""
+        topics, subscriptions = self.report()
+        usage = self.retention_usage()
+        snapshot = Snapshot(
+            topics=topics,
+            subscriptions=subscriptions,
+            delivery=copied(self.endpoints.delivery_times),
+            publish=copied(self.publish_times),
+            store_bytes=0 if usage is None else usage.bytes_used,
+            store_bytes_max=self.grid.limits.store_bytes_max,
+            version=__version__,
+        )
+        bound = self.settings.metrics.subscriptions_max
+        return await asyncio.to_thread(render, snapshot, subscriptions_max=bound)
+
+    def retention_usage(self) -> Usage | None:
+        return self.grid.retention.usage
+
+    async def close(self) -> None:
+        """Keep what is settled, stop sending, close the store."""
+        await self.supervisor.close()
+        self.endpoints.close()
 
 
 __all__ = ["App", "Health"]

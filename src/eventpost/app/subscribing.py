@@ -1,7 +1,8 @@
 """Creating and changing event subscriptions: checks, the handshake, and its manual completion."""
 
 import secrets
-from typing import TYPE_CHECKING
+import uuid
+from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 
@@ -14,7 +15,7 @@ from eventpost.core.subscriptions import (
     Subscription,
     Topic,
 )
-from eventpost.destinations.handshake import Awaiting, Consent, Refused, Verdict
+from eventpost.destinations.handshake import Awaiting, Consent, Refused
 from eventpost.grid import catalogue
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Subscribing:
         try:
             subscription = msgspec.structs.replace(
                 draft,
-                id=self._app.new_id(),
+                id=self._app.grid.new_subscription_id(),
                 topic_id=topic.id,
                 created_ms=self._app.grid.clock.now_ms(),
                 provisioning_state=ProvisioningState.SUCCEEDED,
@@ -95,9 +96,13 @@ class Subscribing:
     async def _consented(self, topic: Topic, subscription: Subscription) -> Subscription:
         """The subscription as its handshake leaves it. Raises HandshakeFailed."""
         token = secrets.token_urlsafe(32)
-        url = f"{self._app.public_url}/validate/{token}"
-        verdict: Verdict = await self._endpoints.handshake(topic, subscription, url)
-        match verdict:
+        result = await self._endpoints.handshake(
+            topic,
+            subscription,
+            code=str(uuid.uuid4()),
+            later_url=f"{self._app.public_url}/validate/{token}",
+        )
+        match result:
             case Consent(rate_per_minute=rate):
                 return _rated(subscription, rate)
             case Awaiting():
@@ -116,6 +121,8 @@ class Subscribing:
                     why=finding.cause,
                     fix=finding.fix,
                 )
+            case _:
+                assert_never(result)
 
     async def update(
         self, topic: Topic, current: Subscription, draft: Subscription

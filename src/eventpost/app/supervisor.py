@@ -20,16 +20,14 @@ class Supervisor:
 
     def __init__(
         self,
-        new_store: Callable[[], Store],
+        store: Store,
         new_engine: Callable[[Store, Recovered, Callable[[CommitFailed], None]], Engine],
-        on_reopened: Callable[[Engine], None],
         log: Callable[..., None],
     ) -> None:
-        self._new_store = new_store
+        self.store = store
         self._new_engine = new_engine
-        self._on_reopened = on_reopened
+        self.on_reopened: Callable[[Engine], None] = lambda _: None
         self._log = log
-        self._store: Store | None = None
         self._engine: Engine | None = None
         self._reopening: asyncio.Task[None] | None = None
         self.failure: str | None = None
@@ -43,10 +41,8 @@ class Supervisor:
 
     async def open(self) -> Engine:
         """Open the store and start sending. Raises StoreError."""
-        store = self._new_store()
-        recovered = await asyncio.to_thread(store.open)
-        self._store = store
-        self._engine = self._new_engine(store, recovered, self._failed)
+        recovered = await asyncio.to_thread(self.store.open)
+        self._engine = self._new_engine(self.store, recovered, self._failed)
         self._engine.start()
         return self._engine
 
@@ -61,7 +57,6 @@ class Supervisor:
         while True:
             await asyncio.sleep(wait_s)
             try:
-                await self._close_store()
                 engine = await self.open()
             except StoreError as error:
                 self.failure = str(error)
@@ -70,13 +65,8 @@ class Supervisor:
                 continue
             self.failure = None
             self._log("store.reopened")
-            self._on_reopened(engine)
+            self.on_reopened(engine)
             return
-
-    async def _close_store(self) -> None:
-        if self._store is not None:
-            store, self._store = self._store, None
-            await asyncio.to_thread(store.close)
 
     async def close(self) -> None:
         """Commit what waits, stop sending, close the store."""
@@ -84,8 +74,8 @@ class Supervisor:
             self._reopening.cancel()
         engine = self._engine
         if engine is not None and not engine.is_stopped:
-            saved = asyncio.get_running_loop().create_future()
-            engine.journal.wait(lambda is_durable: saved.done() or saved.set_result(is_durable))
-            await saved
+            saved = asyncio.Event()
+            engine.journal.wait(lambda _: saved.set())
+            await saved.wait()
             engine.stop()
-        await self._close_store()
+        await asyncio.to_thread(self.store.close)

@@ -39,6 +39,7 @@ from eventpost.grid.ladder import Ladder
 from eventpost.grid.lane import Lane
 from eventpost.grid.limits import GridLimits
 from eventpost.grid.partition import Partition
+from eventpost.grid.retention import Retention
 from eventpost.grid.tail import Stretch, Tail
 
 NewDestination = Callable[[Topic, Subscription], Destination]
@@ -102,6 +103,8 @@ class Engine:
         self.topics: dict[int, Topic] = {}
         self.subscriptions: dict[int, Subscription] = {}
         self.settings = recovered.settings
+        self._last_topic_id = recovered.topic_id_max
+        self._last_subscription_id = recovered.subscription_id_max
         self.tail = Tail(self.limits.tail_bytes_max)
         self.partitions: dict[tuple[int, int], Partition] = {}
         self._lanes: dict[tuple[int, int], Lane] = {}
@@ -110,6 +113,7 @@ class Engine:
         self.dead_letters = DeadLetters(self)
         self.dead_letters.counts = dict(recovered.dead_letter_counts)
         self.exports = Exports(self)
+        self.retention = Retention(self)
         self.listeners: dict[int, list[Callable[[int, int, list[Event]], None]]] = {}
         """Called with (first, published_ms, events) for each commit of a topic, by topic id."""
         self.journal = Journal(
@@ -185,6 +189,7 @@ class Engine:
         for lane in self._lanes.values():
             lane.pump()
         self.ladder.start()
+        self.retention.start()
         for subscription in self.subscriptions.values():
             if subscription.deadletter is not None:
                 self.exports.expect(subscription)
@@ -215,6 +220,15 @@ class Engine:
 
     def is_expired(self, policy: RetryPolicy, offered_ms: int) -> bool:
         return is_expired(policy, offered_ms, self.clock.now_ms())
+
+    def new_topic_id(self) -> int:
+        """Never given twice, also after a deletion."""
+        self._last_topic_id += 1
+        return self._last_topic_id
+
+    def new_subscription_id(self) -> int:
+        self._last_subscription_id += 1
+        return self._last_subscription_id
 
     # --- publishing -------------------------------------------------------------------------------
 

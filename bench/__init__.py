@@ -1,0 +1,1 @@
+"""The benchmark: real server processes over real sockets, figures as ratios to the raw floor."""

@@ -1,0 +1,96 @@
+"""Where deliveries and handshakes go out: one HTTP client, one guard, one dead-letter writer."""
+
+import asyncio
+import ipaddress
+import os
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+from eventpost.app.clock import LoopClock
+from eventpost.config.checks import address, is_loopback
+from eventpost.config.settings import Settings
+from eventpost.core.histogram import Histogram
+from eventpost.core.interfaces import Destination
+from eventpost.core.outcomes import Evidence
+from eventpost.core.subscriptions import Subscription, Topic
+from eventpost.destinations import handshake, kinds
+from eventpost.destinations.folder import FolderFiles
+from eventpost.diagnosis.classify import Explanation, explain
+from eventpost.formats import topics
+from eventpost.http.addresses import AddressGuard
+from eventpost.http.client import HttpClient
+from eventpost.http.proxies import NO_PROXIES, Proxies, from_environment
+
+WEBHOOK = "webhook"
+FILE_THREADS = 2
+
+
+class Endpoints:
+    """All calls on the event loop's thread."""
+
+    def __init__(
+        self, settings: Settings, loop: asyncio.AbstractEventLoop, clock: LoopClock, *, origin: str
+    ) -> None:
+        self._origin = origin
+        self._clock = clock
+        self._prefix = settings.server.topic_resource_prefix
+        self._threads = ThreadPoolExecutor(FILE_THREADS, "eventpost-files")
+        self.client = HttpClient(loop, _guard(settings), proxies=_proxies(settings))
+        self.files = FolderFiles(self._threads, clock)
+        self.delivery_times = Histogram()
+        self._services = kinds.Services(
+            http=self.client, now_ms=clock.now_ms, origin=origin, topic_prefix=self._prefix
+        )
+
+    def new_destination(self, topic: Topic, subscription: Subscription) -> Destination:
+        return kinds.new_destination(topic, subscription, self._services)
+
+    def check(self, subscription: Subscription) -> None:
+        """Raises InvalidRequest for a kind of endpoint that nothing provides."""
+        kinds.factory(subscription.endpoint.type)
+
+    async def handshake(
+        self, topic: Topic, subscription: Subscription, *, code: str, later_url: str
+    ) -> handshake.Result:
+        """Ask the endpoint for its consent; kinds other than webhooks give it by being declared."""
+        endpoint = subscription.endpoint
+        if endpoint.type != WEBHOOK:
+            return handshake.Consent()
+        question = handshake.Question(
+            endpoint=endpoint,
+            output_schema=endpoint.delivery_schema or topic.input_schema,
+            subscription_name=subscription.name,
+            topic_resource=topics.resource(topic.name, self._prefix),
+            origin=self._origin,
+            code=code,
+            later_url=later_url,
+            event_id=str(uuid.uuid4()),
+            now_ms=self._clock.now_ms(),
+        )
+        return await handshake.validate(self.client, question)
+
+    def explain(self, evidence: Evidence) -> Explanation:
+        return explain(evidence)
+
+    def close(self) -> None:
+        self.client.close()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+
+def _guard(settings: Settings) -> AddressGuard:
+    """A server that listens on loopback only may deliver to loopback, over http too."""
+    host, _ = address(settings.server.listen)
+    return AddressGuard(
+        [str(ipaddress.ip_network(text, strict=False)) for text in settings.network.allow_private],
+        allow_loopback=is_loopback(host),
+        allow_http=settings.network.allow_http,
+    )
+
+
+def _proxies(settings: Settings) -> Proxies:
+    wanted = settings.network.proxies
+    if wanted == "none":
+        return NO_PROXIES
+    if wanted == "environment":
+        return from_environment(os.environ)
+    return from_environment({"http_proxy": wanted, "https_proxy": wanted})

@@ -1,0 +1,142 @@
+"""`eventpost serve`: listen, serve until told to stop, drain, exit.
+
+Layer: server. It puts the application behind the HTTP listener and owns the process' life.
+"""
+
+import asyncio
+import gc
+import signal
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+from eventpost.app import compose
+from eventpost.app.application import App
+from eventpost.config import local
+from eventpost.config.checks import address
+from eventpost.config.settings import ServerSettings, Settings
+from eventpost.core.errors import EventpostError
+from eventpost.http.server import HttpServer
+from eventpost.server import api
+from eventpost.server.data_plane import DataPlane
+from eventpost.telemetry.logs import log
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+GARBAGE_ALLOCATIONS = 50_000
+"""Objects are made and freed by the million and rarely in cycles: the default of 700 would have
+the collector look at the same live objects many times a second."""
+
+
+def serve(settings: Settings, *, started: Callable[[str], None]) -> int:
+    """Run the server; returns its exit code. `started(url)` is called once it listens.
+
+    Raises EventpostError when it cannot start. SIGTERM and Ctrl-C end it cleanly with 0.
+    """
+    tune_collector()
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        return runner.run(_serve(settings, started))
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where it exists, else asyncio's own."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def tune_collector() -> None:
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_ALLOCATIONS, 20, 50)
+
+
+async def _serve(settings: Settings, started: Callable[[str], None]) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, stop.set)
+    running = await Running.start(settings)
+    started(running.url)
+    log("server.started", url=running.url)
+    await stop.wait()
+    log("server.stopping")
+    await running.stop()
+    log("server.stopped")
+    return 0
+
+
+class Running:
+    """A server that listens. Made by `start`, ended by `stop`."""
+
+    def __init__(self, app: App, http: HttpServer, url: str, data: Path) -> None:
+        self.app = app
+        self.http = http
+        self.url = url
+        self._data = data
+
+    @classmethod
+    async def start(cls, settings: Settings) -> "Running":
+        """Open the store, listen, and say where. Raises EventpostError."""
+        loop = asyncio.get_running_loop()
+        data = data_directory(settings)
+        context = tls_context(settings.server, data)
+        app = compose.build(settings, loop)
+        try:
+            await app.start()
+            http = HttpServer(loop, DataPlane(app), api.build(app))
+            host, port = address(settings.server.listen)
+            await _listen(http, host, port, context)
+        except BaseException:
+            await app.close()
+            raise
+        url = listener_url(host, http.port, is_tls=context is not None)
+        app.public_url = settings.server.public_url.rstrip("/") or url
+        local.write_address(data, url)
+        return cls(app, http, url, data)
+
+    async def stop(self) -> None:
+        """Finish what is under way, keep what came of it, let go of everything."""
+        local.remove_address(self._data)
+        await self.http.drain()
+        await self.app.close()
+
+
+def data_directory(settings: Settings) -> Path:
+    return Path(settings.server.data).absolute()
+
+
+async def _listen(http: HttpServer, host: str, port: int, context: ssl.SSLContext | None) -> None:
+    try:
+        await http.start(host, port, context)
+    except OSError as error:
+        raise EventpostError(
+            "EP1021",
+            f"The server cannot listen on {host}:{port}: {error.strerror or error}.",
+            fix="choose another address with --listen, or stop what uses this one",
+        ) from error
+
+
+def listener_url(host: str, port: int, *, is_tls: bool) -> str:
+    """How programs on this machine reach the listener."""
+    reached = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}.get(host, host)  # noqa: S104
+    shown = f"[{reached}]" if ":" in reached and not reached.startswith("[") else reached
+    return f"{'https' if is_tls else 'http'}://{shown}:{port}"
+
+
+def tls_context(server: ServerSettings, data: Path) -> ssl.SSLContext | None:
+    """None when the listener speaks plain HTTP. Raises EventpostError."""
+    if not server.tls_dev and not server.tls_cert:
+        return None
+    from eventpost.http import tls  # brings `cryptography` along, which takes its time
+
+    if server.tls_dev:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        host, _ = address(server.listen)
+        names = ["localhost", "127.0.0.1", "::1"]
+        if host and host not in names:
+            names.append(host)
+        context, _ = tls.development_authority(data / "tls", names)
+        return context
+    return tls.server_context(Path(server.tls_cert), Path(server.tls_key))
