@@ -39,9 +39,8 @@ def files() -> tuple[Path, ...]:
         names = listed.stdout.splitlines()
         return tuple(sorted(path for name in names if (path := ROOT / name).is_file()))
     folders = ("src", "tests", "docs", "scripts", "bench", ".ci")
-    return tuple(
-        path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()
-    )
+    found = (path for folder in folders for path in (ROOT / folder).rglob("*"))
+    return tuple(path for path in found if path.is_file() and "__pycache__" not in path.parts)
 
 
 def python(folder: str) -> list[Path]:
