@@ -25,7 +25,6 @@ from eventpost.diagnosis import codes
 from eventpost.diagnosis.classify import classify
 from eventpost.formats import topics
 from eventpost.grid.engine import Engine, Surroundings
-from eventpost.stores.executor import ThreadExecutor
 from eventpost.stores.sqlite.store import SqliteStore
 from eventpost.telemetry.logs import log
 
@@ -64,7 +63,7 @@ def build(settings: Settings, loop: asyncio.AbstractEventLoop) -> App:
         )
         return Engine(surroundings, recovered)
 
-    store = SqliteStore(data, ThreadExecutor(clock))
+    store = SqliteStore(data, clock)
     supervisor = Supervisor(store, new_engine, log)
     app = App(
         settings,
