@@ -40,6 +40,25 @@ class Executor(Protocol):
         ...
 
 
+class InlineExecutor:
+    """Does the work within the call and answers with the clock's next turn: for tests."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def write(self, work: Callable[[], T], done: Callable[[T], object]) -> None:
+        self._clock.call_soon(done, work())
+
+    read = write
+    scan = write
+
+    def settle(self) -> None:
+        return
+
+    def close(self) -> None:
+        return
+
+
 class ThreadExecutor:
     """One thread per lane; results come back through `clock.call_soon_threadsafe`."""
 

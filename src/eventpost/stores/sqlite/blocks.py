@@ -50,6 +50,10 @@ class Placed(NamedTuple):
     published_ms: int
     block_id: int
 
+    @property
+    def end(self) -> int:
+        return self.first + self.event_count
+
 
 class DamagedError(Exception):
     """What was read is not what was written; the text says what it is."""

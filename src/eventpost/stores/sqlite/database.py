@@ -31,6 +31,7 @@ from eventpost.stores.sqlite import (
     schema,
     wal,
 )
+from eventpost.stores.sqlite.backup import Backup
 from eventpost.stores.sqlite.blocks import Head, Placed
 from eventpost.stores.sqlite.connection import rows, value
 from eventpost.stores.sqlite.events import Log
@@ -291,6 +292,10 @@ class Database:
         reader = Reader(Log(read_only, self._index, self._traces, self._topics), self.path)
         self._readers.append(reader)
         return reader
+
+    def backup(self, target: Path) -> Backup:
+        """A copy to be made in steps between commits. On the writer's thread. Raises StoreError."""
+        return Backup(self._connection, target)
 
     def interrupt(self) -> None:
         """From any thread: end reads that are under way."""

@@ -35,6 +35,9 @@ SELECT = """
     WHERE id IN (SELECT id FROM dead_letter WHERE {clauses} ORDER BY id LIMIT :limit) ORDER BY id
 """
 SELECT_COUNT = "SELECT count(*) FROM dead_letter WHERE {clauses}"
+EVENTS_AFTER = """
+    SELECT id, checksum, detail, wire FROM dead_letter_event WHERE id > ? ORDER BY id LIMIT ?
+"""
 OF_SUBSCRIPTION = "SELECT id FROM dead_letter WHERE subscription_id = ? LIMIT ?"
 
 _CLAUSES = {
@@ -107,6 +110,17 @@ def find(connection: apsw.Connection, query: DeadLetterQuery) -> list[DeadLetter
 def count(connection: apsw.Connection, query: DeadLetterQuery) -> int:
     clauses, bindings = _where(query)
     return int(value(connection, SELECT_COUNT.format(clauses=clauses), bindings))
+
+
+def check(connection: apsw.Connection, after_id: int, limit: int) -> tuple[int | None, list[str]]:
+    """The damage among the next ones, and the id after which to go on; None at the end."""
+    found = rows(connection, EVENTS_AFTER, (after_id, limit))
+    damage = [
+        f"The checksum of dead letter {letter_id} is wrong."
+        for letter_id, checksum, detail, wire in found
+        if crc32(wire, crc32(detail)) != checksum
+    ]
+    return (found[-1][0] if len(found) == limit else None), damage
 
 
 def counts(connection: apsw.Connection) -> dict[int, int]:

@@ -1,7 +1,8 @@
 """The SQLite store as the grid sees it: hands work to an executor and answers through callbacks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,7 +25,8 @@ from eventpost.core.interfaces import (
     Segment,
     Usage,
 )
-from eventpost.stores.executor import Executor, ThreadExecutor
+from eventpost.stores.executor import Executor, InlineExecutor, ThreadExecutor
+from eventpost.stores.sqlite.backup import Backup
 from eventpost.stores.sqlite.blocks import DamagedError
 from eventpost.stores.sqlite.connection import reason
 from eventpost.stores.sqlite.database import Database
@@ -32,9 +34,13 @@ from eventpost.stores.sqlite.directory import DataDirectory
 from eventpost.stores.sqlite.events import DamagedSegmentError, EventKey
 from eventpost.stores.sqlite.reader import Reader
 from eventpost.stores.sqlite.settings import SqliteSettings
+from eventpost.stores.sqlite.verify import Progress, verify
 
 T = TypeVar("T")
+VERIFY_STEPS = 64
+"""Blocks that verifying reads in one turn: up to 8 MiB."""
 _LOST = CommitFailed("The store is not open.")
+_CLOSED = ReadFailed("The store is not open.")
 
 
 class SqliteStore:
@@ -60,6 +66,8 @@ class SqliteStore:
         self._settings = settings or SqliteSettings()
         self._given_executor = executor
         self._threads: ThreadExecutor | None = None
+        self._closed = InlineExecutor(clock)
+        """Answers, when it is not open, that it is not."""
         self._vfs = vfs
         self._database: Database | None = None
         self._reader: Reader | None = None
@@ -83,8 +91,7 @@ class SqliteStore:
 
     def close(self) -> None:
         """See `Store.close`. The callbacks of what was handed over may come after it returns."""
-        if self._database is not None:
-            self._executor.close()
+        self._executor.close()
         self._threads = None
         self._let_go()
         self._directory.close()
@@ -93,16 +100,13 @@ class SqliteStore:
         """End what is under way and close the files; the executor stays."""
         if self._database is not None:
             self._database.interrupt()
-            if self._given_executor is not None or self._threads is not None:
-                self._executor.settle()
+            self._executor.settle()
             self._database.close()
         self._database = self._reader = self._scanner = None
 
     @property
     def _executor(self) -> Executor:
-        executor = self._given_executor or self._threads
-        assert executor is not None, "open() first"
-        return executor
+        return self._given_executor or self._threads or self._closed
 
     # --- commits --------------------------------------------------------------------------------
 
@@ -209,6 +213,77 @@ class SqliteStore:
     def usage(self, done: Callable[[Usage | ReadFailed], None]) -> None:
         self._executor.scan(partial(_ask, self._scanner, Reader.usage), done)
 
+    # --- the whole of it ------------------------------------------------------------------------
+
+    def verify(
+        self,
+        done: Callable[[list[str] | ReadFailed], None],
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """Read everything beside the traffic and tell the damage. `on_progress(done, total)` is
+        called now and then, on the grid's thread."""
+        if self._scanner is None:
+            self._clock.call_soon(done, _CLOSED)
+            return
+        steps = verify(self._scanner.log)
+        damage: list[str] = []
+
+        def seen(answer: list[Progress] | ReadFailed) -> None:
+            if isinstance(answer, ReadFailed):
+                done(answer)
+                return
+            damage.extend(text for progress in answer for text in progress.damage)
+            if on_progress is not None:
+                on_progress(answer[-1].done, answer[-1].total)
+            if answer[-1].done == answer[-1].total:
+                done(damage)
+            else:
+                self._executor.scan(partial(_steps, steps), seen)
+
+        self._executor.scan(partial(_steps, steps), seen)
+
+    def backup(self, path: str, done: Callable[[int | ReadFailed], None]) -> None:
+        """Copy the database to a file that does not exist yet; answers with its bytes. Commits go
+        on between the steps."""
+        if self._database is None:
+            self._clock.call_soon(done, _CLOSED)
+            return
+
+        def step(backup: Backup) -> bool | ReadFailed:
+            return _tell(backup.step)
+
+        def begun(backup: Backup | ReadFailed) -> None:
+            if isinstance(backup, ReadFailed):
+                done(backup)
+            else:
+                self._executor.write(partial(step, backup), partial(stepped, backup))
+
+        def stepped(backup: Backup, is_done: bool | ReadFailed) -> None:
+            if isinstance(is_done, ReadFailed):
+                done(is_done)
+            elif is_done:
+                self._executor.scan(partial(_tell, backup.finish), done)
+            else:
+                begun(backup)
+
+        begin = partial(_tell, partial(self._database.backup, Path(path)))
+        self._executor.write(begin, begun)
+
+
+def _steps(steps: Iterator[Progress]) -> list[Progress] | ReadFailed:
+    """Some steps at a time, so that other reads get their turn in between."""
+    try:
+        return list(islice(steps, VERIFY_STEPS))
+    except apsw.Error as error:
+        return ReadFailed(reason(error))
+
+
+def _tell(work: Callable[[], T]) -> T | ReadFailed:
+    try:
+        return work()
+    except StoreError as error:
+        return ReadFailed(str(error))
+
 
 def _same(answer: T) -> T:
     return answer
@@ -217,7 +292,7 @@ def _same(answer: T) -> T:
 def _ask(reader: Reader | None, question: Callable[..., T], *arguments: object) -> T | ReadFailed:
     """The answer, or why there is none: no exception crosses a callback."""
     if reader is None:
-        return ReadFailed("The store is not open.")
+        return _CLOSED
     try:
         return question(reader, *arguments)
     except DamagedSegmentError as error:

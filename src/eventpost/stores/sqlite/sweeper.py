@@ -305,6 +305,7 @@ class Sweeper:
         if partition.floor == EVERYTHING and first >= partition.open.end:
             connection.execute(REMOVE_RETENTION, key)
             swept.forgotten.append(key)
+            self._trimming.discard(key)
         else:
             _put_retention(connection, key, partition, first)
             swept.firsts[key] = first

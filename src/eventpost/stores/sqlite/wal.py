@@ -25,7 +25,8 @@ _HEADER_BYTES = 32
 _FRAME = Struct(">IIII")
 """Page number, size of the database after a commit (0 inside one), two salts (and a checksum)."""
 _FRAME_HEADER_BYTES = 24
-_STEP_BYTES = 1024 * 1024
+_STEP_BYTES = 64 * 1024
+"""SQLite's file system writes at most 128 KiB at once."""
 
 
 def rewrite(database: Path, vfs: str | None) -> None:
