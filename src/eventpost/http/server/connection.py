@@ -60,7 +60,6 @@ class Connection(asyncio.Protocol):
         "_held_bytes",
         "_is_framing_lost",
         "_is_half_closed",
-        "_is_more_at_hand",
         "_is_paused",
         "_kept_bytes",
         "_limits",
@@ -84,8 +83,6 @@ class Connection(asyncio.Protocol):
         self._state = READING
         self._held: list[bytes] = []
         self._held_bytes = 0
-        self._is_more_at_hand = False
-        """Whether a part of the last read has yet to be looked at."""
         self._exchanges: list[Exchange] = []
         self._receiving: Exchange | None = None
         """The one whose body is coming in."""
@@ -120,10 +117,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._state is READING:
-            if len(data) <= SLICE_BYTES:
-                self._read(data)
-            else:
-                self._read_slices(memoryview(data))
+            self._read(data)
         elif self._state is LINGERING:
             self._read_over(data)
         elif self._state is not CLOSED:
@@ -163,11 +157,14 @@ class Connection(asyncio.Protocol):
 
     # --- reading ---------------------------------------------------------------------------------
 
-    def _read(self, data: bytes | memoryview) -> None:
+    def _read(self, data: bytes) -> None:
         pipeline, reader = self._pipeline, self._reader
         pipeline.is_corked = True
         try:
-            reader.feed(data)
+            if len(data) <= SLICE_BYTES:
+                reader.feed(data)
+            else:
+                self._read_slices(memoryview(data))
         except Malformed as malformed:
             self._is_framing_lost = True
             self._refuse_present(malformed.status, malformed.reason)
@@ -182,11 +179,12 @@ class Connection(asyncio.Protocol):
 
     def _read_slices(self, data: memoryview) -> None:
         while data and self._state is READING:
+            if self._must_hold():
+                self._hold(bytes(data))
+                return
             end = max(SLICE_BYTES, self._reader.body_bytes_left)
-            now, data = data[:end], data[end:]
-            self._is_more_at_hand = bool(data)
-            self._read(now)
-        self._is_more_at_hand = False
+            self._reader.feed(data[:end])
+            data = data[end:]
         if data:
             self.data_received(bytes(data))
 
@@ -228,7 +226,7 @@ class Connection(asyncio.Protocol):
 
     def _is_done(self) -> bool:
         """Whether nothing is under way on a connection that will bring no further request."""
-        if self._state is not READING or self._pipeline.waiting or self._is_more_at_hand:
+        if self._state is not READING or self._pipeline.waiting:
             return False
         if self._is_half_closed:
             return True
@@ -268,7 +266,9 @@ class Connection(asyncio.Protocol):
             return self._begin_exchange(request)
         if request.expects_continue:
             request.start = self._say_continue
-        self._pipeline.add(request)
+            self._pipeline.add(request)
+        else:
+            self._pipeline.waiting.append(request)  # all that `add` does without a start
         return KEEP
 
     def head_of_too_large(self, request: Request) -> None:
@@ -350,7 +350,7 @@ class Connection(asyncio.Protocol):
     def is_last(self, request: Request) -> bool:
         waiting = self._pipeline.waiting
         is_followed = bool(waiting) and waiting[-1] is not request
-        if is_followed or self._held or self._is_more_at_hand or not self._shared.is_draining:
+        if is_followed or self._held or not self._shared.is_draining:
             return False
         return not self._reader.is_in_head and self._reader.request in (None, request)
 

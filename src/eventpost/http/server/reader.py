@@ -65,6 +65,7 @@ class RequestReader:
     __slots__ = (
         "_answering",
         "_body",
+        "_body_bytes_max",
         "_careful_bytes",
         "_careful_digits",
         "_chunk_count",
@@ -109,6 +110,7 @@ class RequestReader:
         self._careful_digits = len(str(limits.body_bytes_max))
         """No length with fewer digits exceeds the bound of a body."""
         self._answering = answering
+        self._body_bytes_max = limits.body_bytes_max
         self._peer = peer
         self._is_tls = is_tls
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
@@ -215,7 +217,6 @@ class RequestReader:
         self._index = {}
         if self._repeated:
             self._repeated = []
-        self._head_bytes = self._head_bytes_bound = 0
 
     def on_url(self, url: bytes) -> None:
         self._url = self._url + url if self._url else url
@@ -236,7 +237,8 @@ class RequestReader:
         index, url, parser = self._index, self._url, self._parser
         assert parser is not None
         if (
-            self._head_bytes_bound + self._fed_bytes > self._careful_bytes
+            self._head_bytes_bound
+            or self._fed_bytes > self._careful_bytes
             or len(index) > self._header_count_max
             or self._repeated
         ):
@@ -272,7 +274,7 @@ class RequestReader:
         if (
             length is not None
             and len(length) >= self._careful_digits
-            and int(length) > self._limits.body_bytes_max
+            and int(length) > self._body_bytes_max
         ):
             self._mode = DROP
             self._sink.head_of_too_large(request)
@@ -284,7 +286,7 @@ class RequestReader:
         mode = self._mode
         if mode is DROP:
             return
-        if self.received > self._limits.body_bytes_max:
+        if self.received > self._body_bytes_max:
             self._refuse_body()
         elif mode is STREAM:
             self._sink.body(chunk)
@@ -317,6 +319,7 @@ class RequestReader:
         headers = [*self._index.items(), *self._repeated]
         rules.check_sizes(self._limits, self._parser.get_method(), self._url, headers)
         rules.check_repeated(self._repeated)
+        self._head_bytes = self._head_bytes_bound = 0
 
     def _note_rare(self, request: Request, parser: httptools.HttpRequestParser) -> None:
         request.is_plain &= request.method != b"HEAD"
