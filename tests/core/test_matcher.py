@@ -342,6 +342,30 @@ def test_identical_filters_are_one() -> None:
     assert list(matcher.match(event_grid_event({"x": 5}))) == []
 
 
+def test_one_key_read_in_different_ways() -> None:
+    """Filters that read one key as another type, with or without arrays, or with or without case do
+    not disturb each other."""
+    matcher = matcher_of(
+        advanced("data.x", "StringIn", "a"),
+        advanced("data.x", "StringIn", "a", is_array_read=True),
+        advanced("data.x", "NumberIn", 1, is_array_read=True),
+        advanced("data.x", "BoolEquals", True, is_array_read=True),
+        Filter(subject_begins_with="GENRE"),
+        Filter(subject_begins_with="GENRE", subject_case_sensitive=True),
+    )
+
+    def matched(x: object, subject: str = "other") -> list[int]:
+        return list(matcher.match(event_grid_event({"x": x}, subject=subject)))
+
+    assert matched("a") == [0, 1]
+    assert matched(["a"]) == [1]
+    assert matched(["a", 1]) == [1, 2]
+    assert matched([True]) == [3]
+    assert matched(1) == [2]
+    assert matched(None, "genre/blues") == [4]
+    assert matched(None, "GENRE/blues") == [4, 5]
+
+
 def test_schemas_are_told_apart() -> None:
     """The same filter means something else for another schema."""
     matcher: Matcher[str] = Matcher()
