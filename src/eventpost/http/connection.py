@@ -192,8 +192,7 @@ class Connection(asyncio.Protocol):
         if exchange is None:
             self._lose()
             return
-        if error is None and self._is_head_complete and not is_framed(self._head):
-            self._is_complete, self._is_reusable = True, False
+        if error is None and self._ends_with_the_connection():
             self._complete()
             return
         self.exchange = None
@@ -218,8 +217,9 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         self._body_bytes += len(data)
-        if len(self._body) < self._owner.limits.answer_body_bytes_kept_max:
-            self._body += data
+        left = self._owner.limits.answer_body_bytes_kept_max - len(self._body)
+        if left > 0:
+            self._body += data[:left]
 
     def on_message_complete(self) -> None:
         parser = self._parser
@@ -289,6 +289,13 @@ class Connection(asyncio.Protocol):
         self._is_head_complete = False
         self._is_complete = False
         self._is_reusable = False
+
+    def _ends_with_the_connection(self) -> bool:
+        """Whether the end of the connection is the end of the answer: it names no other."""
+        if self._parser is None or not self._is_head_complete or is_framed(self._head):
+            return False
+        self._status = self._parser.get_status_code()
+        return True
 
     def _end_early(self) -> None:
         """End what need not be waited for: a body that does not come (HEAD) or does not end."""

@@ -55,7 +55,10 @@ class OpeningError(Exception):
 
 
 class Opening:
-    """One connection being established: how far it is and when that stage must be over."""
+    """One connection being established: how far it is and when that stage must be over.
+
+    It begins at NAME; `deadline_s` is that stage's.
+    """
 
     __slots__ = ("address", "deadline_s", "is_expired", "stage", "task")
 
@@ -106,7 +109,6 @@ class Opener:
     async def _open(
         self, origin: Origin, opening: Opening, make: Callable[[str], Connection]
     ) -> Connection:
-        self._begin(opening, Stage.NAME, self.limits.name_s_max)
         addresses = await self._target_addresses(origin)
         stage, port = Stage.CONNECT, origin.port
         if origin.proxy is not None:
