@@ -132,7 +132,8 @@ def has_descriptors() -> bool:
 def _os_evidence(error: OSError, stage: Stage, address: str | None) -> Evidence:
     fault = _BY_ERRNO.get(error.errno or 0)
     if fault is None:
-        fault = Fault.RESET if isinstance(error, ConnectionError) else Fault.UNEXPECTED
+        # Without a number it is the loop that speaks: the peer ended a TLS handshake in order.
+        fault = Fault.CLOSED if isinstance(error, ConnectionError) else Fault.UNEXPECTED
     detail = bounded(str(error)) if fault is Fault.UNEXPECTED else ""
     return Evidence(stage=stage, fault=fault, errno=error.errno, address=address, detail=detail)
 
