@@ -44,7 +44,7 @@ class Clause(Protocol):
 
 
 class TypeClause:
-    """The event's type is one of some, compared exactly."""
+    """The event's type is one of some, compared exactly: the matcher's first question."""
 
     __slots__ = ("_declared", "types")
 
@@ -54,9 +54,6 @@ class TypeClause:
 
     def is_met(self, fields: Fields) -> bool:
         return fields.event.type in self.types
-
-    def alternatives(self) -> tuple[Alternative, ...]:
-        return ()  # the type is the matcher's first question, and asked by itself
 
     def explain(self, fields: Fields) -> ClauseResult:
         found = fields.event.type

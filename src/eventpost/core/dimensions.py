@@ -27,9 +27,6 @@ class Dimension:
     def __hash__(self) -> int:
         return hash(self.name)
 
-    def __repr__(self) -> str:
-        return f"Dimension({self.name!r})"
-
 
 Alternative = tuple[Dimension, Hashable]
 """A dimension and a key in it."""

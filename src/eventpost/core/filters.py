@@ -46,8 +46,8 @@ class CompiledFilter:
     def explain(self, event: Event) -> list[ClauseResult]:
         """What each clause says, types and subject first. [] when the filter wants every event."""
         fields = Fields(event)
-        clauses = self.clauses if self.types is None else (self.types, *self.clauses)
-        return [clause.explain(fields) for clause in clauses]
+        types = [] if self.types is None else [self.types.explain(fields)]
+        return types + [clause.explain(fields) for clause in self.clauses]
 
 
 def compile_filter(filter: Filter, schema: Schema) -> CompiledFilter:  # noqa: A002 - the term
