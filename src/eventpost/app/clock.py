@@ -3,8 +3,17 @@
 import asyncio
 import time
 from collections.abc import Callable
+from typing import Protocol
 
-from eventpost.core.interfaces import Timer
+from eventpost.core.interfaces import Clock, Timer
+
+
+class AppClock(Clock, Protocol):
+    """The grid's clock, which also measures how long the network takes."""
+
+    def monotonic_s(self) -> float:
+        """Seconds since some moment, never going back."""
+        ...
 
 
 class LoopClock:
@@ -14,6 +23,7 @@ class LoopClock:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._offset_ns = time.time_ns() - time.monotonic_ns()
+        self.monotonic_s: Callable[[], float] = time.monotonic
         self.call_soon: Callable[..., object] = loop.call_soon
         self.call_soon_threadsafe: Callable[..., object] = loop.call_soon_threadsafe
 

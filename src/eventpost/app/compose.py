@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from eventpost.app.application import App
-from eventpost.app.clock import LoopClock
+from eventpost.app.clock import AppClock, LoopClock
 from eventpost.app.endpoints import Endpoints
 from eventpost.app.supervisor import Supervisor
 from eventpost.app.watching import LogWatcher
@@ -18,7 +18,7 @@ from eventpost.config import local
 from eventpost.config.checks import address
 from eventpost.config.settings import Settings
 from eventpost.core.errors import StoreError
-from eventpost.core.interfaces import CommitFailed, Recovered, Store
+from eventpost.core.interfaces import Clock, CommitFailed, Recovered, Store
 from eventpost.core.outcomes import Evidence
 from eventpost.credentials.secrets import resolve
 from eventpost.diagnosis import codes
@@ -28,16 +28,24 @@ from eventpost.grid.engine import Engine, Surroundings
 from eventpost.stores.sqlite.store import SqliteStore
 from eventpost.telemetry.logs import log
 
+NewStore = Callable[[Path, Clock], Store]
 
-def build(settings: Settings, loop: asyncio.AbstractEventLoop) -> App:
+
+def build(
+    settings: Settings,
+    loop: asyncio.AbstractEventLoop,
+    *,
+    clock: AppClock | None = None,
+    new_store: NewStore = SqliteStore,
+) -> App:
     """An application that is not started yet. Makes the data directory and the admin token.
 
-    Raises EventpostError.
+    Tests bring a clock and a store of their own. Raises EventpostError.
     """
     data = Path(settings.server.data).absolute()
     _make_private(data)
-    clock = LoopClock(loop)
-    endpoints = Endpoints(settings, loop, clock, origin=_origin(settings))
+    steady = clock or LoopClock(loop)
+    endpoints = Endpoints(settings, loop, steady, origin=_origin(settings))
     limits = settings.grid_limits(disk_free_bytes=shutil.disk_usage(data).free)
     source = random.Random()
 
@@ -49,7 +57,7 @@ def build(settings: Settings, loop: asyncio.AbstractEventLoop) -> App:
     ) -> Engine:
         surroundings = Surroundings(
             store=store,
-            clock=clock,
+            clock=steady,
             random=source,
             new_event_id=lambda: str(uuid.uuid4()),
             new_destination=endpoints.new_destination,
@@ -63,7 +71,7 @@ def build(settings: Settings, loop: asyncio.AbstractEventLoop) -> App:
         )
         return Engine(surroundings, recovered)
 
-    store = SqliteStore(data, clock)
+    store = new_store(data, steady)
     supervisor = Supervisor(store, new_engine, log)
     app = App(
         settings,

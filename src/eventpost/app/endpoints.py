@@ -6,7 +6,7 @@ import os
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
-from eventpost.app.clock import LoopClock
+from eventpost.app.clock import AppClock
 from eventpost.config.checks import address, is_loopback
 from eventpost.config.settings import Settings
 from eventpost.core.histogram import Histogram
@@ -29,13 +29,20 @@ class Endpoints:
     """All calls on the event loop's thread."""
 
     def __init__(
-        self, settings: Settings, loop: asyncio.AbstractEventLoop, clock: LoopClock, *, origin: str
+        self, settings: Settings, loop: asyncio.AbstractEventLoop, clock: AppClock, *, origin: str
     ) -> None:
         self._origin = origin
         self._clock = clock
         self._prefix = settings.server.topic_resource_prefix
         self._threads = ThreadPoolExecutor(FILE_THREADS, "eventpost-files")
-        self.client = HttpClient(loop, _guard(settings), proxies=_proxies(settings))
+        self.client = HttpClient(
+            loop,
+            _guard(settings),
+            settings.client,
+            proxies=_proxies(settings),
+            ca_file=settings.network.ca_file or None,
+            now_s=clock.monotonic_s,
+        )
         self.files = FolderFiles(self._threads, clock)
         self.delivery_times = Histogram()
         self._services = kinds.Services(

@@ -21,6 +21,7 @@ from eventpost.server import api
 from eventpost.server.data_plane import DataPlane
 from eventpost.telemetry.logs import log
 
+Build = Callable[[Settings, asyncio.AbstractEventLoop], App]
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 GARBAGE_ALLOCATIONS = 50_000
 """Objects are made and freed by the million and rarely in cycles: the default of 700 would have
@@ -77,15 +78,15 @@ class Running:
         self._data = data
 
     @classmethod
-    async def start(cls, settings: Settings) -> "Running":
+    async def start(cls, settings: Settings, *, build: Build = compose.build) -> "Running":
         """Open the store, listen, and say where. Raises EventpostError."""
         loop = asyncio.get_running_loop()
         data = data_directory(settings)
         context = tls_context(settings.server, data)
-        app = compose.build(settings, loop)
+        app = build(settings, loop)
         try:
             await app.start()
-            http = HttpServer(loop, DataPlane(app), api.build(app))
+            http = HttpServer(loop, DataPlane(app), api.build(app), settings.http)
             host, port = address(settings.server.listen)
             await _listen(http, host, port, context)
         except BaseException:
