@@ -14,7 +14,7 @@ EventpostError
 
 
 class EventpostError(Exception):
-    """Base of every expected error. `code` is a finding's or a stable word such as `TopicNotFound`."""
+    """Base of every expected error. `code` is a finding's, or a word such as `TopicNotFound`."""
 
     status = 500
 

@@ -93,7 +93,7 @@ class Append:
 
 @dataclass(slots=True)
 class Segment:
-    """Consecutive events as read back. `wires[i]` and `traces[i]` belong to position `first + i`."""
+    """Consecutive events as read back; `wires[i]` and `traces[i]` are of position `first + i`."""
 
     topic_id: int
     partition: int

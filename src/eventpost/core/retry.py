@@ -59,7 +59,7 @@ DONE = Done()
 
 
 def is_expired(policy: RetryPolicy, offered_ms: int, now_ms: int) -> bool:
-    """Whether no further attempt may be made. Asked when an attempt falls due, as Event Grid does."""
+    """Whether no further attempt may be made; asked when one falls due, as Event Grid does."""
     return now_ms - offered_ms >= policy.event_ttl_ms
 
 

@@ -21,7 +21,7 @@ RETRY_SCHEDULES_MS: dict[str, tuple[int, ...]] = {
         *(3_600_000, 10_800_000, 21_600_000, 43_200_000),
     ),
 }
-"""Rungs in milliseconds; the last one repeats. Sources: Event Grid's documentation of 2020 and 2023."""
+"""Rungs in milliseconds; the last one repeats. Event Grid's documentation of 2020 and of 2023."""
 
 FINAL_STATUSES = (400, 401, 403, 413)
 

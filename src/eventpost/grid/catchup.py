@@ -7,6 +7,7 @@ the same reader brings the router itself up to the end of the log.
 
 from typing import TYPE_CHECKING
 
+from eventpost.core.books import Dropped
 from eventpost.core.events import Event
 from eventpost.core.interfaces import ReadFailed, Segment
 from eventpost.formats import wire
@@ -101,10 +102,15 @@ class CatchUp:
             return
         if isinstance(result, ReadFailed):
             self._engine.read_failed(result)
-            self._engine.clock.call_later(READ_AGAIN_S, self.wake)
+            if result.damage is not None:
+                self._skip(position, result.damage.end, Dropped.DAMAGED)
+                self.wake()
+            else:
+                self._engine.clock.call_later(READ_AGAIN_S, self.wake)
             return
         if not result or result[0].first > position:
-            self._skip_gap(position, result[0].first if result else partition.next)
+            to = result[0].first if result else partition.next
+            self._skip(position, to, Dropped.RETENTION)
         for segment in result:
             stretch = self.stretch(segment)
             self._engine.tail.add(partition.topic_id, partition.index, stretch)
@@ -120,8 +126,8 @@ class CatchUp:
         ]
         return Stretch(segment.first, segment.published_ms, events, sum(map(len, segment.wires)))
 
-    def _skip_gap(self, position: int, to: int) -> None:
-        """Events that a lane needed are gone: count them and go on behind them."""
+    def _skip(self, position: int, to: int, reason: Dropped) -> None:
+        """Events that a lane needed are gone or unreadable: count them and go on behind them."""
         partition = self._partition
         if partition.is_recovering:
             partition.routed = to
@@ -129,7 +135,7 @@ class CatchUp:
             return
         for lane in list(partition.lagging):
             if lane.cursor < to:
-                lost = lane.lose(to)
+                lost = lane.lose(to, reason)
                 self._engine.events_lost(lane, position, to, lost)
 
     # --- feeding ----------------------------------------------------------------------------------

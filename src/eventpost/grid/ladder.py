@@ -13,6 +13,7 @@ import msgspec
 from eventpost.core.books import Dropped
 from eventpost.core.events import Delivery, Event
 from eventpost.core.interfaces import (
+    Damage,
     DeadLetter,
     DeadLetterQuery,
     LadderRow,
@@ -297,9 +298,12 @@ class Ladder:
             return False
         self._engine.read_failed(found)
         for row in rows:
+            lane = self._engine.lane(row.subscription_id, row.partition)
+            if lane is not None and _is_damaged(row, found.damage):
+                self._lose(lane, row, Dropped.DAMAGED)
+                continue
             self.release(row)
             self._low_water_ms = min(self._low_water_ms, row.due_ms)
-            lane = self._engine.lane(row.subscription_id, row.partition)
             if lane is not None and row.is_parked:
                 lane.has_parked = True
         self._alarm(self._engine.clock.now_ms() + int(POLL_AGAIN_S * 1000))
@@ -318,3 +322,13 @@ class Ladder:
         self._engine.journal.settled(0)
         lane.ladder_count -= 1
         lane.count_dropped(reason, 1)
+
+
+def _is_damaged(row: LadderRow, damage: Damage | None) -> bool:
+    """Whether the row's event is among those that cannot be read any more."""
+    return (
+        damage is not None
+        and not row.dead_letter_id
+        and (row.topic_id, row.partition) == (damage.topic_id, damage.partition)
+        and damage.first <= row.position < damage.end
+    )

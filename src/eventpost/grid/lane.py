@@ -484,12 +484,13 @@ class Lane:
             dropped[reason.value] = dropped.get(reason.value, 0) + count
             self.engine.journal.touch(self)
 
-    def lose(self, to: int) -> int:
-        """The log before `to` is gone: go on there. Returns how many outstanding ones were lost."""
+    def lose(self, to: int, reason: Dropped) -> int:
+        """The log before `to` cannot be read: go on there. Returns how many that were taken before
+        are dropped; what was never read was never counted as matched."""
         lost = 0
         if self.recovery is not None:
             lost = max(0, self.total().pending - self.ladder_count - len(self.outstanding))
-            self.count_dropped(Dropped.RETENTION, lost)
+            self.count_dropped(reason, lost)
             self.recovery = None
         self.cursor = to
         self.engine.journal.touch(self)

@@ -4,7 +4,7 @@ import msgspec
 
 
 class GridLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Bounds of the engine. The defaults hold memory below 150 MB with a hanging subscriber."""
+    """Bounds of the engine. The defaults hold memory below 150 MB with a hanging handler."""
 
     group_events_max: int = 50_000
     """Events waiting for a commit; beyond it publishing answers 503."""
