@@ -1,5 +1,6 @@
-"""The program as a user runs it: commands in processes of their own, against the real server."""
+"""The program as a user runs it, against the real server in a process of its own."""
 
+import io
 import json
 import os
 import signal
@@ -7,14 +8,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+from eventpost.cli.main import main
 from eventpost.config import local
 
 WAITING_S_MAX = 30.0
+KEPT_VARIABLES = ("PATH", "HOME", "LANG", "PYTHONPATH")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,24 @@ class Program:
     environment: dict[str, str]
 
     def run(self, *words: str, stdin: bytes = b"") -> Done:
+        """In this process: what the shell sees, without the second that starting Python costs."""
+        out, err = io.StringIO(), io.StringIO()
+        given = io.TextIOWrapper(io.BytesIO(stdin))
+        with (
+            redirect_stdout(out),
+            redirect_stderr(err),
+            chdir(self.directory),
+            mock.patch.dict(os.environ, self.environment, clear=True),
+            mock.patch.object(sys, "stdin", given),
+        ):
+            try:
+                code = main(words)
+            except SystemExit as end:
+                code = int(end.code or 0)
+        return Done(code, out.getvalue(), err.getvalue())
+
+    def run_alone(self, *words: str, stdin: bytes = b"") -> Done:
+        """In a process of its own, every warning an error."""
         done = subprocess.run(
             self.command(*words),
             input=stdin,
@@ -68,7 +90,7 @@ class Program:
 
 
 def program(directory: Path, **environment: str) -> Program:
-    kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG"}}
+    kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
     return Program(directory, kept | environment)
 
 
@@ -83,9 +105,18 @@ def server(directory: Path) -> Iterator[Program]:
         assert process.poll() is None, process.communicate()
         yield runs
     finally:
-        process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=WAITING_S_MAX)
-        assert process.returncode == 0, (process.returncode, out, err)
+        out, err = ended(process)
+    assert process.returncode == 0, (process.returncode, out, err)
+
+
+def ended(process: "subprocess.Popen[bytes]") -> tuple[bytes, bytes]:
+    """Ask it to end, wait, and kill it when it does not."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        return process.communicate(timeout=WAITING_S_MAX)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.communicate()
 
 
 def until(condition: Callable[[], bool]) -> None:

@@ -109,6 +109,6 @@ def test_a_command_with_nothing_to_read_from_a_server_needs_none(tmp_path: Path)
     """`config` and `explain` work where no server runs, and write nothing."""
     runs = program(tmp_path)
 
-    assert runs.ok("config", "--json").json["server.listen"]["value"] == "127.0.0.1:7790"
+    assert runs.run_alone("config", "--json").json["server.listen"]["value"] == "127.0.0.1:7790"
     assert runs.ok("explain", "ep2004", "--json").json["findings"][0]["code"] == "EP2004"
     assert list(tmp_path.iterdir()) == []

@@ -19,6 +19,7 @@ from eventpost.cli.parser import (
 if TYPE_CHECKING:
     from eventpost.client import Client
     from eventpost.config.plan import Change
+    from eventpost.server.models import SubscriptionView
 
 SIGNS = {"create": "+", "update": "~", "delete": "-", "impossible": "!"}
 
@@ -80,9 +81,23 @@ def _changes(client: "Client", arguments: argparse.Namespace) -> "list[Change]":
             TopicDeclaration(name=topic.name, input_schema=topic.input_schema)
             for topic in client.list_topics()
         ],
-        current_subscriptions=client.list_subscriptions(),
+        current_subscriptions=[
+            _with_full_url(client, each) for each in client.list_subscriptions()
+        ],
         is_pruning=arguments.prune,
     )
+
+
+def _with_full_url(client: "Client", shown: "SubscriptionView") -> "SubscriptionView":
+    """With what the server hides of the endpoint, so that a change of it is seen."""
+    import msgspec
+
+    from eventpost.registry.masks import MASK
+
+    if MASK not in shown.endpoint:
+        return shown
+    address = client.show_full_url(shown.name, topic=shown.topic)
+    return msgspec.structs.replace(shown, endpoint=address)
 
 
 def _apply(client: "Client", change: "Change") -> None:
@@ -115,6 +130,8 @@ def _print_change(change: "Change") -> None:
     output.line(f"{SIGNS[change.action]} {change.title}{_of(change)}")
     for difference in change.differences:
         before, after = output.plain(difference.before), output.plain(difference.after)
+        if before == after:
+            after = "another value, hidden"
         output.line(f"    {difference.field}: {before or '(none)'} -> {after or '(none)'}")
     if change.action == "impossible":
         output.line("    This cannot be changed: delete the topic and create it anew.")

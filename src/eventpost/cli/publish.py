@@ -102,7 +102,9 @@ def _sending(
     from eventpost.core.errors import InvalidRequest
     from eventpost.registry.forms import rate_per_s
 
-    count, in_flight = arguments.count, arguments.in_flight or IN_FLIGHT_DEFAULT
+    count, in_flight = arguments.count, arguments.in_flight
+    if in_flight is None:
+        in_flight = IN_FLIGHT_DEFAULT
     if count is not None and count < 1:
         raise InvalidRequest("InvalidCount", f"--count is {count}.", fix="Give 1 or more.")
     if not 1 <= in_flight <= IN_FLIGHT_MAX:

@@ -24,7 +24,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One field, by its path on the wire; values as they would be written."""
+    """One field, by its path on the wire; values as they may be shown, secrets masked."""
 
     field: str
     before: object
@@ -123,11 +123,12 @@ def differences_between(
 ) -> list[Difference]:
     """The fields in which they differ, in their fullest form.
 
-    A value that the server hides (a secret property) counts as equal: it cannot be compared.
+    A value that the server hides (a secret property, the query of an endpoint) counts as equal:
+    it cannot be compared.
     """
     before, after = _fields(current), _fields(wanted)
     return [
-        Difference(path, before.get(path), value)
+        Difference(path, _shown(before.get(path)), _shown(value))
         for path, value in after.items()
         if before.get(path) != value and not _is_hidden(before.get(path), value)
     ]
@@ -155,6 +156,17 @@ def _flatten(prefix: str, value: object, found: dict[str, object]) -> None:
             _flatten(f"{prefix}.{key}" if prefix else key, item, found)
     else:
         found[prefix] = value
+
+
+def _shown(value: object) -> object:
+    """Without the value of a secret property, without the values in a URL's query."""
+    if isinstance(value, str):
+        return masks.masked_url(value) if "://" in value else value
+    if isinstance(value, list):
+        return [_shown(each) for each in value]
+    if isinstance(value, dict) and value.get("isSecret"):
+        return value | {"value": masks.MASK}
+    return value
 
 
 def _is_hidden(before: object, after: object) -> bool:
