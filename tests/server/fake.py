@@ -10,6 +10,7 @@ from eventpost.core.books import SubscriptionReport, Tally, TopicReport
 from eventpost.core.clauses import ClauseResult
 from eventpost.core.errors import Conflict, HandshakeFailed, NotFound, Overloaded
 from eventpost.core.events import Event, Schema
+from eventpost.core.histogram import Histogram
 from eventpost.core.interfaces import AttemptRecord, DeadLetter, DeadLetterQuery, Usage
 from eventpost.core.outcomes import Evidence, Fault, Stage
 from eventpost.core.retry import Reason
@@ -50,6 +51,7 @@ class FakeApp:
         self.admin_token = TOKEN
         self.started_ms = 1_000
         self.rejected: dict[str, int] = {}
+        self.publish_times = Histogram()
         self.grid = Grid()
         self.checks = [Health("store", True)]
         self.failures: list[AttemptRecord] = []

@@ -12,6 +12,8 @@ from azure.eventgrid import EventGridPublisherClient, generate_sas
 
 from eventpost.core.errors import Overloaded
 from eventpost.core.events import Schema
+from eventpost.http.server.request import Request
+from eventpost.server.publish_answers import PublishAnswers
 from tests.server.fake import FakeApp
 from tests.server.running import served
 
@@ -290,3 +292,15 @@ def test_the_official_client_publishes(http: httpx.Client, app: FakeApp) -> None
         client.send([EVENT, EVENT])
 
     assert [event.id for event in app.grid.published] == ["1", "1"]
+
+
+def test_request_ids_never_repeat() -> None:
+    """Ten thousand answers have ten thousand ids, refusals between them included."""
+    answers = PublishAnswers()
+    request = Request(b"POST", PATH.encode(), b"", {})
+    found: set[str] = set()
+    for number in range(10_000):
+        raw = answers.not_found(request) if number % 7 == 0 else answers.success(request)
+        found.add(GUID.search(raw.decode())[0])  # type: ignore[index]  # each answer has one
+
+    assert len(found) == 10_000

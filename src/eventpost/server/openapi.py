@@ -7,11 +7,13 @@ import msgspec
 
 import eventpost
 from eventpost.registry.models import Problem
+from eventpost.server.problems import MEDIA_TYPE
 from eventpost.server.routes import Operation
 from eventpost.server.streams import EVENT_STREAM, NDJSON
 
 REF_TEMPLATE = "#/components/schemas/{name}"
-PROBLEM = "application/problem+json"
+JSON = "application/json"
+MERGE_PATCH = "application/merge-patch+json"
 
 
 def document(operations: Sequence[Operation]) -> bytes:
@@ -53,7 +55,7 @@ def _operation(operation: Operation) -> dict[str, object]:
             str(operation.status): _answer(operation),
             "default": {
                 "description": "What went wrong, and what to do about it.",
-                "content": {PROBLEM: {"schema": _reference(Problem)}},
+                "content": {MEDIA_TYPE: {"schema": _reference(Problem)}},
             },
         },
     }
@@ -86,13 +88,16 @@ def _request_body(body: type[Any]) -> dict[str, object]:
     if body is bytes:
         schema: dict[str, object] = {"description": "One event or an array, in the topic's schema."}
         content = {
-            "application/json": {"schema": schema},
+            JSON: {"schema": schema},
             "application/cloudevents+json": {"schema": schema},
             "application/cloudevents-batch+json": {"schema": schema},
         }
         return {"required": True, "content": content}
-    schema = _reference(body) if _named(body) else {"type": "object"}
-    return {"required": True, "content": {"application/json": {"schema": schema}}}
+    if not _named(body):
+        schema = {"type": "object", "description": "A JSON merge patch (RFC 7396)."}
+        content = {media_type: {"schema": schema} for media_type in (MERGE_PATCH, JSON)}
+        return {"required": True, "content": content}
+    return {"required": True, "content": {JSON: {"schema": _reference(body)}}}
 
 
 def _answer(operation: Operation) -> dict[str, object]:
@@ -100,7 +105,7 @@ def _answer(operation: Operation) -> dict[str, object]:
         return {"description": "Done."}
     schema = _reference(operation.answer)
     if not operation.is_stream:
-        return {"description": "Done.", "content": {"application/json": {"schema": schema}}}
+        return {"description": "Done.", "content": {JSON: {"schema": schema}}}
     return {
         "description": "One value per line, each sent when it is there.",
         "content": {NDJSON: {"schema": schema}, EVENT_STREAM: {"schema": schema}},

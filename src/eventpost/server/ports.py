@@ -11,6 +11,7 @@ from eventpost.core.books import SubscriptionReport, TopicReport
 from eventpost.core.clauses import ClauseResult
 from eventpost.core.errors import Overloaded
 from eventpost.core.events import Event, Schema
+from eventpost.core.histogram import Histogram
 from eventpost.core.interfaces import AttemptRecord, DeadLetter, DeadLetterQuery, Usage
 from eventpost.core.subscriptions import Subscription, Topic
 from eventpost.grid.trace import Story
@@ -45,6 +46,8 @@ class TopicsPort(Protocol):
     public_url: str
     rejected: dict[str, int]
     """Publish requests refused, by topic name; the data plane counts here."""
+    publish_times: Histogram
+    """From a whole publish request to its answer; the data plane observes here."""
 
     @property
     def grid(self) -> GridPort: ...

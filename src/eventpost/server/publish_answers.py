@@ -24,27 +24,39 @@ _COUNTER_BITS_FREE = 44
 """The counter starts anywhere below this, so that its 12 hexadecimal digits never run out."""
 
 
+_ENDINGS = [b"%03x\r\n\r\n" % number for number in range(4_096)]
+
+
 class PublishAnswers:
     """Builds answers. The `x-ms-request-id` of each is unique: a random prefix and a counter."""
 
     __slots__ = ("_count", "_prefix", "_success", "_success_tls")
 
     def __init__(self) -> None:
-        self._prefix = str(uuid.uuid4())[:24].encode()
+        self._prefix = str(uuid.uuid4())[:24]
         self._count = secrets.randbits(_COUNTER_BITS_FREE)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Make the parts that the next 4,096 answers share: all but the last three digits."""
+        request_id = f"{self._prefix}{self._count >> 12:09x}".encode()
         head = (
             b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\napi-supported-versions: %b\r\n" % API_VERSION
         )
-        self._success = head + b"x-ms-request-id: " + self._prefix
-        self._success_tls = head + b"%b: %b\r\n" % HSTS + b"x-ms-request-id: " + self._prefix
+        self._success = b"%bx-ms-request-id: %b" % (head, request_id)
+        self._success_tls = b"%b%b: %b\r\nx-ms-request-id: %b" % (head, *HSTS, request_id)
+
+    def _next(self) -> int:
+        self._count += 1
+        last_digits = self._count & 0xFFF
+        if not last_digits:
+            self._prepare()
+        return last_digits
 
     def success(self, request: Request) -> bytes:
         """200 without a body: the events are on disk."""
-        self._count = count = self._count + 1
-        return b"%b%012x\r\n\r\n" % (
-            self._success_tls if request.is_tls else self._success,
-            count,
-        )
+        ending = _ENDINGS[self._next()]
+        return (self._success_tls if request.is_tls else self._success) + ending
 
     def options(self, request: Request, schema: Schema) -> bytes:
         """What the endpoint takes."""
@@ -119,8 +131,8 @@ class PublishAnswers:
         return [*headers, HSTS] if request is not None and request.is_tls else headers
 
     def _request_id(self) -> str:
-        self._count += 1
-        return f"{self._prefix.decode()}{self._count:012x}"
+        self._next()
+        return f"{self._prefix}{self._count:012x}"
 
 
 _HTTP_CODES = {

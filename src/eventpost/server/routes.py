@@ -4,6 +4,7 @@ A handler's signature is the single source: the types of query, body and answer 
 both to decode requests and to write the OpenAPI document.
 """
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
@@ -70,7 +71,7 @@ class Operation:
 
     @property
     def path_names(self) -> list[str]:
-        return [part.split(":")[0].rstrip("}") for part in self.path.split("{")[1:]]
+        return re.findall(r"\{(\w+)", self.path)
 
 
 class Subject:
