@@ -8,7 +8,6 @@ from msgspec import Struct
 
 from eventpost.registry.declarations import SubscriptionDeclaration
 
-
 NULL = msgspec.Raw(b"null")
 
 
