@@ -1,0 +1,25 @@
+"""What teams test their handlers with: a real grid in the test's process, and a scripted receiver.
+
+The pytest plug-in offers both as the fixtures `grid` and `receiver`, with their `clock`. Public
+names are imported on first use, so that pytest starts as fast as without them.
+"""
+
+from typing import TYPE_CHECKING
+
+__all__ = ["CLOSE", "HANG", "RESET", "Answer", "Grid", "Received", "Receiver", "VirtualClock"]
+
+if TYPE_CHECKING:
+    from eventpost.testing.clock import VirtualClock
+    from eventpost.testing.grid import Grid
+    from eventpost.testing.receiver import CLOSE, HANG, RESET, Answer, Received, Receiver
+
+_MODULES = {"VirtualClock": "clock", "Grid": "grid"}
+
+
+def __getattr__(name: str) -> object:
+    if name in __all__:
+        from importlib import import_module
+
+        module = import_module(f"eventpost.testing.{_MODULES.get(name, 'receiver')}")
+        return getattr(module, name)
+    raise AttributeError(f"module 'eventpost.testing' has no attribute {name!r}")
