@@ -95,10 +95,10 @@ def program(directory: Path, **environment: str) -> Program:
 
 
 @contextmanager
-def server(directory: Path) -> Iterator[Program]:
+def server(directory: Path, *options: str, **environment: str) -> Iterator[Program]:
     """A server in `directory` on a free port; commands of the program find it by its data."""
-    runs = program(directory)
-    process = runs.start("serve", "--listen", "127.0.0.1:0", "--allow-http")
+    runs = program(directory, **environment)
+    process = runs.start("serve", "--listen", "127.0.0.1:0", *options)
     try:
         data = directory / "eventpost-data"
         until(lambda: process.poll() is not None or local.read_address(data) is not None)

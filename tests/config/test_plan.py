@@ -136,6 +136,17 @@ def test_a_topic_cannot_change_its_schema() -> None:
     assert steps(changes)[0] == ("impossible", "topic song-requests")
 
 
+def test_a_subscription_to_no_topic_is_refused_before_anything_changes() -> None:
+    """A topic that is neither declared nor there is named, with the nearest one that is."""
+    with pytest.raises(InvalidRequest, match="no topic `song-requests`") as caught:
+        planned(
+            STATION.replace("  song-requests: {", "  other-topic: {"),
+            topics=[TopicDeclaration(name="song-request")],
+        )
+
+    assert "'song-request'" in caught.value.fix
+
+
 def test_what_the_file_does_not_name_stays_unless_pruned() -> None:
     """Undeclared things are left alone; pruning deletes them, built-in topics never."""
     topics = [

@@ -23,7 +23,8 @@ def show(arguments: argparse.Namespace) -> int:
     from eventpost.config.effective import DEFAULT
     from eventpost.config.inventory import settings
 
-    effective = settings_options.effective(arguments)
+    file = settings_options.config_file(arguments)
+    effective = settings_options.effective(arguments, file)
     rows = [
         (setting, effective.shown(setting), effective.origins[setting.name])
         for setting in settings().values()

@@ -27,7 +27,11 @@ def serve(arguments: argparse.Namespace) -> int:
     from eventpost.server import serving
     from eventpost.telemetry import logs
 
-    settings = settings_options.effective(arguments).settings
+    file = settings_options.config_file(arguments)
+    settings = settings_options.effective(arguments, file).settings
+    if file is not None and (file.topics or file.subscriptions):
+        name = file.document.name
+        output.note(f"What {name} declares is made so by `eventpost apply {name}`.")
     writer = logs.start(level=settings.logs.level, style=settings.logs.format)
     try:
         return serving.serve(settings, started=lambda url: banner(settings, url))

@@ -8,6 +8,7 @@ from eventpost.cli.parser import Parser
 
 if TYPE_CHECKING:
     from eventpost.config.effective import Effective
+    from eventpost.config.file import ConfigFile
 
 OPTIONS = {
     "data": "server.data",
@@ -58,17 +59,20 @@ def options() -> Parser:
     return parser
 
 
-def effective(arguments: argparse.Namespace) -> "Effective":
-    """The settings that these arguments, the environment and the file come to."""
-    from eventpost.config import effective, file
+def config_file(arguments: argparse.Namespace) -> "ConfigFile | None":
+    """The file that is named; nothing is read that nobody named."""
+    from eventpost.config import file
     from eventpost.config.environment import CONFIG_VARIABLE
 
     path = arguments.config or os.environ.get(CONFIG_VARIABLE)
-    return effective.settle(
-        flags=_flags(arguments),
-        environment=os.environ,
-        file=file.load(path) if path else None,
-    )
+    return file.load(path) if path else None
+
+
+def effective(arguments: argparse.Namespace, file: "ConfigFile | None") -> "Effective":
+    """The settings that these arguments, the environment and the file come to."""
+    from eventpost.config import effective
+
+    return effective.settle(flags=_flags(arguments), environment=os.environ, file=file)
 
 
 def _flags(arguments: argparse.Namespace) -> dict[str, tuple[object, str]]:

@@ -10,8 +10,9 @@ from enum import StrEnum
 import msgspec
 
 from eventpost.config.declared import complete
+from eventpost.core.errors import InvalidRequest
 from eventpost.core.subscriptions import BUILTIN_TOPIC_PREFIX
-from eventpost.registry import masks
+from eventpost.registry import masks, shapes
 from eventpost.registry.declarations import SubscriptionDeclaration, TopicDeclaration
 
 
@@ -56,8 +57,12 @@ def plan(
     current_subscriptions: Sequence[SubscriptionDeclaration],
     is_pruning: bool = False,
 ) -> list[Change]:
-    """The changes, in the order in which they can be made."""
+    """The changes, in the order in which they can be made.
+
+    Raises InvalidRequest for a subscription to a topic that is neither declared nor there.
+    """
     has_topics = {topic.name: topic for topic in current_topics}
+    _check_topics(subscriptions, {*has_topics, *(topic.name for topic in topics)})
     has = {(each.topic, each.name): each for each in current_subscriptions}
     changes = [
         *_topic_changes(topics, has_topics),
@@ -80,6 +85,17 @@ def plan(
         ),
     ]
     return [*changes, *gone]
+
+
+def _check_topics(subscriptions: Sequence[SubscriptionDeclaration], known: set[str]) -> None:
+    for subscription in subscriptions:
+        if subscription.topic not in known:
+            raise InvalidRequest(
+                "TopicNotFound",
+                f"Subscription {subscription.name}: there is no topic `{subscription.topic}`.",
+                why="The file does not declare it, and the server has none of that name.",
+                fix=f"{shapes.nearest(subscription.topic, sorted(known))}Declare it under topics.",
+            )
 
 
 def _topic_changes(

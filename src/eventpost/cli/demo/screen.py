@@ -2,12 +2,15 @@
 
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from eventpost.cli import output
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+BREATH_S = 0.8
 
 STYLES = {
     "chapter": "bold cyan",
@@ -33,7 +36,9 @@ class Screen:
             self._console = console.Console(highlight=False)
 
     def chapter(self, title: str) -> None:
-        """The next part of the story."""
+        """The next part of the story, after a breath for those who watch."""
+        if self._console is not None and self.part:
+            time.sleep(BREATH_S)
         self.part += 1
         self.say("")
         self.say(f"{self.part}. {title}", style="chapter")

@@ -42,7 +42,7 @@ SOUL = ("genre/soul/1", "Otis Redding", "Try a Little Tenderness")
 ROCK = ("genre/rock/1", "Sister Rosetta Tharpe", "Strange Things Happening Every Day")
 
 
-class NotAsTold(Exception):  # noqa: N818 - said of the story
+class NotAsTold(Exception):
     """A step did not come about."""
 
 
@@ -223,7 +223,10 @@ class Station:
         else:
             artist, song = received.data.get("artist"), received.data.get("song")
             what = f"{received.subject}  {song} ({artist})"
-        attempt = f", attempt {received.delivery_count + 1}" if received.delivery_count else ""
+        attempt = ""
+        if received.delivery_count:
+            waited_s = received.at_s - handler.received[-2].at_s
+            attempt = f", attempt {received.delivery_count + 1} after {waited_s * 1_000:.0f} ms"
         style = "good" if received.status == 200 else "wait" if received.status == 503 else "bad"
         self.screen.happened(handler.name, f"{what}  -> {received.status}{attempt}", style=style)
 
