@@ -22,7 +22,6 @@ from eventpost.http.client import HttpClient
 
 ENTRY_POINT_GROUP = "eventpost.destinations"
 FACTORY_NAME = "new_destination"
-NOT_KINDS = frozenset({"kinds", "handshake", "delivery_headers"})
 _KIND = re.compile(r"[a-z][a-z0-9]{0,31}")
 
 
@@ -52,8 +51,10 @@ def factory(kind: str) -> Factory:
     if _KIND.fullmatch(kind) is None:
         raise _unknown(kind)
     module_name = f"{__package__}.{kind}"
-    if kind not in NOT_KINDS and importlib.util.find_spec(module_name) is not None:
-        return cast("Factory", getattr(_imported(kind, module_name), FACTORY_NAME))
+    if module_name != __name__ and importlib.util.find_spec(module_name) is not None:
+        found = getattr(_imported(kind, module_name), FACTORY_NAME, None)
+        if found is not None:  # not every module here is a kind
+            return cast("Factory", found)
     for entry_point in entry_points(group=ENTRY_POINT_GROUP, name=kind):
         return cast("Factory", entry_point.load())
     raise _unknown(kind)

@@ -14,28 +14,33 @@ CONNECTIONS_MIN = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientLimits:
-    """Bounds of the HTTP client. Times in seconds."""
+    """Bounds of the HTTP client. Times in seconds.
+
+    `idle_s_max` lies below the 60 s of usual load balancers, so that they seldom close first.
+    """
 
     name_s_max: float = 5.0
-    """Looking up one name."""
+    """Time for looking up one name."""
     connect_s_max: float = 10.0
-    """Connecting TCP, all addresses of a name together; also a proxy's answer to CONNECT."""
+    """Time for connecting, all addresses of a name together; again for a proxy's tunnel."""
     tls_s_max: float = 10.0
-    """The TLS handshake."""
+    """Time for the TLS handshake."""
     idle_s_max: float = 50.0
-    """Keeping a connection unused. Below the 60 s of usual load balancers, so that they seldom
-    close first; a peer's own `Keep-Alive: timeout` shortens it."""
+    """How long a connection is kept unused; a peer's `Keep-Alive: timeout` shortens it."""
     connections_max: int | None = None
-    """Connections of the whole client; None takes it from the process's descriptors."""
+    """Connections of the whole client; by default a share of the process's descriptors."""
     connections_per_origin_max: int = 1_024
+    """Connections to one scheme, host and port."""
     openings_per_origin_max: int = 8
     """Connections being opened at once to one origin, so that a burst opens what it needs."""
     addresses_max: int = 4
-    """Addresses of one name tried in turn."""
+    """Addresses of one name that are tried in turn."""
     answer_head_bytes_max: int = 32_768
+    """Status line and headers of an answer, interim answers included."""
     answer_body_bytes_kept_max: int = 8_192
+    """How much of an answer's body is looked at."""
     answer_body_bytes_read_max: int = 65_536
-    """A longer body is not waited for: the answer counts and the connection is closed."""
+    """A longer body is not waited for: the answer counts, its connection is closed."""
     interim_answers_max: int = 16
     """1xx answers before the final one."""
     sweep_s: float = 0.25

@@ -102,6 +102,9 @@ class Connection(asyncio.Protocol):
         "is_fresh",
         "is_lost",
     )
+    _is_complete: bool
+    _is_head_complete: bool
+    _is_reusable: bool
 
     def __init__(self, owner: Owner, address: str) -> None:
         self._owner = owner

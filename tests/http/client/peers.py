@@ -5,7 +5,7 @@ import socket
 import ssl
 import struct
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, Self
 
 import uvloop
 
@@ -107,7 +107,7 @@ class Peer:
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
 
-    async def __aenter__(self) -> "Peer":
+    async def __aenter__(self) -> Self:
         await self.start()
         return self
 
