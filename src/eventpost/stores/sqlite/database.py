@@ -86,7 +86,7 @@ class Database:
         wal.check(self._connection, self.path, self._vfs)
         connection.prepare_writes(self._connection, self._settings)
         schema.migrate(self._connection, version, steps)
-        self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        wal.empty(self._connection)
         marks = self._marks()
         self._topics.update((topic.id, topic) for topic in catalogue.topics(self._connection))
         self._load_indices(marks)

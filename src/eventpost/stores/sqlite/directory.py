@@ -59,7 +59,9 @@ class DataDirectory:
             raise unusable(self.database, error) from error
 
     def close(self) -> None:
-        """Release the lock. Idempotent."""
+        """Release the lock, also for a child forked a moment ago. Idempotent."""
+        if self._descriptor >= 0:
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         self._let_go()
 
     def _let_go(self) -> None:

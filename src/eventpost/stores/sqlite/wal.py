@@ -59,6 +59,12 @@ def check(connection: apsw.Connection, database: Path, vfs: str | None) -> None:
         )
 
 
+def empty(connection: apsw.Connection) -> None:
+    """Copy the log into the database and begin it anew, so that the next `check` finds in it only
+    what this process wrote."""
+    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+
+
 def _commits_behind(database: Path, vfs: str | None, good_count: int) -> int:
     with _log(database, vfs) as (file, size):
         if file is None or size < _HEADER_BYTES:

@@ -1,0 +1,108 @@
+"""What was acknowledged outlives a power cut; and the test that says so can fail."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from eventpost.core.errors import StoreError
+from eventpost.core.interfaces import CommitFailed
+from eventpost.stores.sqlite import SqliteSettings
+from eventpost.stores.sqlite.database import Database
+from eventpost.stores.sqlite.verify import verify
+from eventpost.testing.disk import Disk
+from tests.stores.conftest import NewDisk, Publisher
+
+SMALL_LOG = SqliteSettings(wal_pages=30)
+"""Checkpoints happen every few commits."""
+NORMAL = SqliteSettings(wal_pages=30, synchronous="NORMAL")
+ROUNDS = 6
+SEEDS = range(1, 9)
+
+
+def lose_power(
+    disk: Disk, directory: Path, seed: int, settings: SqliteSettings, *, is_early: bool = False
+) -> int:
+    """Publish, cut the power somewhere, look what is missing, again and again; how many are.
+
+    A file that is refused as damaged counts as one loss: that was noticed, but it is a loss.
+    """
+    whim = random.Random(seed)
+    publisher = Publisher()
+    lost = 0
+    for _ in range(ROUNDS):
+        try:
+            database = Database(directory / "eventpost.db", settings, disk.name)
+        except StoreError:
+            return lost + 1
+        lost += publisher.check(database)
+        damage = [text for progress in verify(database.reader().log) for text in progress.damage]
+        assert damage == []
+        set_cut(disk, whim)
+        answer = publisher.begin(database)
+        while not isinstance(answer, CommitFailed):
+            answer = publisher.publish(database, whim.randrange(1, 30), is_early=is_early)
+        database.close()
+    return lost
+
+
+def set_cut(disk: Disk, whim: random.Random) -> None:
+    if whim.random() < 0.5:
+        disk.cut_at_sync = disk.syncs + whim.randrange(1, 40)
+    else:
+        disk.cut_at_write = disk.writes + whim.randrange(1, 300)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", SEEDS)
+def test_nothing_acknowledged_is_lost(tmp_path: Path, new_disk: NewDisk, seed: int) -> None:
+    """A power cut at any write or sync, tearing what was not synced, loses nothing acknowledged."""
+    disk = new_disk(seed)
+
+    assert lose_power(disk, tmp_path, seed, SMALL_LOG) == 0
+    assert disk.cuts == ROUNDS
+
+
+@pytest.mark.slow
+def test_the_cuts_tear_and_drop_writes(tmp_path: Path, new_disk: NewDisk) -> None:
+    """The harness does what it is for: over the seeds, writes are torn and dropped."""
+    disk = new_disk(1)
+
+    lose_power(disk, tmp_path, 1, SMALL_LOG)
+
+    assert disk.torn > 0
+    assert disk.dropped > 0
+
+
+@pytest.mark.slow
+def test_loss_is_found_without_a_sync_per_commit(tmp_path: Path, new_disk: NewDisk) -> None:
+    """With synchronous=NORMAL the same cuts lose acknowledged events."""
+    lost = [lose_power(new_disk(seed), tmp_path, seed, NORMAL) for seed in SEEDS]
+
+    assert sum(lost) > 0
+
+
+@pytest.mark.slow
+def test_loss_is_found_when_answered_before_the_commit(tmp_path: Path, new_disk: NewDisk) -> None:
+    """Acknowledging before the commit is done loses events in the same cuts."""
+    lost = [lose_power(new_disk(seed), tmp_path, seed, SMALL_LOG, is_early=True) for seed in SEEDS]
+
+    assert sum(lost) > 0
+
+
+def test_a_killed_process_loses_nothing_on_any_disk(tmp_path: Path, new_disk: NewDisk) -> None:
+    """Killing the process alone loses nothing even with NORMAL, which is why the power is cut."""
+    disk = new_disk(1)
+    publisher = Publisher()
+    database = Database(tmp_path / "eventpost.db", NORMAL, disk.name)
+    publisher.begin(database)
+    for _ in range(5):
+        publisher.publish(database, 3)
+    disk.kill()
+    database.close()
+
+    database = Database(tmp_path / "eventpost.db", NORMAL, disk.name)
+
+    assert publisher.check(database) == 0
+    assert publisher.acknowledged == 15
+    database.close()
