@@ -8,10 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventpost.cli import new_events
-from eventpost.cli.new_events import Template, batch, endless
+from eventpost.cli.new_events import Template, endless
 from eventpost.core.errors import InvalidRequest
 from eventpost.core.events import Event, Schema
 from eventpost.formats import cloudevents, eventgrid, topics
+
+
+def batch(template: Template, given: list[dict[str, msgspec.Raw]]) -> bytes:
+    return msgspec.json.encode(new_events.batch(template, given))
 
 
 def decoded(template: Template, body: bytes) -> list[Event]:

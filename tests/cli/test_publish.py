@@ -28,6 +28,7 @@ def test_options_make_one_event(grid: Program, receiver: Receiver) -> None:
     )
 
     assert done.json["published"] == 1
+    assert len(done.json["ids"]) == 1
     until(lambda: receiver.subjects == ["genre/blues/1"])
     assert receiver.handler.received[0].data == {"artist": "Ma Rainey"}
 
@@ -72,6 +73,7 @@ def test_a_file_holds_many_events(
         (["--in-flight", "0", "--count", "1"], b"", "--in-flight is 0"),
         (["--in-flight", "1025", "--count", "1"], b"", "--in-flight is 1025"),
         (["--count", "2", "--rate", "fast"], b"", "--rate"),
+        (["--rate", "5/s"], b"", "--rate is given without --count"),
     ],
 )
 def test_what_cannot_be_published_is_a_usage_error(
@@ -111,6 +113,16 @@ def test_many_events_are_published_at_a_rate_and_counted(grid: Program, receiver
     assert done.json["failed"] == 0
     assert done.json["eventsPerS"] > 0
     until(lambda: len(receiver.subjects) == 200)
+
+
+@pytest.mark.parametrize("in_flight", ["1", "1024"])
+def test_any_number_in_flight_up_to_the_bound_is_taken(grid: Program, in_flight: str) -> None:
+    """From one request at a time up to the bound, all events are published."""
+    grid.run("topic", "create", "in-flight")
+
+    done = grid.ok("publish", "in-flight", "--count", "1500", "--in-flight", in_flight, "--json")
+
+    assert done.json["published"] == 1_500
 
 
 def test_ctrl_c_ends_a_long_publish_with_its_summary(grid: Program) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from eventpost.config import effective, file
+from eventpost.config import descriptions, effective, file
 from eventpost.config.effective import Effective
 from eventpost.config.inventory import SHORT_VARIABLES, sections, settings
 from eventpost.config.settings import STORE_BYTES_DEFAULT_MAX, Settings
@@ -73,6 +73,11 @@ def test_every_setting_has_a_description() -> None:
     missing = [name for name, setting in settings().items() if not setting.description]
 
     assert missing == []
+
+
+def test_every_line_given_apart_belongs_to_a_setting() -> None:
+    """No description is left behind by a setting that is gone."""
+    assert set(descriptions.BY_NAME) <= set(settings())
 
 
 def test_every_number_with_a_dimension_has_its_unit_in_its_name() -> None:

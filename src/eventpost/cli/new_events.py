@@ -95,10 +95,15 @@ def endless(template: Template, given: Sequence[dict[str, msgspec.Raw]]) -> Iter
             yield encoder.encode([template.event(event)])
 
 
-def batch(template: Template, given: Sequence[dict[str, msgspec.Raw]]) -> bytes:
-    """One request's body with all given events, or with one made of the template alone."""
-    events = [template.event(event) for event in given] or [template.event()]
-    return msgspec.json.encode(events)
+def batch(template: Template, given: Sequence[dict[str, msgspec.Raw]]) -> list[dict[str, object]]:
+    """The events of one request: all given ones, or one made of the template alone."""
+    return [template.event(event) for event in given] or [template.event()]
+
+
+def ids(events: Sequence[dict[str, object]]) -> list[str]:
+    """Their ids, as far as they are text."""
+    found = msgspec.json.decode(msgspec.json.encode([event.get("id") for event in events]))
+    return [each for each in found if isinstance(each, str)]
 
 
 def _objects(content: bytes) -> list[dict[str, msgspec.Raw]]:

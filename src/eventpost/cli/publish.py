@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from eventpost.client.discovery import Place
 
 
+IDS_SHOWN_MAX = 5
+"""More ids than these are for `--json`."""
+
+
 def add(group: Commands) -> None:
     parser = command(
         group,
@@ -50,6 +54,8 @@ def add(group: Commands) -> None:
 
 def publish(arguments: argparse.Namespace) -> int:
     """The topic's key is fetched with the admin token; the events go the way of every publisher."""
+    import msgspec
+
     from eventpost.cli import new_events
     from eventpost.cli.sending import Tally
 
@@ -60,17 +66,18 @@ def publish(arguments: argparse.Namespace) -> int:
         key = client.list_keys(arguments.topic).key1
         place = client.place
     template = _template(arguments, topic.input_schema)
+    events = new_events.batch(template, given)
     if arguments.count is None:
-        bodies: Iterator[bytes] = iter([new_events.batch(template, given)])
+        bodies: Iterator[bytes] = iter([msgspec.json.encode(events)])
     else:
         bodies = new_events.endless(template, given)
+        events = events[:1]
     sending = _sending(arguments, place, key, bodies, template)
-    events_per_request = len(given) or 1 if arguments.count is None else 1
     tally = Tally()
     started_s = time.monotonic()
     is_interrupted = not _send(sending, tally)
     elapsed_s = time.monotonic() - started_s
-    _report(tally, events_per_request, elapsed_s, arguments)
+    _report(tally, events, elapsed_s, arguments)
     if is_interrupted:
         return EXIT_INTERRUPTED
     if tally.is_unreachable and not tally.published:
@@ -105,6 +112,9 @@ def _sending(
     count, in_flight = arguments.count, arguments.in_flight
     if in_flight is None:
         in_flight = IN_FLIGHT_DEFAULT
+    if count is None and arguments.rate is not None:
+        what = "--rate is given without --count."
+        raise InvalidRequest("RateWithoutCount", what, fix="Say how many with --count.")
     if count is not None and count < 1:
         raise InvalidRequest("InvalidCount", f"--count is {count}.", fix="Give 1 or more.")
     if not 1 <= in_flight <= IN_FLIGHT_MAX:
@@ -137,10 +147,17 @@ def _send(sending: "Sending", tally: "Tally") -> bool:
 
 
 def _report(
-    tally: "Tally", events_per_request: int, elapsed_s: float, arguments: argparse.Namespace
+    tally: "Tally",
+    events: list[dict[str, object]],
+    elapsed_s: float,
+    arguments: argparse.Namespace,
 ) -> None:
-    published = tally.published * events_per_request
-    failed = tally.failed.total() * events_per_request
+    """`events` are those of one request."""
+    from eventpost.cli.new_events import ids
+
+    published = tally.published * len(events)
+    failed = tally.failed.total() * len(events)
+    names = ids(events) if published and arguments.count is None else []
     rate = published / elapsed_s if elapsed_s else 0.0
     if arguments.json:
         output.json(
@@ -149,13 +166,16 @@ def _report(
                 "published": published,
                 "failed": failed,
                 "failures": dict(tally.failed),
+                "ids": names,
                 "elapsedS": round(elapsed_s, 3),
                 "eventsPerS": round(rate, 1),
             }
         )
     else:
-        pace = f" in {elapsed_s:.1f} s ({rate:,.0f} events/s)" if arguments.count else ""
-        output.line(f"Published {output.count(published, 'event')} to {arguments.topic}{pace}.")
+        how = f" in {elapsed_s:.1f} s ({rate:,.0f} events/s)" if arguments.count else ""
+        if 0 < len(names) <= IDS_SHOWN_MAX:
+            how = f", id {', '.join(map(output.plain, names))}"
+        output.line(f"Published {output.count(published, 'event')} to {arguments.topic}{how}.")
     if failed:
         kinds = ", ".join(f"{why}: {number:,}" for why, number in tally.failed.most_common())
         output.note(f"PublishFailed {output.count(failed, 'event')} not published ({kinds}).")

@@ -120,7 +120,13 @@ def regenerate_key(arguments: argparse.Namespace) -> int:
 
 def tail(arguments: argparse.Namespace) -> int:
     with connect(arguments) as client:
+        following: int | None = None
         for number, tailed in enumerate(client.tail_topic(arguments.name), start=1):
+            # Positions are dense: a gap is what passed while this end did not keep up.
+            if following is not None and tailed.position > following:
+                missed = output.count(tailed.position - following, "event")
+                output.note(f"{missed} not shown: they came faster than they were read.")
+            following = tailed.position + 1
             _print_tailed(tailed, arguments)
             if number == arguments.count:
                 break

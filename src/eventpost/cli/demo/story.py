@@ -7,14 +7,13 @@ story with exit code 1 and its name.
 import signal
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from eventpost.cli.demo.screen import Screen
+from eventpost.cli.demo.songs import BLUES, ROCK, SOUL, TOPIC, UNWANTED, Song, request, to_try
 from eventpost.cli.demo.stage import Handler, Received, Server, StageError, wait_until
 from eventpost.cli.parser import EXIT_BAD, EXIT_DONE, EXIT_INTERRUPTED
 from eventpost.core.errors import EventpostError
@@ -24,22 +23,9 @@ if TYPE_CHECKING:
     from eventpost.server.models import Books, DeadLetterView
 
 HAPPENS_S_MAX = 20.0
-TOPIC = "song-requests"
 NOTICES = "eventpost.deadletters"
 FAST_SCHEDULE = "200ms,400ms"
 FLAKY_FAILURES = 2
-
-BLUES = [
-    ("genre/blues/1", "Bessie Smith", "Backwater Blues"),
-    ("genre/blues/2", "Robert Johnson", "Cross Road Blues"),
-    ("genre/blues/3", "Memphis Minnie", "In My Girlish Days"),
-]
-UNWANTED = [
-    ("genre/jazz/1", "Mary Lou Williams", "Roll 'Em"),
-    ("genre/polka/1", "Frankie Yankovic", "Just Because"),
-]
-SOUL = ("genre/soul/1", "Otis Redding", "Try a Little Tenderness")
-ROCK = ("genre/rock/1", "Sister Rosetta Tharpe", "Strange Things Happening Every Day")
 
 
 class NotAsTold(Exception):
@@ -193,21 +179,8 @@ class Station:
 
     def stay(self) -> None:
         """On the air until Ctrl-C, with something to try."""
-        url = f"{self.server.url}/topics/{TOPIC}/api/events"
-        event = (
-            '[{"id": "1", "eventType": "Radio.SongRequested", "subject": "genre/blues/9",'
-            ' "eventTime": "2026-01-01T00:00:00Z", "dataVersion": "1.0",'
-            ' "data": {"artist": "Big Mama Thornton", "song": "Hound Dog"}}]'
-        )
         self.screen.chapter("On the air until Ctrl-C. Try this in another terminal:")
-        for line in (
-            f"curl -i {url} -H 'aeg-sas-key: {self.key}' -d '{event}'",
-            f"export EVENTPOST_URL={self.server.url} EVENTPOST_TOKEN={self.server.token}",
-            f'eventpost publish {TOPIC} --subject genre/rock/7 --data \'{{"song": "Rocket 88"}}\'',
-            f"eventpost topic tail {TOPIC}",
-            "eventpost subscription show blues",
-            f"curl -s {self.server.url}/metrics | grep delivered",
-        ):
+        for line in to_try(self.server.url, self.server.token, self.key):
             self.screen.say(f"   {line}", style="command")
         self.screen.say("")
         while True:
@@ -248,10 +221,10 @@ class Station:
         state = subscription.provisioning_state
         self._require(f"the handshake with {name} succeeds", state == "Succeeded")
 
-    def _publish(self, *songs: tuple[str, str, str]) -> None:
-        for subject, _, song in songs:
-            self.screen.happened("listener", f"asks for {song} ({subject})")
-        self.client.publish_events(TOPIC, [_request(*song) for song in songs], key=self.key)
+    def _publish(self, *songs: Song) -> None:
+        for song in songs:
+            self.screen.happened("listener", f"asks for {song.title} ({song.subject})")
+        self.client.publish_events(TOPIC, [request(song) for song in songs], key=self.key)
 
     def _letters(self) -> "list[DeadLetterView]":
         return self.client.list_dead_letters()
@@ -272,18 +245,6 @@ class Station:
     def _require(self, what: str, is_so: bool) -> None:
         if not is_so:
             raise NotAsTold(f"{what}: it is not so.")
-
-
-def _request(subject: str, artist: str, song: str) -> dict[str, Any]:
-    """A listener's request as an Event Grid event."""
-    return {
-        "id": str(uuid.uuid4()),
-        "eventType": "Radio.SongRequested",
-        "subject": subject,
-        "eventTime": datetime.now(UTC).isoformat(),
-        "dataVersion": "1.0",
-        "data": {"artist": artist, "song": song},
-    }
 
 
 def _sum(counts: dict[str, int]) -> int:
