@@ -1,5 +1,6 @@
 """A stand-in for the application: the catalogue in memory, no deliveries."""
 
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
@@ -61,6 +62,9 @@ class FakeApp:
         self._topics: dict[str, Topic] = {}
         self._subscriptions: dict[tuple[int, str], Subscription] = {}
         self._put(DEAD_LETTER_TOPIC, Schema.EVENT_GRID)
+
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
 
     def _put(self, name: str, schema: Schema) -> Topic:
         topic = Topic(

@@ -97,10 +97,14 @@ class App:
     def grid(self) -> "Engine":
         return self.supervisor.engine
 
+    def now_ms(self) -> int:
+        """The grid's time: what is stored is dated by it."""
+        return self.grid.clock.now_ms()
+
     async def start(self) -> None:
         """Open the store; make the built-in topics when it is new. Raises StoreError."""
         await self.supervisor.open()
-        self.started_ms = self.grid.clock.now_ms()
+        self.started_ms = self.now_ms()
         self.reopened(self.grid)
         if DEAD_LETTER_TOPIC not in self._topics:
             await self._put_new_topic(DEAD_LETTER_TOPIC, Schema.EVENT_GRID)

@@ -1,6 +1,5 @@
 """Dead letters: look, count, put back on the ladder, throw away."""
 
-import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from urllib.parse import urlencode
 
@@ -97,7 +96,7 @@ async def show_dead_letter(call: Call[None, None]) -> DeadLetterView:
 
 def selected(app: AppPort, selection: DeadLetterSelection) -> DeadLetterQuery:
     """The store's query. Raises NotFound for a topic or subscription that does not exist."""
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = app.now_ms()
     query = DeadLetterQuery(
         ids=[_id(each) for each in selection.ids] if selection.ids is not None else None,
         since_ms=_time(selection.since, "since", now_ms),

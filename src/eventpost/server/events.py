@@ -1,7 +1,5 @@
 """Single events: where one is now, and how it came there."""
 
-import time
-
 from eventpost.registry import forms
 from eventpost.registry.models import StoryList, TraceQuery
 from eventpost.server import views
@@ -16,8 +14,7 @@ async def trace_event(call: Call[TraceQuery, None]) -> StoryList:
 
     Ids are not unique; all events of that id are told, newest first.
     """
-    now_ms = time.time_ns() // 1_000_000
-    since_ms = forms.time_ms(call.query.since, field="since", now_ms=now_ms)
+    since_ms = forms.time_ms(call.query.since, field="since", now_ms=call.app.now_ms())
     if call.query.topic is not None:
         call.app.topic(call.query.topic)
     stories = await call.app.trace(call.path["id"], call.query.topic, since_ms)

@@ -3,7 +3,6 @@
 A name is unique within its topic; `?topic=` is needed only when several topics have it.
 """
 
-import time
 from typing import Any
 
 import msgspec
@@ -52,7 +51,7 @@ async def create_subscription(
     """
     topic = call.app.topic(call.body.topic or call.query.topic or "")
     draft = declarations.to_core(call.body)
-    start = call.body.start_at(_now_ms())
+    start = call.body.start_at(call.app.now_ms())
     subscription = await call.app.create_subscription(topic.name, draft, start)
     return view(call.app, topic, subscription)
 
@@ -127,7 +126,7 @@ async def rewind_subscription(call: Call[TopicChoice, Rewind]) -> Position:
     Skipped. Answers the new position.
     """
     topic, subscription = _found(call)
-    position, at_ms = _target(call.body.to)
+    position, at_ms = _target(call.body.to, call.app.now_ms())
     moved = await call.app.rewind(topic.name, subscription.name, position, at_ms)
     return Position(position=moved)
 
@@ -191,15 +190,10 @@ async def _update(
     return view(app, topic, subscription)
 
 
-def _target(to: int | str) -> tuple[int | None, int | None]:
+def _target(to: int | str, now_ms: int) -> tuple[int | None, int | None]:
     """(position, None) or (None, UTC milliseconds)."""
     if isinstance(to, int) or to.strip().isdigit():
         return max(0, int(to)), None
     if to == "earliest":
         return 0, None
-    now_ms = _now_ms()
     return None, now_ms if to == "now" else forms.time_ms(to, field="to", now_ms=now_ms)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
