@@ -93,7 +93,8 @@ class Receiver:
 
     `always` is the reaction once the script is over; `choose`, when set, decides on each delivery
     instead of both. `consent` is how handshakes are answered: True consents, False refuses with
-    404, None answers 200 without consenting, so that somebody has to open `validation_url`.
+    404, None answers 200 without consenting, so that somebody has to open `validation_url`; an
+    Answer is given as it is.
     `allowed_rate` is what a CloudEvents handshake allows, in requests per minute.
     """
 
@@ -102,7 +103,7 @@ class Receiver:
         self._path = path
         self.always: Reaction = 200
         self.choose: Callable[[Received], Reaction] | None = None
-        self.consent: bool | None = True
+        self.consent: bool | Answer | None = True
         self.allowed_rate: str | None = None
         self.requests: list[Received] = []
         """Deliveries in the order of their arrival."""
@@ -268,6 +269,8 @@ class Receiver:
         return self._script.popleft() if self._script else self.always
 
     def _handshake(self, request: Received) -> Reaction:
+        if isinstance(self.consent, Answer):
+            return self.consent
         if self.consent is False:
             return Answer(404)
         if self.consent is None:
@@ -285,7 +288,12 @@ class Receiver:
     ) -> Reaction:
         """Until somebody releases it, or the grid closes the connection."""
         gone = asyncio.ensure_future(reader.read(1))
-        gone.add_done_callback(lambda _: hanging.done() or hanging.set_result(CLOSE))
+
+        def give_up(_: object) -> None:
+            if not hanging.done():
+                hanging.set_result(CLOSE)
+
+        gone.add_done_callback(give_up)
         try:
             return await hanging
         finally:
