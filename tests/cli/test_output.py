@@ -25,8 +25,9 @@ def test_a_table_that_is_not_seen_is_plain_and_aligned(
 
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["NAME", "COUNT"]
-    assert lines[1] == f"{'a' * 120}  1"
+    assert lines[1] == f"{'a' * 120}       1"
     assert lines[2].split() == ["b", "20,000"]
+    assert len({len(each) for each in lines[1:]}) == 1
 
 
 def test_a_table_on_a_terminal_keeps_every_value(monkeypatch: pytest.MonkeyPatch) -> None:

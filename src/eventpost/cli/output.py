@@ -4,7 +4,7 @@ rich is imported only when the output is a terminal; anything else gets plain al
 """
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -57,15 +57,18 @@ def is_terminal(stream: IO[str] | None = None) -> bool:
     return (stream or sys.stdout).isatty()
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
-    """Rows under headings; `empty` is the line printed when there are none."""
-    texts = [[plain(value) for value in row] for row in rows]
-    if not texts:
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str) -> None:
+    """Rows under headings, numbers to the right; `empty` is said when there are none."""
+    if not rows:
         note(empty)
-    elif is_terminal():
-        _rich_table(columns, texts)
-    else:
-        _plain_table(columns, texts)
+        return
+    is_number = [
+        all(isinstance(row[index], int) and not isinstance(row[index], bool) for row in rows)
+        for index in range(len(columns))
+    ]
+    texts = [[plain(value) for value in row] for row in rows]
+    show = _rich_table if is_terminal() else _plain_table
+    show(columns, texts, is_number)
 
 
 def fields(values: Mapping[str, object]) -> None:
@@ -110,24 +113,26 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def _plain_table(columns: Sequence[str], rows: list[list[str]]) -> None:
-    widths = [
-        max(len(row[index]) for row in [list(columns), *rows]) for index in range(len(columns))
-    ]
-    for row in [[column.upper() for column in columns], *rows]:
-        cells = (f"{text:<{width}}" for text, width in zip(row, widths, strict=True))
+def _plain_table(columns: Sequence[str], rows: list[list[str]], is_number: Sequence[bool]) -> None:
+    headed = [[column.upper() for column in columns], *rows]
+    widths = [max(len(row[index]) for row in headed) for index in range(len(columns))]
+    for row in headed:
+        cells = (
+            text.rjust(width) if right else text.ljust(width)
+            for text, width, right in zip(row, widths, is_number, strict=True)
+        )
         line("  ".join(cells).rstrip())
 
 
-def _rich_table(columns: Sequence[str], rows: list[list[str]]) -> None:
+def _rich_table(columns: Sequence[str], rows: list[list[str]], is_number: Sequence[bool]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     shown = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
-    for column in columns:
-        shown.add_column(column, overflow="fold")
+    for column, right in zip(columns, is_number, strict=True):
+        shown.add_column(column, overflow="fold", justify="right" if right else "left")
     for row in rows:
         shown.add_row(*(Text(text) for text in row))
     Console().print(shown)

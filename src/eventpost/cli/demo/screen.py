@@ -1,6 +1,7 @@
 """How the story is told: with colour on a terminal, in plain lines otherwise."""
 
 import sys
+import textwrap
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 BREATH_S = 0.8
+INDENT = len("   listener   ")
+FOLDED_CHARS_MIN = 40
 
 STYLES = {
     "chapter": "bold cyan",
@@ -49,7 +52,7 @@ class Screen:
 
     def happened(self, who: str, what: str, *, style: str = "") -> None:
         """Something that just happened, seen from its place."""
-        self.say(f"   {who:<9}  {what}", style=style)
+        self.say(self._folded(f"   {who:<9}  {what}"), style=style)
 
     def say(self, text: str, *, style: str = "") -> None:
         with self._lock:
@@ -57,7 +60,15 @@ class Screen:
                 sys.stdout.write(text + "\n")
                 sys.stdout.flush()
             else:
-                self._console.print(text, style=STYLES[style], markup=False)
+                # Lines stay whole, so that a command can be copied however narrow the terminal is.
+                self._console.print(text, style=STYLES[style], markup=False, soft_wrap=True)
+
+    def _folded(self, text: str) -> str:
+        """Broken below its own beginning on a terminal, left alone where nobody watches."""
+        if self._console is None:
+            return text
+        width = max(self._console.width, FOLDED_CHARS_MIN)
+        return textwrap.fill(text, width, subsequent_indent=" " * INDENT, break_on_hyphens=False)
 
     def table(self, columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
         with self._lock:

@@ -1,5 +1,6 @@
 """What the listeners ask for."""
 
+import sys
 import uuid
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -46,7 +47,9 @@ def to_try(url: str, token: str, key: str) -> list[str]:
         ' "eventTime": "2026-01-01T00:00:00Z", "dataVersion": "1.0",'
         ' "data": {"artist": "Big Mama Thornton", "song": "Hound Dog"}}]'
     )
+    is_in_environment = sys.prefix != sys.base_prefix
     return [
+        *([f"alias eventpost={sys.prefix}/bin/eventpost"] if is_in_environment else []),
         f"curl -i {url}/topics/{TOPIC}/api/events -H 'aeg-sas-key: {key}' -d '{event}'",
         f"export EVENTPOST_URL={url} EVENTPOST_TOKEN={token}",
         f'eventpost publish {TOPIC} --subject genre/rock/7 --data \'{{"song": "Rocket 88"}}\'',

@@ -173,6 +173,9 @@ class Server:
         self.url = (local.read_address(self.data) or "") if self.token else ""
         return bool(self.url)
 
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def said(self) -> str:
         """The end of what the server wrote."""
         return self.log.read_text(encoding="utf-8", errors="replace")[-LOG_CHARS_SHOWN:]

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from eventpost.server.models import Books, DeadLetterView
 
 HAPPENS_S_MAX = 20.0
+LOOK_S = 0.5
+"""How often it is looked whether the server still runs while the station is on the air."""
 NOTICES = "eventpost.deadletters"
 FAST_SCHEDULE = "200ms,400ms"
 FLAKY_FAILURES = 2
@@ -183,8 +185,9 @@ class Station:
         for line in to_try(self.server.url, self.server.token, self.key):
             self.screen.say(f"   {line}", style="command")
         self.screen.say("")
-        while True:
-            time.sleep(3_600)
+        while self.server.is_running():
+            time.sleep(LOOK_S)
+        raise StageError(f"The server ended. It said:\n{self.server.said()}")
 
     # --- what the steps are made of ---------------------------------------------------------------
 
