@@ -15,8 +15,9 @@ SETTINGS = SqliteSettings()
 
 
 def contents(directory: Path) -> dict[str, bytes]:
-    """What is in the directory, but for the lock table that SQLite keeps beside a log."""
-    return {file.name: file.read_bytes() for file in directory.iterdir() if "-shm" not in file.name}
+    """What is in the directory; a log without content, and its lock table, are nothing."""
+    files = {file.name: file.read_bytes() for file in directory.iterdir()}
+    return {name: content for name, content in files.items() if content and "-shm" not in name}
 
 
 def test_migrations_are_numbered_without_gaps() -> None:

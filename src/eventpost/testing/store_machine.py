@@ -29,6 +29,7 @@ from eventpost.core.interfaces import (
     StateRow,
     Store,
     Trim,
+    Usage,
 )
 from eventpost.core.subscriptions import Subscription, Topic
 from eventpost.testing.driver import Driver, PumpClock
@@ -242,6 +243,18 @@ class StoreMachine(RuleBasedStateMachine):
     def sweep_some(self, count: int) -> None:
         for _ in range(count):
             self._commit(Commit())
+
+    @rule()
+    def sweep_all(self) -> None:
+        """Once nothing is left over, the store is sound and keeps no event for nobody."""
+        self.driver.sweep()
+        assert self.driver.answer(list, self.driver.store.verify) == []
+        usage = self.driver.answer(Usage, self.driver.store.usage)
+        kept = {
+            key: (self._model.floors.get(key, 0), len(log)) for key, log in self._model.logs.items()
+        }
+        if all(floor == end for floor, end in kept.values()):
+            assert (usage.event_count, usage.segment_count) == (0, 0)
 
     @rule(data=st.data(), rows=st.integers(1, 6))
     def climb(self, data: st.DataObject, rows: int) -> None:

@@ -146,7 +146,7 @@ class Sweeper:
             self._attempts_before_ms = self._attempts_before_ms if more else 0
         if self._subscriptions:
             self._sweep_subscriptions(connection, budget)
-        if self._trimming:
+        if self._trimming and not budget.is_spent:
             self._sweep_events(connection, budget, swept)
         if self._topics and not budget.is_spent:
             self._end_topics(connection)
@@ -197,7 +197,7 @@ class Sweeper:
     # --- events ---------------------------------------------------------------------------------
 
     def _sweep_events(self, connection: apsw.Connection, budget: _Budget, swept: Swept) -> None:
-        given_up = self._given_up(connection, budget.rows)
+        given_up, complete = self._given_up(connection, budget.rows)
         last_id = 0
         block_ids = sorted({entry.block_id for entries in given_up.values() for entry in entries})
         for block_id in block_ids:
@@ -210,22 +210,32 @@ class Sweeper:
             traces.remove_empty(connection, block_ids[0], last_id)
         for key, entries in given_up.items():
             self._advance(connection, key, entries, last_id, swept)
+            if key in complete and (not entries or entries[-1].block_id <= last_id):
+                self._trimming.discard(key)
 
-    def _given_up(self, connection: apsw.Connection, rows_max: int) -> dict[Key, list[Entry]]:
-        """Segments to remove, by partition, as many as a slice may need. Partitions that have
-        nothing more to remove leave `_trimming`."""
+    def _given_up(
+        self, connection: apsw.Connection, rows_max: int
+    ) -> tuple[dict[Key, list[Entry]], set[Key]]:
+        """Segments to remove, by partition, as many as a slice may need; and the partitions of
+        which these are all."""
         found: dict[Key, list[Entry]] = {}
+        complete: set[Key] = set()
         count = 0
         for key in sorted(self._trimming):
             entries = found[key] = []
             for entry in self._entries(connection, key):
-                if entry.end > self._index.partitions[key].floor or len(entries) == rows_max:
+                if entry.end > self._index.partitions[key].floor:
+                    complete.add(key)
+                    break
+                if len(entries) == rows_max:
                     break
                 entries.append(entry)
+            else:
+                complete.add(key)
             count += len(entries)
             if count >= rows_max * _SEGMENTS_PER_BLOCK:
                 break
-        return found
+        return found, complete
 
     def _entries(self, connection: apsw.Connection, key: Key) -> Iterator[Entry]:
         """The segments of a partition that were not yet removed, also those no longer shown."""
@@ -298,14 +308,10 @@ class Sweeper:
             if entry.block_id > last_id:
                 break
             first = entry.end
-        else:
-            if len(entries) < self._settings.slice_rows_max:
-                self._trimming.discard(key)
         connection.execute(REMOVE_CHUNKS, (*key, first))
         if partition.floor == EVERYTHING and first >= partition.open.end:
             connection.execute(REMOVE_RETENTION, key)
             swept.forgotten.append(key)
-            self._trimming.discard(key)
         else:
             _put_retention(connection, key, partition, first)
             swept.firsts[key] = first
