@@ -315,3 +315,7 @@ async def _react(reaction: Reaction, writer: asyncio.StreamWriter) -> bool:
         sock = writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     return False
+
+
+NewReceiver = Callable[[], Receiver]
+"""What the fixture `new_receiver` is."""
