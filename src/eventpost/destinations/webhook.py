@@ -41,6 +41,7 @@ class WebhookDestination:
         "_head",
         "_input_schema",
         "_is_batched",
+        "_is_cloud_event",
         "_output_schema",
         "_services",
         "_signing_keys",
@@ -48,6 +49,8 @@ class WebhookDestination:
         "_target",
         "_topic_resource",
         "_trouble",
+        "_version",
+        "_version_line",
     )
 
     def __init__(self, topic: Topic, subscription: Subscription, services: Services) -> None:
@@ -57,12 +60,14 @@ class WebhookDestination:
         self._endpoint = endpoint
         self._input_schema = topic.input_schema
         self._output_schema = endpoint.delivery_schema or topic.input_schema
+        self._is_cloud_event = self._output_schema is Schema.CLOUD_EVENTS
         self._is_batched = endpoint.max_events_per_batch > 1
         self._topic_resource = topics.resource(topic.name, services.topic_prefix)
         self._dynamic = dynamic_attributes(endpoint)
         self._signing_keys: list[bytes] = []
         self._target: Target | None = None
         self._head = b""
+        self._version, self._version_line = "", b""
         self._trouble: Evidence | None = self._prepare()
 
     def deliver(self, deliveries: Sequence[Delivery], done: DeliveryDone) -> None:
@@ -72,10 +77,15 @@ class WebhookDestination:
         if self._trouble is not None or target is None:
             self._services.http.soon(self._refuse, deliveries, done)
             return
+        wires = (
+            [deliveries[0].event.wire]  # a comprehension costs a call
+            if len(deliveries) == 1
+            else [delivery.event.wire for delivery in deliveries]
+        )
         content_type, body = delivery_format.encode(
             self._input_schema,
             self._output_schema,
-            [delivery.event.wire for delivery in deliveries],
+            wires,
             self._is_batched,
             self._topic_resource,
         )
@@ -139,11 +149,14 @@ class WebhookDestination:
         )
 
     def _data_version(self, delivery: Delivery) -> bytes:
-        if self._output_schema is not Schema.EVENT_GRID:
+        if self._is_cloud_event:
             return b""
         version = delivery_format.data_version(delivery.event.wire, self._input_schema)
-        # It is the publisher's text: what cannot stand in a header is left out.
-        return version.encode() if version.isascii() and version.isprintable() else b""
+        if version != self._version:  # nearly always the same as the last one
+            # It is the publisher's text: what cannot stand in a header is left out.
+            is_sendable = version.isascii() and version.isprintable()
+            self._version, self._version_line = version, version.encode() if is_sendable else b""
+        return self._version_line
 
     def _signature_lines(self, deliveries: Sequence[Delivery], body: bytes) -> bytes:
         """Standard Webhooks. The id names topic and positions, so that it is the same for every

@@ -101,7 +101,7 @@ class HttpClient:
         self._pools: dict[Origin, Pool] = {}
         self._connections_max = connections_max(self._limits)
         self._connection_count = 0
-        self._starving: dict[Pool, None] = {}
+        self.starving: dict[Pool, None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
 
@@ -133,7 +133,13 @@ class HttpClient:
         why there is none; unless the client is closed before. `timeout_s` runs while the request is
         on a connection; the bounds of connecting come on top.
         """
-        target.pool.request(Exchange(head, body, timeout_s, done, self._now_s()))
+        now_s = self._now_s()
+        exchange = Exchange(head, body, timeout_s, done, now_s)
+        pool = target.pool
+        if pool.idle:
+            pool.idle.pop().send(exchange, now_s)
+        else:
+            pool.wait(exchange)
         if self._timer is None:
             self._arm()
 
@@ -186,16 +192,13 @@ class HttpClient:
 
     def give_back(self) -> None:
         self._connection_count -= 1
-        if self._starving:
-            pool = next(iter(self._starving))
-            del self._starving[pool]
+        if self.starving:
+            pool = next(iter(self.starving))
+            del self.starving[pool]
             self._loop.call_soon(pool.open_more)
 
     def starve(self, pool: Pool) -> None:
-        self._starving[pool] = None
-
-    def is_wanted(self) -> bool:
-        return bool(self._starving)
+        self.starving[pool] = None
 
     # --- helpers --------------------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ class Exchange:
     """One request on its way: what is sent, who wants the answer, how much time is left.
 
     `left_s` is the response timeout, counted while the request is on a connection.
+    `waiting_until_s` is set while it waits for one.
     """
 
     __slots__ = (
@@ -38,6 +39,7 @@ class Exchange:
         "started_s",
         "waiting_until_s",
     )
+    waiting_until_s: float
 
     def __init__(
         self, head: bytes, body: bytes, timeout_s: float, done: Done, started_s: float
@@ -47,7 +49,6 @@ class Exchange:
         self.left_s = timeout_s
         self.done = done
         self.started_s = started_s
-        self.waiting_until_s = 0.0
         self.reconnect_count = 0
 
     def fail(self, evidence: Evidence, now_s: float) -> None:
@@ -86,6 +87,7 @@ class Connection(asyncio.Protocol):
         "_body",
         "_body_bytes",
         "_head",
+        "_head_bytes_max",
         "_idle_s",
         "_interim_count",
         "_is_complete",
@@ -104,19 +106,24 @@ class Connection(asyncio.Protocol):
     )
     _is_complete: bool
     _is_head_complete: bool
-    _is_reusable: bool
 
     def __init__(self, owner: Owner, address: str) -> None:
         self._owner = owner
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self._idle_s = owner.limits.idle_s_max
+        self._head_bytes_max = owner.limits.answer_head_bytes_max
         self.address = address
         self.exchange: Exchange | None = None
         self.deadline_s = owner.now_s() + self._idle_s
         self.is_fresh = True
         self.is_lost = False
         self._is_writing = False
+        self._body = b""
+        self._body_bytes = 0
+        self._status = 0
+        self._interim_count = 0
+        self._is_reusable = False
         self._forget_answer()
 
     # --- for the pool -----------------------------------------------------------------------
@@ -178,7 +185,7 @@ class Connection(asyncio.Protocol):
             if not self._is_complete:
                 self._fail_parsing(error)
                 return
-        if len(self._head) > self._owner.limits.answer_head_bytes_max and self._is_head_too_large():
+        if len(self._head) > self._head_bytes_max and self._is_head_too_large():
             return
         if self._is_complete:
             self._complete()
@@ -196,6 +203,7 @@ class Connection(asyncio.Protocol):
             self._lose()
             return
         if error is None and self._ends_with_the_connection():
+            self._is_reusable = False
             self._complete()
             return
         self.exchange = None
@@ -244,7 +252,7 @@ class Connection(asyncio.Protocol):
         if status == 101 or self._interim_count > self._owner.limits.interim_answers_max:
             raise ValueError(f"answer {status} was not asked for")
 
-    def _complete(self, *, is_truncated: bool = False) -> None:
+    def _complete(self, is_truncated: bool = False) -> None:
         exchange = self.exchange
         assert exchange is not None
         owner = self._owner
@@ -284,14 +292,15 @@ class Connection(asyncio.Protocol):
             self._idle_s = min(self._idle_s, max(0.5, promised_s - 0.5))
 
     def _forget_answer(self) -> None:
+        """Ready for the next answer. Hot: what the parser sets anew with each one is left."""
         self._head = b""
-        self._body = b""
-        self._body_bytes = 0
-        self._status = 0
-        self._interim_count = 0
         self._is_head_complete = False
         self._is_complete = False
-        self._is_reusable = False
+        if self._body_bytes:
+            self._body = b""
+            self._body_bytes = 0
+        if self._interim_count:
+            self._interim_count = 0
 
     def _ends_with_the_connection(self) -> bool:
         """Whether the end of the connection is the end of the answer: it names no other."""
@@ -308,10 +317,10 @@ class Connection(asyncio.Protocol):
         is_truncated = self._body_bytes > self._owner.limits.answer_body_bytes_read_max
         if is_truncated or exchange.head.startswith(b"HEAD "):
             self._status = parser.get_status_code()
-            self._complete(is_truncated=is_truncated)
+            self._complete(is_truncated)
 
     def _is_head_too_large(self) -> bool:
-        bytes_max = self._owner.limits.answer_head_bytes_max
+        bytes_max = self._head_bytes_max
         end = self._head.find(b"\r\n\r\n", 0, bytes_max)
         if self._is_head_complete and 0 <= end <= bytes_max - 4:
             return False

@@ -1,6 +1,7 @@
 """The connections to one origin: kept, reused last in first out, opened as many as are needed.
 
-Layer: http.
+Layer: http. A request takes `idle.pop()`, the connection used last, when there is one; else it
+waits.
 """
 
 import asyncio
@@ -27,8 +28,9 @@ class Allowance(Protocol):
         """`pool` has requests waiting and was refused: tell it when a connection ends."""
         ...
 
-    def is_wanted(self) -> bool:
-        """Whether another pool starves, so that idle connections are better closed."""
+    @property
+    def starving(self) -> dict["Pool", None]:
+        """The pools that were refused; while there are some, idle connections are better closed."""
         ...
 
 
@@ -42,6 +44,7 @@ class Pool:
         self.proxy_name = None if origin.proxy is None else str(origin.proxy)
         self._opener = opener
         self._allowance = allowance
+        self._starving = allowance.starving
         self.connections: set[Connection] = set()
         self.idle: list[Connection] = []
         self.openings: set[Opening] = set()
@@ -51,11 +54,8 @@ class Pool:
         self.opened_count = 0
         self.reconnect_count = 0
 
-    def request(self, exchange: Exchange) -> None:
-        """Send on the connection used last, or wait for one to be opened or to become free."""
-        if self.idle:
-            self.idle.pop().send(exchange, exchange.started_s)
-            return
+    def wait(self, exchange: Exchange) -> None:
+        """Nothing is idle: wait for a connection to be opened or to become free."""
         exchange.waiting_until_s = exchange.started_s + self.limits.waiting_s_max
         self.waiting.append(exchange)
         self.open_more()
@@ -107,7 +107,7 @@ class Pool:
     def released(self, connection: Connection, now_s: float) -> None:
         if self.waiting:
             connection.send(self.waiting.popleft(), now_s)
-        elif self.user_count == 0 or self._allowance.is_wanted():
+        elif self.user_count == 0 or self._starving:
             connection.close()
         else:
             self.idle.append(connection)
