@@ -1,39 +1,39 @@
-"""A served application and clients for it."""
+"""A whole server and clients for it, one for each test."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
-from eventpost.server.limits import ApiLimits
-from tests.server.fake import TOKEN, FakeApp
+from eventpost.testing import Receiver
 from tests.server.running import Served, served
 
-LIMITS = ApiLimits(body_bytes_max=4_000, publish_bytes_max=8_000, stream_idle_s=0.05)
-
 
 @pytest.fixture
-def app() -> FakeApp:
-    return FakeApp()
-
-
-@pytest.fixture
-def server(app: FakeApp) -> Iterator[Served]:
-    with served(lambda: app, LIMITS) as running:
+def server(tmp_path: Path) -> Iterator[Served]:
+    with served(tmp_path / "data") as running:
         yield running
 
 
 @pytest.fixture
 def http(server: Served) -> Iterator[httpx.Client]:
     """Without the admin token."""
-    with httpx.Client(base_url=server.url, verify=False) as client:
+    with server.http() as client:
         yield client
 
 
 @pytest.fixture
 def admin(server: Served) -> Iterator[httpx.Client]:
     """With the admin token, below the management prefix."""
-    headers = {"Authorization": f"Bearer {TOKEN}"}
-    url = f"{server.url}/admin/v1"
-    with httpx.Client(base_url=url, headers=headers, verify=False) as client:
+    with server.admin() as client:
         yield client
+
+
+@pytest.fixture
+def webhook() -> Iterator[Receiver]:
+    made = Receiver()
+    try:
+        yield made
+    finally:
+        made.close()

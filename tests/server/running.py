@@ -1,50 +1,86 @@
-"""A real server on a real socket in its own thread, for tests that speak HTTP to it."""
+"""The whole server on a real socket and a real store, in a thread of its own."""
 
 import asyncio
-import threading
-from collections.abc import Callable, Coroutine, Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
-from eventpost.http.server.server import HttpServer
-from eventpost.server import api
-from eventpost.server.data_plane import DataPlane
-from eventpost.server.limits import ApiLimits
-from eventpost.server.ports import AppPort
+import httpx
+import msgspec
+
+from eventpost.app import compose
+from eventpost.app.application import App
+from eventpost.config import local
+from eventpost.config.settings import ServerSettings, Settings
+from eventpost.server.routes import API_PREFIX
+from eventpost.server.serving import Build, Running
+from eventpost.testing.background import BackgroundLoop
+
+EVENT = {
+    "id": "1",
+    "subject": "genre/blues",
+    "eventType": "Song.Requested",
+    "eventTime": "2026-01-01T00:00:00Z",
+    "data": {"title": "Dust My Broom"},
+    "dataVersion": "1",
+}
 
 T = TypeVar("T")
+PATIENCE_S = 10.0
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Ask until `condition` holds; fail when it does not in time."""
+    deadline_s = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline_s, "waited too long"
+        time.sleep(0.002)
 
 
 class Served:
-    """Where the server is, and a way to run something on its loop."""
+    """A running server, and how to reach it."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, url: str) -> None:
+    def __init__(self, loop: BackgroundLoop, running: Running, data: Path) -> None:
         self.loop = loop
-        self.url = url
+        self.app: App = running.app
+        self.url = running.url
+        self.data = data
+        token = local.read_token(data)
+        assert token is not None, "the first start makes a token"
+        self.token = token
 
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(30)
+    def call(self, function: Callable[..., T], *arguments: object) -> T:
+        """Call something of the application where it may be called."""
+        return self.loop.call(function, *arguments)
+
+    def key(self, topic: str) -> str:
+        return self.call(self.app.topic, topic).key1
+
+    def http(self) -> httpx.Client:
+        """A client without the admin token."""
+        return httpx.Client(base_url=self.url, verify=False)
+
+    def admin(self) -> httpx.Client:
+        """A client with the admin token, below the management prefix."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        return httpx.Client(base_url=self.url + API_PREFIX, headers=headers, verify=False)
 
 
 @contextmanager
-def served(make_app: Callable[[], AppPort], limits: ApiLimits | None = None) -> Iterator[Served]:
-    """Serve the application that `make_app` builds on the loop's thread, until the block ends."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-
-    async def start() -> tuple[HttpServer, str]:
-        app = make_app()
-        server = HttpServer(loop, DataPlane(app), api.build(app, limits))
-        await server.start("127.0.0.1", 0)
-        app.public_url = f"http://127.0.0.1:{server.port}"
-        return server, app.public_url
-
-    server, url = asyncio.run_coroutine_threadsafe(start(), loop).result(30)
+def served(
+    data: Path, settings: Settings | None = None, *, build: Build = compose.build, **server: Any
+) -> Iterator[Served]:
+    """A server on a free port with its data in `data`, until the block ends."""
+    own = ServerSettings(data=str(data), listen="127.0.0.1:0", **server)
+    settings = msgspec.structs.replace(settings or Settings(), server=own)
+    loop = BackgroundLoop("server", asyncio.new_event_loop)
     try:
-        yield Served(loop, url)
+        running = loop.run(Running.start(settings, build=build))
+        try:
+            yield Served(loop, running, data)
+        finally:
+            loop.run(running.stop())
     finally:
-        asyncio.run_coroutine_threadsafe(server.drain(), loop).result(60)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
         loop.close()

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from eventpost.server import api, openapi
-from tests.server.fake import TOKEN
+from tests.server.running import Served
 
 METHODS = {"get", "post", "put", "patch", "delete"}
 
@@ -92,10 +92,10 @@ def test_bodies_and_queries_are_described(document: dict[str, Any]) -> None:
     assert {"subscription", "since", "limit", "after"} <= {each["name"] for each in listed}
 
 
-def test_it_is_served_without_a_token(http: httpx.Client) -> None:
+def test_it_is_served_without_a_token(http: httpx.Client, server: Served) -> None:
     """Tools fetch the document as it is; it holds nothing secret."""
     answer = http.get("/admin/openapi.json")
 
     assert answer.headers["content-type"] == "application/json"
     assert answer.json()["openapi"] == "3.1.0"
-    assert TOKEN not in answer.text
+    assert server.token not in answer.text

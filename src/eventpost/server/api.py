@@ -25,7 +25,6 @@ from eventpost.server import (
     topics,
 )
 from eventpost.server.endpoint import endpoint
-from eventpost.server.limits import ApiLimits
 from eventpost.server.ports import AppPort
 from eventpost.server.probes import OPENAPI_PATH, Probes
 from eventpost.server.routes import Operation
@@ -47,12 +46,11 @@ def operations() -> list[Operation]:
     return [operation for subject in SUBJECTS for operation in subject.operations]
 
 
-def build(app: AppPort, limits: ApiLimits | None = None) -> ASGIApp:
+def build(app: AppPort) -> ASGIApp:
     """The ASGI application for everything but the data plane. May be called more than once."""
-    limits = limits or ApiLimits()
     routes = [
         *Probes(app, openapi.document(operations())).routes(),
-        *(_route(operation, app, limits) for operation in operations()),
+        *(_route(operation, app) for operation in operations()),
     ]
     api = Starlette(routes=routes, exception_handlers={HTTPException: _unrouted(routes)})
     # A redirect would lose the token and the body; the problem document names the routes instead.
@@ -60,10 +58,10 @@ def build(app: AppPort, limits: ApiLimits | None = None) -> ASGIApp:
     return api
 
 
-def _route(operation: Operation, app: AppPort, limits: ApiLimits) -> Route:
+def _route(operation: Operation, app: AppPort) -> Route:
     route = Route(
         operation.path,
-        endpoint(operation, app, limits),
+        endpoint(operation, app),
         methods=[operation.method],
         name=operation.name,
     )

@@ -8,11 +8,10 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from eventpost.core.errors import EventpostError, InvalidRequest
+from eventpost.core.errors import EventpostError
 from eventpost.registry import shapes
 from eventpost.server import problems, streams
 from eventpost.server.authentication import check_token
-from eventpost.server.limits import ApiLimits
 from eventpost.server.ports import AppPort
 from eventpost.server.routes import Call, Lines, Operation
 
@@ -23,21 +22,17 @@ class NoQuery(msgspec.Struct):
     """The query of an operation that takes none, so that a parameter is refused by its name."""
 
 
-class TooLarge(InvalidRequest):
-    status = 413
-
-
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def endpoint(operation: Operation, app: AppPort, limits: ApiLimits) -> Endpoint:
+def endpoint(operation: Operation, app: AppPort) -> Endpoint:
     """The ASGI endpoint of `operation`. Whatever goes wrong is a problem document."""
 
     async def answer(request: Request) -> Response:
         try:
             check_token(request, app.admin_token)
-            call = await _call(operation, app, request, limits)
-            return _response(operation, request, await operation.handler(call), limits)
+            call = await _call(operation, app, request)
+            return _response(operation, request, await operation.handler(call))
         except EventpostError as error:
             return problems.response(error)
         except ClientDisconnect:
@@ -49,14 +44,12 @@ def endpoint(operation: Operation, app: AppPort, limits: ApiLimits) -> Endpoint:
     return answer
 
 
-async def _call(
-    operation: Operation, app: AppPort, request: Request, limits: ApiLimits
-) -> Call[Any, Any]:
+async def _call(operation: Operation, app: AppPort, request: Request) -> Call[Any, Any]:
     return Call(
         app=app,
         path=dict(request.path_params),
         query=_query(operation, request),
-        body=await _body(operation, request, limits),
+        body=await _body(operation, request),
         request=request,
     )
 
@@ -74,37 +67,20 @@ def _is_list(kind: Any) -> bool:
     return get_origin(kind) is list or any(_is_list(each) for each in get_args(kind))
 
 
-async def _body(operation: Operation, request: Request, limits: ApiLimits) -> object:
+async def _body(operation: Operation, request: Request) -> object:
     kind = operation.body
     if kind is None:
         return None
-    is_raw = kind is bytes
-    body = await _read(request, limits.publish_bytes_max if is_raw else limits.body_bytes_max)
-    if is_raw:
+    body = await request.body()  # bounded by the HTTP server
+    if kind is bytes:
         return body
     value = shapes.decode_json(body)
     return value if get_origin(kind) is dict else shapes.read(value, kind)
 
 
-async def _read(request: Request, bytes_max: int) -> bytes:
-    """The body, at most `bytes_max`. Raises TooLarge as soon as there is more."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > bytes_max:
-            raise TooLarge(
-                "BodyTooLarge",
-                f"The body is larger than {bytes_max:,} bytes.",
-                fix="Send less in one request.",
-            )
-    return bytes(body)
-
-
-def _response(
-    operation: Operation, request: Request, answer: object, limits: ApiLimits
-) -> Response:
+def _response(operation: Operation, request: Request, answer: object) -> Response:
     if isinstance(answer, Lines):
-        return streams.response(answer, request, limits.stream_idle_s)
+        return streams.response(answer, request)
     if answer is None:
         return Response(status_code=operation.status)
     return Response(

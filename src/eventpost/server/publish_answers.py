@@ -91,13 +91,13 @@ class PublishAnswers:
 
     def malformed(self, request: Request | None, status: int, reason: str) -> bytes:
         """What the HTTP server refuses itself, in the form that the path's clients read."""
+        code = _HTTP_CODES.get(status, problems.INPUT_INVALID.code)
         if request is not None and request.path.startswith(b"/admin/"):
             return response(
                 status,
-                documents.encoded(status, "MalformedRequest", reason),
+                documents.encoded(status, code, reason),
                 [(b"Content-Type", documents.MEDIA_TYPE.encode())],
             )
-        code = _HTTP_CODES.get(status, problems.INPUT_INVALID.code)
         headers = [(b"Retry-After", b"1")] if status == 503 else []
         return self._error(request, status, code, code, reason, headers)
 

@@ -15,19 +15,22 @@ from eventpost.server.routes import Lines
 
 NDJSON = "application/x-ndjson"
 EVENT_STREAM = "text/event-stream"
+IDLE_S = 15.0
+"""After so long without news an endless stream sends an empty line, so that a caller that went away
+is noticed and proxies keep the connection."""
 
 _log = logging.getLogger(__name__)
 _END = object()
 _NO_CACHE = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
-def response(lines: Lines[Any], request: Request, idle_s: float) -> Response:
+def response(lines: Lines[Any], request: Request) -> Response:
     """The streamed answer. An error after it began is its last line, `{"problem": ...}`."""
     is_event_stream = EVENT_STREAM in request.headers.get("accept", "")
     before, after, idle = (b"data: ", b"\n\n", b":\n\n") if is_event_stream else (b"", b"\n", b"\n")
 
     async def body() -> AsyncGenerator[bytes, None]:
-        async for value in _with_problem(lines.values, idle_s if lines.is_endless else None):
+        async for value in _with_problem(lines.values, IDLE_S if lines.is_endless else None):
             yield idle if value is None else before + msgspec.json.encode(value) + after
 
     media_type = EVENT_STREAM if is_event_stream else NDJSON
@@ -50,19 +53,26 @@ async def _with_problem(
 async def _paced(
     values: AsyncIterator[object], idle_s: float | None
 ) -> AsyncGenerator[object, None]:
-    """`values`, and None after each `idle_s` without one. Closes `values` when it is closed."""
-    following: asyncio.Future[object] | None = None
+    """`values`, and None at the start and after each `idle_s` without one.
+
+    The first None says that `values` is listening: nothing after it is missed. Closes `values` when
+    it is closed itself.
+    """
+    following = asyncio.ensure_future(_next(values))
     try:
+        if idle_s is not None:
+            await asyncio.sleep(0)  # one turn, in which `values` begins to listen
+            yield None
         while True:
-            following = asyncio.ensure_future(_next(values))
             while not (await asyncio.wait({following}, timeout=idle_s))[0]:
                 yield None
             value = following.result()
             if value is _END:
                 return
             yield value
+            following = asyncio.ensure_future(_next(values))
     finally:
-        if following is not None and not following.done():
+        if not following.done():
             following.cancel()  # ends `values` too: it is waiting in there
         elif isinstance(values, AsyncGenerator):
             await values.aclose()

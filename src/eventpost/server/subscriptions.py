@@ -41,15 +41,17 @@ async def list_subscriptions(call: Call[TopicChoice, None]) -> SubscriptionList:
 
 
 @subject.post("/subscriptions", status=201)
-async def create_subscription(
-    call: Call[TopicChoice, SubscriptionDeclaration],
-) -> SubscriptionView:
+async def create_subscription(call: Call[None, SubscriptionDeclaration]) -> SubscriptionView:
     """Create an event subscription, its endpoint's handshake included.
 
     When the endpoint refuses, nothing is kept and the problem says why. When it answers without
     the code, `provisioningState` is AwaitingManualAction until its validation URL is opened.
     """
-    topic = call.app.topic(call.body.topic or call.query.topic or "")
+    if not call.body.topic:
+        raise shapes.InvalidField(
+            "InvalidField", "topic is missing.", fix="Give the topic to subscribe to."
+        )
+    topic = call.app.topic(call.body.topic)
     draft = declarations.to_core(call.body)
     start = call.body.start_at(call.app.now_ms())
     subscription = await call.app.create_subscription(topic.name, draft, start)
@@ -196,4 +198,6 @@ def _target(to: int | str, now_ms: int) -> tuple[int | None, int | None]:
         return max(0, int(to)), None
     if to == "earliest":
         return 0, None
-    return None, now_ms if to == "now" else forms.time_ms(to, field="to", now_ms=now_ms)
+    if to == "now":
+        return None, now_ms + 1  # behind what was published in this very millisecond
+    return None, forms.time_ms(to, field="to", now_ms=now_ms)
