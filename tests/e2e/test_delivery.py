@@ -2,15 +2,14 @@
 
 import base64
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from standardwebhooks import Webhook
 
 from eventpost.testing import Grid, Received, Receiver
+from eventpost.testing.receiver import NewReceiver
 
-NewReceiver = Callable[[], Receiver]
 CLOUD = "cloudeventschemav1_0"
 DATA = b'{"n": 1.50,  "e":1E5, "text":"\\u00e9 \\/ \xc3\xa9", "deep":[{ "a" :null}]}'
 """JSON whose bytes no encoder would write: spaces, escapes, numbers as they were given."""

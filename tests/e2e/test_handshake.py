@@ -1,16 +1,13 @@
 """Nothing is delivered to an endpoint that has not consented."""
 
-from collections.abc import Callable
-
 import pytest
 
 from eventpost.core.errors import Conflict, HandshakeFailed, InvalidRequest, NotFound
 from eventpost.testing import Answer, Grid, Receiver, VirtualClock
-
+from eventpost.testing.receiver import NewReceiver
 
 CLOUD = "cloudeventschemav1_0"
 WINDOW_S = 10 * 60
-NewReceiver = Callable[[], Receiver]
 
 
 def state(grid: Grid) -> str:

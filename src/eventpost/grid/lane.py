@@ -315,6 +315,8 @@ class Lane:
         self, deliveries: Sequence[Delivery], outcome: Outcome | Sequence[Outcome]
     ) -> None:
         self.in_flight -= 1
+        if self.is_removed:
+            return  # what it held was counted when it was removed
         if deliveries[0].row is not None and self.retries_in_flight:
             self.retries_in_flight -= 1
         if outcome is DELIVERED:
@@ -323,8 +325,7 @@ class Lane:
             self._settle_all(deliveries, [outcome] * len(deliveries))
         else:
             self._settle_all(deliveries, outcome)
-        if not self.is_removed:
-            self.pump()
+        self.pump()
 
     def _delivered(self, deliveries: Sequence[Delivery]) -> None:
         engine = self.engine
