@@ -99,6 +99,9 @@ class HttpClient:
             now_s=now_s,
         )
         self._pools: dict[Origin, Pool] = {}
+        self._active: dict[Pool, None] = {}  # what the sweep has to look at: pools not empty
+        self._opened_before = 0
+        self._reconnects_before = 0
         self._connections_max = connections_max(self._limits)
         self._connection_count = 0
         self.starving: dict[Pool, None] = {}
@@ -139,6 +142,7 @@ class HttpClient:
         if pool.idle:
             pool.idle.pop().send(exchange, now_s)
         else:
+            self._active[pool] = None
             pool.wait(exchange)
         if self._timer is None:
             self._arm()
@@ -150,9 +154,11 @@ class HttpClient:
     def sweep(self) -> None:
         """End what is past its deadline. Runs by itself every `sweep_s`."""
         now_s = self._now_s()
-        for pool in list(self._pools.values()):
+        for pool in list(self._active):
             pool.sweep(now_s)
-            self._forget_if_unused(pool)
+            if pool.is_empty:
+                self._active.pop(pool, None)
+                self._forget_if_unused(pool)
 
     def stats(self) -> ClientStats:
         pools = self._pools.values()
@@ -160,8 +166,8 @@ class HttpClient:
             connections=self._connection_count,
             idle=sum(len(pool.idle) for pool in pools),
             waiting=sum(len(pool.waiting) + len(pool.fresh_wanted) for pool in pools),
-            opened=sum(pool.opened_count for pool in pools),
-            reconnects=sum(pool.reconnect_count for pool in pools),
+            opened=self._opened_before + sum(pool.opened_count for pool in pools),
+            reconnects=self._reconnects_before + sum(pool.reconnect_count for pool in pools),
             connections_max=self._connections_max,
         )
 
@@ -173,6 +179,7 @@ class HttpClient:
         for pool in list(self._pools.values()):
             pool.close()
         self._pools.clear()
+        self._active.clear()
         self._resolver.close()
 
     # --- for targets and pools ------------------------------------------------------------------
@@ -185,9 +192,17 @@ class HttpClient:
 
     def take(self) -> bool:
         """Whether one more connection may be opened; closes the longest idle one at the bound."""
-        if self._connection_count >= self._connections_max and not self._close_oldest_idle():
+        if self._connection_count >= self._connections_max and not self.make_room():
             return False
         self._connection_count += 1
+        return True
+
+    def make_room(self) -> bool:
+        """Close the connection that is idle longest; False when none is."""
+        idle = [pool.idle[0] for pool in self._active if pool.idle]
+        if not idle:
+            return False
+        min(idle, key=lambda connection: connection.deadline_s).close()
         return True
 
     def give_back(self) -> None:
@@ -202,16 +217,12 @@ class HttpClient:
 
     # --- helpers --------------------------------------------------------------------------------
 
-    def _close_oldest_idle(self) -> bool:
-        idle = [pool.idle[0] for pool in self._pools.values() if pool.idle]
-        if not idle:
-            return False
-        min(idle, key=lambda connection: connection.deadline_s).close()
-        return True
-
     def _forget_if_unused(self, pool: Pool) -> None:
-        if pool.user_count == 0 and pool.is_empty:
-            self._pools.pop(pool.origin, None)
+        is_unused = pool.user_count == 0 and pool.is_empty
+        if is_unused and self._pools.get(pool.origin) is pool:
+            del self._pools[pool.origin]
+            self._opened_before += pool.opened_count
+            self._reconnects_before += pool.reconnect_count
 
     def _arm(self) -> None:
         if not self._is_closed:
@@ -220,5 +231,5 @@ class HttpClient:
     def _swept(self) -> None:
         self._timer = None
         self.sweep()
-        if any(not pool.is_empty for pool in self._pools.values()):
+        if self._active:
             self._arm()

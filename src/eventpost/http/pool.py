@@ -22,6 +22,10 @@ class Allowance(Protocol):
         """Whether one more connection may be opened; it counts as opened then."""
         ...
 
+    def make_room(self) -> bool:
+        """Close the connection that is idle longest, of whatever pool; False when none is."""
+        ...
+
     def give_back(self) -> None: ...
 
     def starve(self, pool: "Pool") -> None:
@@ -50,12 +54,15 @@ class Pool:
         self.openings: set[Opening] = set()
         self.waiting: deque[Exchange] = deque()
         self.fresh_wanted: deque[Exchange] = deque()
+        self._is_closed = False
         self.user_count = 0
         self.opened_count = 0
         self.reconnect_count = 0
 
     def wait(self, exchange: Exchange) -> None:
         """Nothing is idle: wait for a connection to be opened or to become free."""
+        if self._is_closed:
+            return
         exchange.waiting_until_s = exchange.started_s + self.limits.waiting_s_max
         self.waiting.append(exchange)
         self.open_more()
@@ -85,6 +92,7 @@ class Pool:
 
     def close(self) -> None:
         """Let go of everything; requests in flight or waiting are never answered."""
+        self._is_closed = True
         self.waiting.clear()
         self.fresh_wanted.clear()
         for opening in list(self.openings):
@@ -175,6 +183,8 @@ class Pool:
 
     def _failed(self, evidence: Evidence) -> None:
         """One opening that failed fails one request, the one that waits longest."""
+        if evidence.fault is Fault.NO_DESCRIPTORS:
+            self._allowance.make_room()
         queue = self.fresh_wanted or self.waiting
         if queue:
             queue.popleft().fail(evidence, self.now_s())

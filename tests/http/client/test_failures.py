@@ -177,7 +177,16 @@ DESCRIPTORS_CHILD = textwrap.dedent(
     """
     import asyncio, os, resource, sys
     sys.path.insert(0, {tests!r})
-    from tests.http.client.peers import Caller, Peer, answer_all, run
+    from tests.http.client.peers import Caller, Peer, answer_all, run, until
+
+    held = []
+
+    def fill():
+        try:
+            while True:
+                held.append(os.open("/dev/null", os.O_RDONLY))
+        except OSError:
+            pass
 
     async def main():
         async with Peer(answer_all) as peer:
@@ -186,14 +195,10 @@ DESCRIPTORS_CHILD = textwrap.dedent(
                 kept = await caller.answer(peer.url)
                 other = await caller.evidence("http://nowhere.invalid/")
                 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-                held = []
-                try:
-                    while True:
-                        held.append(os.open("/dev/null", os.O_RDONLY))
-                except OSError:
-                    pass
-                caller.clock.advance(5)
+                fill()
                 refused = await caller.evidence("http://127.0.0.1:9/")
+                await until(lambda: caller.client.stats().connections == 0)
+                fill()
                 unnamed = await caller.evidence("http://other.invalid/")
                 for descriptor in held:
                     os.close(descriptor)
@@ -208,8 +213,8 @@ DESCRIPTORS_CHILD = textwrap.dedent(
 @both_loops
 @pytest.mark.slow
 def test_descriptors_run_out(loop: str) -> None:
-    """Without file descriptors an attempt ends as not attempted, by name, and the client goes on
-    when there are some again."""
+    """Without file descriptors an attempt ends as not attempted, by name; the client lets go of an
+    idle connection, and goes on when there are some again."""
     root = str(Path(__file__).parents[3])
     child = subprocess.run(
         [sys.executable, "-c", DESCRIPTORS_CHILD.format(loop=loop, tests=root)],
