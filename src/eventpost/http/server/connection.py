@@ -173,7 +173,8 @@ class Connection(asyncio.Protocol):
         if (
             reader.request is not None
             or pipeline.is_watched
-            or (pipeline.waiting and self._must_hold())
+            or self._exchanges
+            or len(pipeline.waiting) >= self._limits.pipelined_max
         ):
             self._settle()
 
@@ -190,8 +191,12 @@ class Connection(asyncio.Protocol):
 
     def _must_hold(self) -> bool:
         """Behind an ASGI request nothing is begun: it may change what the next one finds."""
-        is_exchange_running = bool(self._exchanges) and self._receiving is None
-        return is_exchange_running or len(self._pipeline.waiting) >= self._limits.pipelined_max
+        if self._exchanges and self._receiving is None:
+            return True
+        waiting_count = len(self._pipeline.waiting)
+        if self._reader.request is not None:
+            waiting_count -= 1  # it cannot be answered yet, so waiting for that would be for ever
+        return waiting_count >= self._limits.pipelined_max
 
     def _hold(self, data: bytes) -> None:
         self._held.append(data)

@@ -12,7 +12,7 @@ from eventpost.http.server.handler import ASGIApp, Message
 log = logging.getLogger("eventpost.http")
 
 
-class LifespanFailed(Exception):  # noqa: N818  the application's own word is "failed"
+class LifespanFailed(Exception):
     """The application said that it could not start."""
 
 

@@ -70,6 +70,7 @@ class RequestReader:
         "_careful_digits",
         "_chunk_count",
         "_fed_bytes",
+        "_finished_count",
         "_head_bytes",
         "_head_bytes_bound",
         "_header_count_max",
@@ -121,6 +122,8 @@ class RequestReader:
         self._mode = DROP
         self._body: bytes | bytearray = b""
         self._fed_bytes = 0
+        self._finished_count = 0
+        """Requests read when the last feed left nothing unfinished."""
         self._head_bytes = 0
         self._head_bytes_bound = 0
         self._wire_bytes = 0
@@ -151,6 +154,7 @@ class RequestReader:
             self._bound_unfinished()
         else:
             self._is_continued = False
+            self._finished_count = self.request_count
 
     def close(self) -> None:
         """Break the circle of references with the parser."""
@@ -177,11 +181,12 @@ class RequestReader:
         self._body = b""
 
     def _bound_unfinished(self) -> None:
-        """Bound what has begun and may never end. Only what came after its beginning is counted:
-        the bytes before it, in the same read, may belong to the request before."""
+        """Bound what has begun and may never end. Bytes of its first read are counted only where
+        they cannot belong to what came before; a whole head is measured again, exactly."""
         was, self._is_continued = self._is_continued, self.request or True
         if self.is_in_head:
-            self._bound_open_head(is_continued=was is True)
+            is_all_head = was is True or self.request_count == self._finished_count
+            self._bound_open_head(is_continued=is_all_head)
         elif self.request is not None and self.request.is_chunked:
             self._bound_chunk_overhead(is_continued=was is self.request)
 
@@ -246,7 +251,7 @@ class RequestReader:
         path, query = url, b""
         if QUESTION_MARK in url:
             path, _, query = url.partition(b"?")
-        self.request = request = Request(
+        request = Request(
             parser.get_method(), path, query, index, self._peer, self._is_tls, self._answering
         )
         if self._repeated:
@@ -269,6 +274,7 @@ class RequestReader:
             or request.method == b"HEAD"
         ):
             self._note_rare(request, parser)
+        self.request = request
         self.received = 0
         length = index.get(b"content-length")
         if (

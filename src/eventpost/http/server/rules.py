@@ -10,7 +10,7 @@ from eventpost.http.server.limits import HttpLimits
 from eventpost.http.server.request import Header, Request
 
 
-class Malformed(Exception):  # noqa: N818  said of what came in, not of us
+class Malformed(Exception):
     """What came in is no request of ours. `reason` never repeats bytes of the peer."""
 
     def __init__(self, status: int, reason: str) -> None:
