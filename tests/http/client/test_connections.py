@@ -318,7 +318,7 @@ def test_waiting_in_vain(loop: str) -> None:
         async with Peer(silent) as busy, Peer(answer_all) as other:
             with Caller(limits) as caller:
                 first = caller.start(busy.url, timeout_s=1_000.0)
-                await until(lambda: busy.connections)
+                await until(lambda: caller.client.stats().opened)
                 second = caller.start(other.url)
                 caller.pass_time(limits.waiting_s_max - 0.001)
                 assert not second.done()

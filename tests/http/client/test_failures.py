@@ -1,5 +1,6 @@
 """Failures before TLS: names, routes, addresses that are forbidden, descriptors that ran out."""
 
+import asyncio
 import errno
 import socket
 import ssl
@@ -78,9 +79,7 @@ def test_name_is_looked_up_once(loop: str) -> None:
         async with Peer(answer_all) as peer:
             with Caller(lookup=lookup) as caller:
                 urls = [f"http://hooks.example:{peer.port}/{index}" for index in range(5)]
-                for url in urls:
-                    caller.start(url)
-                await caller.answer(urls[0])
+                await asyncio.gather(*(caller.start(url) for url in urls))
                 assert asked == ["hooks.example"]
                 caller.pass_time(51)  # connections and cache are gone
                 await caller.answer(urls[0])
