@@ -74,7 +74,7 @@ def change_subscription(engine: "Engine", subscription: Subscription, done: Done
     engine.subscriptions[subscription.id] = subscription
     topic = engine.topics[subscription.topic_id]
     for lane in lanes:
-        lane.subscription = subscription
+        lane.configure(subscription)
         if subscription.filter != old.filter:
             lane.partition.matcher.remove(lane)
             lane.partition.matcher.add(lane, subscription.filter, topic.input_schema)

@@ -111,7 +111,8 @@ class CatchUp:
         if not result or result[0].first > position:
             to = result[0].first if result else partition.next
             self._skip(position, to, Dropped.RETENTION)
-        for segment in result:
+        # The first one last: it is what is read next, and what was added longest ago goes first.
+        for segment in reversed(result):
             stretch = self.stretch(segment)
             self._engine.tail.add(partition.topic_id, partition.index, stretch)
         self.wake()

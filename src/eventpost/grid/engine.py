@@ -100,6 +100,7 @@ class Engine:
         self.is_stopped = False
         self.is_full = False
         self.deliveries_held = 0
+        self.deliveries_max = self.limits.deliveries_max
         self.topics: dict[int, Topic] = {}
         self.subscriptions: dict[int, Subscription] = {}
         self.settings = recovered.settings
@@ -245,7 +246,10 @@ class Engine:
                 fix="raise store.bytes_max, or let subscriptions catch up",
                 retry_after_s=10,
             )
-        size = sum([len(event.wire) for event in events])
+        if len(events) == 1:  # a comprehension costs a call
+            size = len(events[0].wire)
+        else:
+            size = sum([len(event.wire) for event in events])
         self.journal.append(self.partitions[topic_id, 0], events, size, done)
 
     def _committed(self, group: Group, result: Committed) -> None:

@@ -89,7 +89,6 @@ class Journal:
         self._on_failed = on_failed
         self._group = Group()
         self._committing: Group | None = None
-        self._appends: dict[tuple[int, int], Append] = {}
         self._puts: dict[RowKey, LadderRow] = {}
         self.departed = Departed()
         self._touched: list[Lane] = []
@@ -131,12 +130,11 @@ class Journal:
             raise Overloaded(
                 "EP3004", "The store cannot keep up: too many events wait for their commit."
             )
-        key = (partition.topic_id, partition.index)
-        waiting = self._appends.get(key)
+        waiting = partition.waiting
         if waiting is None:
-            append = Append(*key, 0, events)
-            self._appends[key] = append
-            group.commit.appends.append(append)
+            waiting = Append(partition.topic_id, partition.index, 0, events)
+            partition.waiting = waiting
+            group.commit.appends.append(waiting)
             group.partitions.append(partition)
         else:
             waiting.events += events
@@ -216,6 +214,8 @@ class Journal:
         now_ms = self._clock.now_ms()
         for append in commit.appends:
             append.published_ms = now_ms
+        for partition in group.partitions:
+            partition.waiting = None
         if self._touched or self._moved:
             self._add_outcome(commit)
         if self._sweep or self._commits_since_sweep >= self._limits.snapshot_commits:
@@ -223,7 +223,6 @@ class Journal:
         if commit.is_empty() and not group.waiting and not has_leftovers:
             return
         self._group = Group()
-        self._appends = {}
         self._puts = {}
         self._committing = group
         self._store.commit(commit, self._done)
@@ -302,8 +301,9 @@ class Journal:
 
     def _fail_group(self) -> None:
         group, self._group = self._group, Group()
-        self._appends = {}
         self._puts = {}
+        for partition in group.partitions:
+            partition.waiting = None
         self._refuse(group)
 
     def _refuse(self, group: Group) -> None:

@@ -38,11 +38,13 @@ class Lane:
     __slots__ = (
         "attempts_failed",
         "breaker",
+        "bytes_max",
         "compiled",
         "cursor",
         "delta",
         "destination",
         "engine",
+        "events_max",
         "failures",
         "fresh",
         "generation",
@@ -52,6 +54,7 @@ class Lane:
         "is_dirty",
         "is_live",
         "is_paused",
+        "is_plain",
         "is_removed",
         "is_touched",
         "ladder_count",
@@ -83,8 +86,10 @@ class Lane:
         destination: Destination,
     ) -> None:
         self.engine = engine
+        self.events_max = engine.limits.lane_events_max
+        self.bytes_max = engine.limits.lane_bytes_max
         self.partition = partition
-        self.subscription = subscription
+        self.configure(subscription)
         self.destination = destination
         self.compiled = compile_filter(subscription.filter, partition.schema)
         self.is_live = True
@@ -123,25 +128,38 @@ class Lane:
         self.reconnects = 0
         self.failures: deque[AttemptRecord] = deque(maxlen=FAILURES_KEPT)
 
+    def configure(self, subscription: Subscription) -> None:
+        """Take over changed settings; a changed filter or endpoint is the caller's to exchange."""
+        self.subscription = subscription
+        endpoint = subscription.endpoint
+        self.is_plain = endpoint.max_events_per_batch == 1 and endpoint.rate_per_s is None
+
     # --- taking -----------------------------------------------------------------------------------
 
     def offer(self, event: Event, position: int, published_ms: int) -> bool:
         """Take a fresh event from the router, or fall back to reading the log. True when taken."""
         outstanding = self.outstanding
-        limits = self.engine.limits
+        engine = self.engine
         if (
             self.is_paused
             or self.breaker.is_open
-            or len(outstanding) >= limits.lane_events_max
-            or self.held_bytes >= limits.lane_bytes_max
+            or len(outstanding) >= self.events_max
+            or self.held_bytes >= self.bytes_max
             or (
-                self.engine.deliveries_held >= limits.deliveries_max
-                and len(outstanding) >= limits.lane_share_min
+                engine.deliveries_held >= engine.deliveries_max
+                and len(outstanding) >= engine.limits.lane_share_min
             )
         ):
             self.lag(position)
             return False
-        self.take(event, position, published_ms)
+        # `take`, written out: this is the publish path.
+        delivery = Delivery(event, position, published_ms, max(published_ms, self.offered_ms))
+        outstanding[position] = delivery
+        self.fresh.append(delivery)
+        self.held_bytes += len(event.wire)
+        engine.deliveries_held += 1
+        if not self.is_touched:
+            engine.journal.touch(self)
         self.delta.matched += 1
         return True
 
@@ -229,6 +247,8 @@ class Lane:
     def pump(self) -> None:
         """Send while there is something to send and a free slot; then ask for more."""
         window = self.subscription.endpoint.concurrency
+        if self.is_plain and self.fresh and not self.retries and self.in_flight < window:
+            self._pump_plainly(window)
         while self.in_flight < window and (self.fresh or self.retries) and self._may_send():
             batch = self._next_batch(window)
             if batch:
@@ -238,6 +258,23 @@ class Lane:
             self.partition.catchup.wake(self)
         if self.has_parked and not self.retries and self.retry_room:
             self.engine.ladder.fetch_parked(self)
+
+    def _pump_plainly(self, window: int) -> None:
+        """`pump` for first attempts, one by one and at any rate, which is nearly all of them."""
+        if not self._may_send() or self.breaker.is_open:
+            return
+        now_ms = self.engine.clock.now_ms()
+        expired_ms = now_ms - self.subscription.retry.event_ttl_ms
+        fresh = self.fresh
+        deliver = self.destination.deliver
+        while fresh and self.in_flight < window:
+            delivery = fresh.popleft()
+            if delivery.offered_ms <= expired_ms:
+                self.expire(delivery)
+            else:
+                self.in_flight += 1
+                deliver((delivery,), self._on_outcome)
+        self.last_was_retry = False
 
     def _may_send(self) -> bool:
         if self.is_paused or self.is_removed or self.engine.journal.is_choked:
@@ -321,6 +358,8 @@ class Lane:
             self.retries_in_flight -= 1
         if outcome is DELIVERED:
             self._delivered(deliveries)
+            if not (self.fresh or self.retries) and self.is_live and not self.has_parked:
+                return
         elif isinstance(outcome, Delivered | Failed):
             self._settle_all(deliveries, [outcome] * len(deliveries))
         else:

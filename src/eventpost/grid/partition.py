@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from eventpost.core.events import Event
-from eventpost.core.interfaces import StateRow
+from eventpost.core.interfaces import Append, StateRow
 from eventpost.core.matcher import Matcher
 from eventpost.core.subscriptions import Topic
 from eventpost.grid.catchup import CatchUp
@@ -39,6 +39,7 @@ class Partition:
         "topic_id",
         "unmatched",
         "unmatched_delta",
+        "waiting",
     )
 
     def __init__(self, engine: "Engine", topic: Topic, index: int) -> None:
@@ -51,6 +52,8 @@ class Partition:
         self.routed = 0
         self.unmatched = 0
         self.unmatched_delta = 0
+        self.waiting: Append | None = None
+        """What the open commit group appends to this partition; the journal's."""
         self.is_moved = False
         self.is_dirty = False
         self.is_removed = False
