@@ -84,12 +84,14 @@ def test_the_scheme_in_any_case(http: httpx.Client, server: Served) -> None:
 
 
 def test_metrics_are_open_to_this_machine_only(http: httpx.Client, server: Served) -> None:
-    """A scrape from loopback is answered; one that came through a proxy needs the token."""
+    """A scrape from loopback is answered; through a proxy or by a stranger's name it needs the
+    token."""
     assert "eventpost_matched_events_total" in http.get("/metrics").text
-    forwarded = {"X-Forwarded-For": "203.0.113.9"}
-    problem(http.get("/metrics", headers=forwarded), 401)
-    with_token = forwarded | {"Authorization": f"Bearer {server.token}"}
-    assert http.get("/metrics", headers=with_token).is_success
+    assert http.get("/metrics", headers={"Host": "localhost:1"}).is_success
+    for strange in ({"X-Forwarded-For": "203.0.113.9"}, {"Host": "rebound.example"}):
+        problem(http.get("/metrics", headers=strange), 401)
+        with_token = strange | {"Authorization": f"Bearer {server.token}"}
+        assert http.get("/metrics", headers=with_token).is_success
 
 
 def test_metrics_are_open_where_a_setting_says_so(tmp_path: Path) -> None:
@@ -371,6 +373,14 @@ def test_dead_letters_come_in_pages(songs: httpx.Client, dead: list[str]) -> Non
 def test_the_bound_of_a_page(songs: httpx.Client, limit: int, status: int) -> None:
     """A page holds 1 to 1,000."""
     assert songs.get(f"/deadletters?limit={limit}").status_code == status
+
+
+@pytest.mark.parametrize(("number", "status"), [(999, 200), (1_000, 200), (1_001, 400)])
+def test_the_bound_of_chosen_ids(songs: httpx.Client, number: int, status: int) -> None:
+    """At most 1,000 dead letters are chosen by their ids in one request."""
+    body = {"ids": [str(each) for each in range(1, number + 1)], "dryRun": True}
+
+    assert songs.post("/deadletters/purge", json=body).status_code == status
 
 
 def test_one_dead_letter_with_its_event(songs: httpx.Client, dead: list[str]) -> None:

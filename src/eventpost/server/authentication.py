@@ -30,11 +30,20 @@ def check_token(request: Request, admin_token: str) -> None:
 
 
 def is_local(request: Request) -> bool:
-    """Whether the request comes from this machine itself, not through a proxy on it."""
+    """Whether the request comes from this machine itself, not through a proxy on it.
+
+    Nor out of a browser whose page's own name was made to resolve to this machine: that name is in
+    `Host`.
+    """
     if request.client is None or any(name in request.headers for name in _FORWARDED):
         return False
+    named = request.url.hostname or ""
+    return _is_loopback(request.client.host) and (named == "localhost" or _is_loopback(named))
+
+
+def _is_loopback(host: str) -> bool:
     try:
-        address = ipaddress.ip_address(request.client.host)
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
     mapped = getattr(address, "ipv4_mapped", None)

@@ -21,6 +21,8 @@ from eventpost.server.ports import AppPort
 from eventpost.server.routes import API_PREFIX, Call, Lines, Subject
 
 PAGE_MAX = 1_000
+IDS_MAX = 1_000
+"""Dead letters chosen by their ids in one request."""
 
 subject = Subject("dead letters")
 
@@ -98,7 +100,7 @@ def selected(app: AppPort, selection: DeadLetterSelection) -> DeadLetterQuery:
     """The store's query. Raises NotFound for a topic or subscription that does not exist."""
     now_ms = app.now_ms()
     query = DeadLetterQuery(
-        ids=[_id(each) for each in selection.ids] if selection.ids is not None else None,
+        ids=None if selection.ids is None else _ids(selection.ids),
         since_ms=_time(selection.since, "since", now_ms),
         until_ms=_time(selection.until, "until", now_ms),
         reason=selection.reason,
@@ -156,6 +158,16 @@ def _next_link(page: DeadLetterPage, last_id: int) -> str:
 
 def _time(text: str | None, field: str, now_ms: int) -> int | None:
     return None if text is None else forms.time_ms(text, field=field, now_ms=now_ms)
+
+
+def _ids(texts: list[str]) -> list[int]:
+    if len(texts) > IDS_MAX:
+        raise InvalidRequest(
+            "InvalidField",
+            f"{len(texts):,} ids are given.",
+            fix=f"Give at most {IDS_MAX:,}, or choose by subscription, time or reason.",
+        )
+    return [_id(text) for text in texts]
 
 
 def _id(text: str) -> int:
