@@ -12,7 +12,7 @@ The server runs on an event loop in a thread of its own; everything here is for 
 import asyncio
 import json
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from eventpost.app import compose
 from eventpost.app.application import App
 from eventpost.client import Client
 from eventpost.config.settings import NetworkSettings, ServerSettings, Settings, StoreSettings
+from eventpost.core.events import Schema
 from eventpost.core.interfaces import Clock, Store
 from eventpost.grid.limits import GridLimits
 from eventpost.registry.models import Books, DeadLetterView, SubscriptionView, TopicView
@@ -222,7 +223,7 @@ class Grid:
 
     def key(self, topic: str) -> str:
         """An access key of the topic."""
-        return self.client.list_keys(topic).key1
+        return self.call(self.app.topic, topic).key1
 
     def subscribe(
         self, topic: str, to: Receiver | str, *, name: str = "handler", **declared: Any
@@ -250,9 +251,9 @@ class Grid:
         Each mapping holds what matters of an event; the rest is filled in. Without any, `count`
         events. Raises EventpostError.
         """
-        schema = self.call(lambda: self.app.topic(topic).input_schema.value)
-        whole = [_event(schema, each) for each in (events or [{}] * count)]
-        self.client.publish_events(topic, whole, key=self.key(topic))
+        found = self.call(self.app.topic, topic)
+        whole = [_event(found.input_schema, each) for each in (events or [{}] * count)]
+        self.client.publish_events(topic, whole, key=found.key1)
         return [event["id"] for event in whole]
 
     def post(
@@ -333,8 +334,8 @@ def _settings(given: Settings, data: Path, limits: Mapping[str, Any]) -> Setting
     )
 
 
-def _event(schema: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    if schema == "cloudeventschemav1_0":
+def _event(schema: Schema, given: Mapping[str, Any]) -> dict[str, Any]:
+    if schema is Schema.CLOUD_EVENTS:
         filled = {"specversion": "1.0", "source": "/tests", "type": "Tests.Happened"}
     else:
         filled = {
@@ -349,8 +350,3 @@ def _event(schema: str, given: Mapping[str, Any]) -> dict[str, Any]:
 def _camel(field: str) -> str:
     first, *rest = field.split("_")
     return first + "".join(word.title() for word in rest)
-
-
-def published(events: Sequence[Mapping[str, Any]]) -> bytes:
-    """Events as a publisher writes them."""
-    return json.dumps(events).encode()
