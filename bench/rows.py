@@ -1,0 +1,302 @@
+"""What is measured, one function per row. Each returns figures by name."""
+
+import asyncio
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from bench.load import EVENT_BYTES, Tally, Work, event, percentile, request
+from bench.servers import Harness, Process, prepare, start_floor, start_server
+
+PATH = "/topics/bench/api/events"
+RING_SINGLES, RING_BATCHES = 2_000, 40
+BATCH = 100
+BUSY_MAX = 0.90
+WAIT_S = 120.0
+
+Figures = dict[str, float]
+
+
+def singles(key: str, path: str = PATH) -> list[bytes]:
+    return [request(path, key, event(number)) for number in range(RING_SINGLES)]
+
+
+def batches(key: str, path: str = PATH) -> list[bytes]:
+    ring = []
+    for first in range(0, RING_BATCHES * BATCH, BATCH):
+        body = b",".join(event(first + offset) for offset in range(BATCH))
+        ring.append(request(path, key, b"[" + body + b"]"))
+    return ring
+
+
+async def saturate(
+    harness: Harness, process: Process, work: Work, ring: list[bytes], requests: int, expect: int
+) -> Figures:
+    """Send `requests` as fast as they are answered, wait until `expect` deliveries arrived."""
+    tally = harness.tally
+    tally.expect(expect)
+    cpu_s, own_s, start_s = process.cpu_s(), time.process_time(), time.perf_counter()
+    work.start(requests, lambda number: ring[number % len(ring)])
+    await asyncio.wait_for(tally.finished.wait(), WAIT_S)
+    wall_s = tally.last_s - start_s
+    busy = (time.process_time() - own_s) / wall_s
+    if work.refused:
+        raise RuntimeError(f"{work.refused} requests refused: {work.last_refusal!r}")
+    return {
+        "deliveries_per_s": expect / wall_s,
+        "server_cpu_s_per_1000": (process.cpu_s() - cpu_s) / expect * 1000,
+        "ack_p50_ms": percentile(work.answer_s, 0.5) * 1000,
+        "ack_p99_ms": percentile(work.answer_s, 0.99) * 1000,
+        "memory_mb": process.memory_mb(),
+        "harness_busy": busy,
+        "counts": float(busy < BUSY_MAX),
+    }
+
+
+async def floor(harness: Harness, count: int) -> Figures:
+    """Same HTTP code, no storage, no routing: one request in, one POST out."""
+    process = await start_floor(harness.hook)
+    try:
+        work = await harness.publishers(process.port, 64)
+        ring = singles("none")
+        await saturate(harness, process, work, ring, count // 10, count // 10)
+        return await saturate(harness, process, work, ring, count, count)
+    finally:
+        process.stop()
+
+
+async def harness_alone(harness: Harness, count: int) -> Figures:
+    """What generator and receiver reach when they talk to each other."""
+    tally = harness.tally
+    work = await harness.publishers(harness.hook_port, 64)
+    tally.expect(count)
+    own_s, start_s = time.process_time(), time.perf_counter()
+    ring = singles("none")
+    work.start(count, lambda number: ring[number % len(ring)])
+    await asyncio.wait_for(tally.finished.wait(), WAIT_S)
+    wall_s = time.perf_counter() - start_s
+    return {
+        "requests_per_s": count / wall_s,
+        "harness_busy": (time.process_time() - own_s) / wall_s,
+    }
+
+
+async def single(harness: Harness, count: int) -> Figures:
+    """One event per request in, one POST per event out."""
+    return await _end_to_end(harness, count, is_batched_in=False, batch_out=1)
+
+
+async def batched_in(harness: Harness, count: int) -> Figures:
+    """Batches of 100 in, one POST per event out."""
+    return await _end_to_end(harness, count * 2, is_batched_in=True, batch_out=1)
+
+
+async def batched(harness: Harness, count: int) -> Figures:
+    """Batches of 100 in, up to 100 events per POST out."""
+    return await _end_to_end(harness, count * 6, is_batched_in=True, batch_out=BATCH)
+
+
+async def fan_out(harness: Harness, count: int) -> Figures:
+    """One event to 100 subscriptions."""
+    process = await start_server()
+    try:
+        key = await prepare(process, harness.hook, subscriptions=100)
+        work = await harness.publishers(process.port, 16)
+        events = max(100, count // 100)
+        return await saturate(harness, process, work, singles(key), events, events * 100)
+    finally:
+        process.stop()
+
+
+async def _end_to_end(
+    harness: Harness, count: int, *, is_batched_in: bool, batch_out: int
+) -> Figures:
+    process = await start_server()
+    try:
+        key = await prepare(process, harness.hook, batch=batch_out)
+        work = await harness.publishers(process.port, 8 if is_batched_in else 64)
+        ring = batches(key) if is_batched_in else singles(key)
+        per_request = BATCH if is_batched_in else 1
+        warm = count // 10 // per_request
+        await saturate(harness, process, work, ring, warm, warm * per_request)
+        return await saturate(harness, process, work, ring, count // per_request, count)
+    finally:
+        process.stop()
+
+
+async def latency(harness: Harness, rate: float, seconds: float) -> Figures:
+    """Publish to receive at a steady rate; the disk's own sync beside it."""
+    process = await start_server()
+    tally: Tally = harness.tally
+    try:
+        key = await prepare(process, harness.hook)
+        work = await harness.publishers(process.port, 64)
+        count = int(rate * seconds)
+        await saturate(harness, process, work, singles(key), 500, 500)
+        tally.expect(count)
+        tally.is_timing = True
+        tally.sent_s = [0.0] * count
+
+        def make(number: int) -> bytes:
+            tally.sent_s[number] = time.perf_counter()
+            return request(PATH, key, event(number))
+
+        cpu_s = process.cpu_s()
+        await work.pace(count, rate, make)
+        await asyncio.wait_for(tally.finished.wait(), WAIT_S)
+        sync = fdatasync_s()
+        return {
+            "receive_p50_ms": percentile(tally.latencies_s, 0.5) * 1000,
+            "receive_p99_ms": percentile(tally.latencies_s, 0.99) * 1000,
+            "ack_p50_ms": percentile(work.answer_s, 0.5) * 1000,
+            "ack_p99_ms": percentile(work.answer_s, 0.99) * 1000,
+            "fdatasync_p50_ms": percentile(sync, 0.5) * 1000,
+            "fdatasync_p99_ms": percentile(sync, 0.99) * 1000,
+            "server_cpu_s_per_1000": (process.cpu_s() - cpu_s) / count * 1000,
+            "skipped": float(work.refused),
+        }
+    finally:
+        tally.is_timing = False
+        process.stop()
+
+
+def fdatasync_s(count: int = 500) -> list[float]:
+    """Seconds of a write of one event and its fdatasync, on the disk that the server uses."""
+    times = []
+    with tempfile.TemporaryDirectory(prefix="eventpost-bench-") as folder:
+        descriptor = os.open(Path(folder) / "sync", os.O_CREAT | os.O_WRONLY)
+        for _ in range(count):
+            start_s = time.perf_counter()
+            os.write(descriptor, b"x" * EVENT_BYTES)
+            os.fdatasync(descriptor)
+            times.append(time.perf_counter() - start_s)
+            time.sleep(0.001)
+        os.close(descriptor)
+    return times
+
+
+async def many_subscriptions(harness: Harness, count: int) -> Figures:
+    """10,000 subscriptions of which ten match each event, against ten that match each event."""
+    from bench.stock import stock
+
+    figures: Figures = {}
+    for name, groups in (("few", 1), ("many", 1_000)):
+        data = Path(tempfile.mkdtemp(prefix="eventpost-bench-"))
+        key = await asyncio.to_thread(stock, data, harness.hook, groups=groups)
+        process = await start_server(data)
+        try:
+            work = await harness.publishers(process.port, 64)
+            ring = [
+                request(PATH, key, event(number, subject=f"group/{number % groups}/x"))
+                for number in range(RING_SINGLES)
+            ]
+            events = count // 10
+            await saturate(harness, process, work, ring, events // 10, events // 10 * 10)
+            found = await saturate(harness, process, work, ring, events, events * 10)
+            figures |= {f"{name}_{key_}": value for key_, value in found.items()}
+        finally:
+            process.stop()
+    figures["cpu_ratio"] = (
+        figures["many_server_cpu_s_per_1000"] / figures["few_server_cpu_s_per_1000"]
+    )
+    return figures
+
+
+async def ladder(harness: Harness, count: int) -> Figures:
+    """A million deliveries on the ladder beside the usual traffic."""
+    from bench.stock import stock
+
+    figures: Figures = {}
+    for name, rows in (("none", 0), ("million", 1_000_000)):
+        data = Path(tempfile.mkdtemp(prefix="eventpost-bench-"))
+        key = await asyncio.to_thread(stock, data, harness.hook, groups=0, ladder_rows=rows)
+        process = await start_server(data)
+        try:
+            work = await harness.publishers(process.port, 64)
+            ring = singles(key)
+            await saturate(harness, process, work, ring, count // 10, count // 10)
+            found = await saturate(harness, process, work, ring, count, count)
+            figures |= {f"{name}_{key_}": value for key_, value in found.items()}
+        finally:
+            process.stop()
+    figures["cpu_ratio"] = (
+        figures["million_server_cpu_s_per_1000"] / figures["none_server_cpu_s_per_1000"]
+    )
+    return figures
+
+
+async def many_topics(harness: Harness, count: int) -> Figures:
+    """A thousand topics, each event to another one, against one topic."""
+    from bench.stock import stock
+
+    figures: Figures = {}
+    for name, topics in (("one", 1), ("thousand", 1_000)):
+        data = Path(tempfile.mkdtemp(prefix="eventpost-bench-"))
+        key = await asyncio.to_thread(stock, data, harness.hook, groups=0, topics=topics)
+        process = await start_server(data)
+        try:
+            work = await harness.publishers(process.port, 64)
+            ring = [
+                request(f"/topics/bench{number % topics or ''}/api/events", key, event(number))
+                for number in range(RING_SINGLES)
+            ]
+            await saturate(harness, process, work, ring, count // 10, count // 10)
+            found = await saturate(harness, process, work, ring, count, count)
+            figures |= {f"{name}_{key_}": value for key_, value in found.items()}
+        finally:
+            process.stop()
+    figures["cpu_ratio"] = (
+        figures["thousand_server_cpu_s_per_1000"] / figures["one_server_cpu_s_per_1000"]
+    )
+    return figures
+
+
+async def hanging(harness: Harness, count: int) -> Figures:
+    """A handler that never answers while a million events pass; then it reads them all."""
+    process = await start_server()
+    tally = harness.tally
+    try:
+        key = await prepare(process, harness.hook, batch=BATCH)
+        work = await harness.publishers(process.port, 8)
+        ring = batches(key)
+        tally.is_hanging = True
+        tally.expect(1 << 60)
+        requests = max(count * 10, 1_000_000) // BATCH
+        start_s = time.perf_counter()
+        work.start(requests, lambda number: ring[number % len(ring)])
+        await asyncio.wait_for(work.finished.wait(), WAIT_S)
+        return {
+            "publish_per_s": requests * BATCH / (time.perf_counter() - start_s),
+            "memory_mb": process.memory_mb(),
+        }
+    finally:
+        tally.is_hanging = False
+        process.stop()
+
+
+async def resume(harness: Harness, count: int) -> Figures:
+    """A thousand lanes resume far behind while fresh events go on."""
+    from bench.stock import stock
+
+    data = Path(tempfile.mkdtemp(prefix="eventpost-bench-"))
+    events = max(count, 100_000)
+    key = await asyncio.to_thread(stock, data, harness.hook, groups=0, lagging=1_000, events=events)
+    process = await start_server(data)
+    tally = harness.tally
+    try:
+        work = await harness.publishers(process.port, 8)
+        tally.expect(events // 100 * 1_000)
+        start_s = time.perf_counter()
+        ring = singles(key)
+        tally.deliveries = 0
+        await work.pace(5 * 200, 200, lambda number: ring[number % len(ring)])
+        fresh = list(work.answer_s)
+        await asyncio.wait_for(tally.finished.wait(), WAIT_S)
+        return {
+            "behind_deliveries_per_s": tally.expected / (tally.last_s - start_s),
+            "fresh_ack_p99_ms": percentile(fresh, 0.99) * 1000,
+            "memory_mb": process.memory_mb(),
+        }
+    finally:
+        process.stop()
