@@ -175,6 +175,22 @@ def test_a_restart_loses_no_file(
     assert len(files(folder)) == 1
 
 
+def test_no_dead_letter_replaces_another(grid: Grid, receiver: Receiver) -> None:
+    """Dead letters of two lives are apart even if the clock was set back between them."""
+    grid.topic("songs")
+    grid.subscribe("songs", receiver)
+    receiver.always = 400
+    ids = grid.publish("songs", count=3)
+    grid.settle()
+
+    grid.crash()
+    ids += grid.publish("songs", count=3)
+
+    grid.settle()
+    assert {letter.event_id for letter in grid.dead_letters()} == set(ids)
+    assert grid.books().dead_letters == 6
+
+
 def test_every_dead_letter_gives_notice(
     grid: Grid, receiver: Receiver, new_receiver: NewReceiver, clock: VirtualClock, tmp_path: Path
 ) -> None:

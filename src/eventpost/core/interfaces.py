@@ -335,6 +335,8 @@ class Recovered:
     topic_id_max: int = 0
     """The highest id that a topic ever had, removed ones included: ids are not given twice."""
     subscription_id_max: int = 0
+    dead_letter_id_max: int = 0
+    """Of those that are kept: a new id must not replace one, whatever the clock says."""
 
 
 @dataclass(slots=True, kw_only=True)

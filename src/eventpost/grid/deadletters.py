@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from eventpost.core.errors import Overloaded
 from eventpost.core.events import Delivery, Event
-from eventpost.core.interfaces import DeadLetter, DeadLetterState, LadderRow
+from eventpost.core.interfaces import DeadLetter, DeadLetterState, LadderRow, Recovered
 from eventpost.core.outcomes import Evidence, outcome_name
 from eventpost.core.retry import Reason
 from eventpost.formats import deadletters as notices
@@ -21,15 +21,15 @@ NEVER_ATTEMPTED = "Delivering"
 class DeadLetters:
     """All calls on the grid's thread."""
 
-    def __init__(self, engine: "Engine") -> None:
+    def __init__(self, engine: "Engine", recovered: Recovered) -> None:
         self._engine = engine
-        self._last_id = 0
+        self._last_id = recovered.dead_letter_id_max
         self._replaying: set[int] = set()
-        self.counts: dict[int, int] = {}
+        self.counts = dict(recovered.dead_letter_counts)
         """Waiting dead letters by subscription id, replayed ones aside."""
 
     def new_id(self) -> int:
-        """Time-ordered and unique on this machine: milliseconds and a counter."""
+        """Time-ordered and unique in this store: milliseconds and a counter."""
         self._last_id = max(self._last_id + 1, self._engine.clock.now_ms() << 20)
         return self._last_id
 

@@ -111,8 +111,7 @@ class Engine:
         self._lanes: dict[tuple[int, int], Lane] = {}
         self.notices: Partition | None = None
         self.ladder = Ladder(self)
-        self.dead_letters = DeadLetters(self)
-        self.dead_letters.counts = dict(recovered.dead_letter_counts)
+        self.dead_letters = DeadLetters(self, recovered)
         self.exports = Exports(self)
         self.retention = Retention(self)
         self.listeners: dict[int, list[Callable[[int, int, list[Event]], None]]] = {}

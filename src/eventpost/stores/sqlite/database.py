@@ -139,6 +139,7 @@ class Database:
             last_outcome_id=max(last_outcome, below - 1),
             topic_id_max=marks.get(catalogue.TOPIC_ID_MAX, 0),
             subscription_id_max=marks.get(catalogue.SUBSCRIPTION_ID_MAX, 0),
+            dead_letter_id_max=value(self._connection, deadletters.ID_MAX),
         )
 
     def _next_positions(self) -> dict[tuple[int, int], int]:

@@ -27,6 +27,7 @@ COUNTS = """
     WHERE subscription_id NOT IN (SELECT owner_id FROM removal WHERE kind = 'subscription')
     AND replayed_ms = 0 GROUP BY subscription_id
 """
+ID_MAX = "SELECT coalesce(max(id), 0) FROM dead_letter"
 COUNT = "SELECT count(*) FROM dead_letter WHERE replayed_ms = 0"
 SELECT = """
     SELECT id, topic_id, subscription_id, dead_ms, reason, finding, replayed_ms, export_due_ms,
