@@ -46,7 +46,11 @@ class Endpoints:
         self.files = FolderFiles(self._threads, clock)
         self.delivery_times = Histogram()
         self._services = kinds.Services(
-            http=self.client, now_ms=clock.now_ms, origin=origin, topic_prefix=self._prefix
+            http=self.client,
+            now_ms=clock.now_ms,
+            origin=origin,
+            topic_prefix=self._prefix,
+            delivery_times=self.delivery_times,
         )
 
     def new_destination(self, topic: Topic, subscription: Subscription) -> Destination:

@@ -10,11 +10,12 @@ import importlib
 import importlib.util
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import cast
 
 from eventpost.core.errors import InvalidRequest
+from eventpost.core.histogram import Histogram
 from eventpost.core.interfaces import Destination
 from eventpost.core.subscriptions import Subscription, Topic
 from eventpost.formats import topics
@@ -37,6 +38,8 @@ class Services:
     now_ms: Callable[[], int]
     origin: str
     topic_prefix: str = topics.DEFAULT_PREFIX
+    delivery_times: Histogram = field(default_factory=Histogram)
+    """From the start of an attempt to its answer, of all destinations together."""
 
 
 Factory = Callable[[Topic, Subscription, Services], Destination]

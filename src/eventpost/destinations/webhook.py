@@ -36,6 +36,7 @@ class WebhookDestination:
     """
 
     __slots__ = (
+        "_delivery_times",
         "_dynamic",
         "_endpoint",
         "_head",
@@ -56,6 +57,7 @@ class WebhookDestination:
     def __init__(self, topic: Topic, subscription: Subscription, services: Services) -> None:
         endpoint = subscription.endpoint
         self._services = services
+        self._delivery_times = services.delivery_times
         self._subscription = subscription
         self._endpoint = endpoint
         self._input_schema = topic.input_schema
@@ -178,6 +180,7 @@ class WebhookDestination:
     def _answered(
         self, deliveries: Sequence[Delivery], done: DeliveryDone, answer: Answer | Evidence
     ) -> None:
+        self._delivery_times.observe(answer.elapsed_ms)
         if answer.__class__ is Answer and answer.status in SUCCESS_STATUSES:
             done(deliveries, DELIVERED if not answer.reconnect_count else _reconnected(answer))
         else:
