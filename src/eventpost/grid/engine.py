@@ -124,7 +124,6 @@ class Engine:
             self._committed,
             self._failed,
         )
-        self.journal.lanes = lambda: list(self._lanes.values())
         self._restore(recovered)
 
     # --- after a start ----------------------------------------------------------------------------

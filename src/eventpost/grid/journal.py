@@ -97,7 +97,7 @@ class Journal:
         self._is_kicked = False
         self._timer: Timer | None = None
         self._unsaved = 0
-        self._choked: list[Lane] = []
+        self._choked: dict[Lane, None] = {}
         self._sweep: list[Kept] = []
         self._sweep_from = 0
         self._dirty: list[Kept] = []
@@ -166,6 +166,10 @@ class Journal:
             self.flush()
         elif self._timer is None and not self._is_kicked:
             self._timer = self._clock.call_later(self._limits.outcome_delay_s, self._timed_flush)
+
+    def choke(self, lane: "Lane") -> None:
+        """The lane stops sending until outcomes were saved; then it is pumped."""
+        self._choked[lane] = None
 
     def put_row(self, row: LadderRow) -> None:
         self._puts[row_key(row)] = row
@@ -293,11 +297,9 @@ class Journal:
         self._on_committed(group, result)
 
     def _unchoke(self) -> None:
-        for lane in self.lanes():
+        choked, self._choked = self._choked, {}
+        for lane in choked:
             lane.pump()
-
-    lanes: Callable[[], list["Lane"]] = staticmethod(list)
-    """All lanes; set by the engine."""
 
     def _fail_group(self) -> None:
         group, self._group = self._group, Group()

@@ -277,7 +277,10 @@ class Lane:
         self.last_was_retry = False
 
     def _may_send(self) -> bool:
-        if self.is_paused or self.is_removed or self.engine.journal.is_choked:
+        if self.is_paused or self.is_removed:
+            return False
+        if self.engine.journal.is_choked:
+            self.engine.journal.choke(self)
             return False
         if self.breaker.is_open and not self.is_probe_due():
             return False
