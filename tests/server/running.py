@@ -39,6 +39,20 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.002)
 
 
+def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    document: dict[str, Any] = answer.json()
+    assert document["status"] == status
+    assert all(document[name] for name in ("type", "title", "code", "detail"))
+    return document
+
+
+def count(client: httpx.Client) -> int:
+    found: int = client.get("/deadletters/count").json()["count"]
+    return found
+
+
 class Served:
     """A running server, and how to reach it."""
 

@@ -1,113 +1,25 @@
 """`Client` and `AsyncClient`: the same operations, sent over httpx."""
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import wraps
 from pathlib import Path
-from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
+from typing import Any, Self, TypeVar
 
 import httpx
 import msgspec
 
-from eventpost.client import operations, problems
+from eventpost.client import problems
 from eventpost.client.calls import UNBOUNDED, Call, Lines, Pages
 from eventpost.client.discovery import Place, find
+from eventpost.client.methods import Operations
 from eventpost.registry.models import Problem
 
 CONNECT_S_MAX = 5.0
 ANSWER_S_MAX = 30.0
 
-Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
-
-
-class _Calling(Generic[Arguments, Answer]):
-    """An operation as a method: awaited on `AsyncClient`, done at once on `Client`."""
-
-    def __init__(self, build: Callable[Arguments, Call[Answer]]) -> None:
-        self._build = build
-        self.__doc__ = build.__doc__
-
-    @overload
-    def __get__(self, client: None, owner: type) -> Self: ...
-    @overload
-    def __get__(self, client: "Client", owner: type) -> Callable[Arguments, Answer]: ...
-    @overload
-    def __get__(
-        self, client: "AsyncClient", owner: type
-    ) -> Callable[Arguments, Awaitable[Answer]]: ...
-    def __get__(self, client: "Client | AsyncClient | None", owner: type) -> Any:
-        return self if client is None else _bound(self._build, client._send)
-
-
-class _Following(Generic[Arguments, Answer]):
-    """An operation whose method gives an iterator, asynchronous on `AsyncClient`."""
-
-    def __init__(self, build: Callable[Arguments, Lines[Answer] | Pages[Answer]]) -> None:
-        self._build = build
-        self.__doc__ = build.__doc__
-
-    @overload
-    def __get__(self, client: None, owner: type) -> Self: ...
-    @overload
-    def __get__(self, client: "Client", owner: type) -> Callable[Arguments, Iterator[Answer]]: ...
-    @overload
-    def __get__(
-        self, client: "AsyncClient", owner: type
-    ) -> Callable[Arguments, AsyncIterator[Answer]]: ...
-    def __get__(self, client: "Client | AsyncClient | None", owner: type) -> Any:
-        return self if client is None else _bound(self._build, client._follow)
-
-
-def _bound(build: Callable[..., Any], send: Callable[[Any], Any]) -> Callable[..., Any]:
-    @wraps(build)
-    def method(*arguments: Any, **named: Any) -> Any:
-        return send(build(*arguments, **named))
-
-    return method
-
-
-class Operations:
-    """What both clients can do. Errors are `eventpost.core.errors`."""
-
-    list_topics = _Calling(operations.list_topics)
-    create_topic = _Calling(operations.create_topic)
-    show_topic = _Calling(operations.show_topic)
-    delete_topic = _Calling(operations.delete_topic)
-    list_keys = _Calling(operations.list_keys)
-    regenerate_key = _Calling(operations.regenerate_key)
-    publish_events = _Calling(operations.publish_events)
-    tail_topic = _Following(operations.tail_topic)
-
-    list_subscriptions = _Calling(operations.list_subscriptions)
-    create_subscription = _Calling(operations.create_subscription)
-    show_subscription = _Calling(operations.show_subscription)
-    replace_subscription = _Calling(operations.replace_subscription)
-    update_subscription = _Calling(operations.update_subscription)
-    delete_subscription = _Calling(operations.delete_subscription)
-    show_full_url = _Calling(operations.show_full_url)
-    pause_subscription = _Calling(operations.pause_subscription)
-    resume_subscription = _Calling(operations.resume_subscription)
-    rewind_subscription = _Calling(operations.rewind_subscription)
-    test_subscription = _Calling(operations.test_subscription)
-
-    list_dead_letters = _Calling(operations.list_dead_letters)
-    dead_letters = _Following(operations.dead_letters)
-    count_dead_letters = _Calling(operations.count_dead_letters)
-    show_dead_letter = _Calling(operations.show_dead_letter)
-    replay = _Following(operations.replay)
-    purge = _Following(operations.purge)
-    trace_event = _Calling(operations.trace_event)
-
-    show_usage = _Calling(operations.show_usage)
-    verify_store = _Calling(operations.verify_store)
-    backup_store = _Calling(operations.backup_store)
-    show_status = _Calling(operations.show_status)
-    show_health = _Calling(operations.show_health)
-    show_report = _Calling(operations.show_report)
-    show_config = _Calling(operations.show_config)
 
 
 class Client(Operations):
