@@ -145,7 +145,7 @@ def test_dead_letters_are_read_page_by_page(
     client: Client, webhook: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The iterator goes over all pages; the list is one."""
-    monkeypatch.setattr("eventpost.client.operations.PAGE", 2)
+    monkeypatch.setattr("eventpost.client.operations.deadletters.PAGE", 2)
     bury(client, webhook, 5)
 
     letters = list(client.dead_letters(subscription="blues"))
@@ -209,7 +209,7 @@ def test_the_asynchronous_client_does_the_same(
     client: Client, server: Served, webhook: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Calls are awaited, streams and pages iterated asynchronously."""
-    monkeypatch.setattr("eventpost.client.operations.PAGE", 2)
+    monkeypatch.setattr("eventpost.client.operations.deadletters.PAGE", 2)
     bury(client, webhook, 5)
 
     async def everything() -> None:
