@@ -353,6 +353,16 @@ def test_retry_after(header: bytes, seconds: int | None) -> None:
     assert outcome.evidence.retry_after_s == seconds
 
 
+@pytest.mark.parametrize(("status", "seconds"), [(429, 9), (503, 9), (500, None), (404, None)])
+def test_retry_after_counts_for_overload(status: int, seconds: int | None) -> None:
+    """Only an answer that speaks of overload may lengthen the delay."""
+    raw = b"HTTP/1.1 %d X\r\nRetry-After: 9\r\nContent-Length: 0\r\n\r\n" % status
+    _, outcome = deliver([delivery(7)], answer=raw)
+
+    assert isinstance(outcome, Failed)
+    assert outcome.evidence.retry_after_s == seconds
+
+
 def test_excerpt() -> None:
     """The beginning of a refusal's body is kept, printable and bounded, and where it redirects."""
     body = b"no\x1b[31m" + b"!" * 5_000

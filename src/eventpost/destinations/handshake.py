@@ -18,7 +18,7 @@ from eventpost.core.outcomes import Evidence, Fault, Stage
 from eventpost.core.subscriptions import Endpoint
 from eventpost.destinations.delivery_headers import static_lines
 from eventpost.formats import delivery as delivery_format
-from eventpost.http.answers import Answer, retry_after_s
+from eventpost.http.answers import Answer
 from eventpost.http.client import HttpClient, Target
 from eventpost.http.failures import bounded
 
@@ -163,14 +163,12 @@ def _judge_validation(question: Question, answer: Answer | Evidence) -> Result:
     if isinstance(answer, Evidence):
         return Refused(_of_handshake(answer))
     if answer.status != 200:
-        return Refused(_evidence(answer, Fault.STATUS, question, _text(answer)))
+        return Refused(_evidence(answer, Fault.STATUS, _text(answer)))
     echoed = _echoed_code(answer.body)
     if echoed is None:
         return Awaiting()
     if echoed != question.code:
-        return Refused(
-            _evidence(answer, Fault.MALFORMED, question, "validationResponse is another code")
-        )
+        return Refused(_evidence(answer, Fault.MALFORMED, "validationResponse is another code"))
     return Consent()
 
 
@@ -197,22 +195,20 @@ def _judge_options(question: Question, answer: Answer | Evidence) -> Result:
     if allowed is None:
         if 200 <= answer.status < 300:
             return Awaiting()
-        return _no_consent(question, answer, "no WebHook-Allowed-Origin in the answer")
+        return _no_consent(answer, "no WebHook-Allowed-Origin in the answer")
     origins = {origin.strip().lower() for origin in allowed.decode("latin-1").split(",")}
     if not origins & {"*", question.origin.lower()}:
-        return _no_consent(
-            question, answer, f"WebHook-Allowed-Origin is not {question.origin} and not *"
-        )
+        return _no_consent(answer, f"WebHook-Allowed-Origin is not {question.origin} and not *")
     rate = answer.header(b"webhook-allowed-rate")
     if rate is None or rate == b"*":
         return Consent()
     if not rate.isdigit() or not 1 <= int(rate[:12]) <= RATE_PER_MINUTE_MAX:
-        return _no_consent(question, answer, "WebHook-Allowed-Rate is no number of requests")
+        return _no_consent(answer, "WebHook-Allowed-Rate is no number of requests")
     return Consent(int(rate))
 
 
-def _no_consent(question: Question, answer: Answer, detail: str) -> Refused:
-    return Refused(_evidence(answer, Fault.NO_CONSENT, question, detail))
+def _no_consent(answer: Answer, detail: str) -> Refused:
+    return Refused(_evidence(answer, Fault.NO_CONSENT, detail))
 
 
 def _of_handshake(evidence: Evidence) -> Evidence:
@@ -222,14 +218,13 @@ def _of_handshake(evidence: Evidence) -> Evidence:
     return evidence
 
 
-def _evidence(answer: Answer, fault: Fault, question: Question, detail: str) -> Evidence:
+def _evidence(answer: Answer, fault: Fault, detail: str) -> Evidence:
     return Evidence(
         stage=Stage.HANDSHAKE,
         fault=fault,
         elapsed_ms=answer.elapsed_ms,
         status=answer.status,
         address=answer.address,
-        retry_after_s=retry_after_s(answer.header(b"retry-after"), question.now_ms),
         proxy=answer.proxy,
         detail=bounded(detail),
     )

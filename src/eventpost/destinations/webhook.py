@@ -26,6 +26,8 @@ from eventpost.http.client import Target
 from eventpost.http.failures import bounded, is_attempted
 
 SUCCESS_STATUSES = frozenset((200, 201, 202, 203, 204))
+RETRY_AFTER_STATUSES = frozenset((429, 503))
+"""Where a `Retry-After` is a wish about deliveries."""
 
 
 class WebhookDestination:
@@ -190,6 +192,7 @@ class WebhookDestination:
         if isinstance(answer, Evidence):
             return Failed(answer, is_counted=is_attempted(answer))
         is_proxys = answer.status == 407 and answer.proxy is not None
+        wish = answer.header(b"retry-after") if answer.status in RETRY_AFTER_STATUSES else None
         return Failed(
             Evidence(
                 stage=Stage.PROXY if is_proxys else Stage.ANSWER,
@@ -197,7 +200,7 @@ class WebhookDestination:
                 elapsed_ms=answer.elapsed_ms,
                 status=answer.status,
                 address=answer.address,
-                retry_after_s=retry_after_s(answer.header(b"retry-after"), self._services.now_ms()),
+                retry_after_s=retry_after_s(wish, self._services.now_ms()),
                 reconnect_count=answer.reconnect_count,
                 proxy=answer.proxy,
                 detail=_excerpt(answer),

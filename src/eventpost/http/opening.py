@@ -60,9 +60,10 @@ class Opening:
     It begins at NAME; `deadline_s` is that stage's.
     """
 
-    __slots__ = ("address", "deadline_s", "is_expired", "stage", "task")
+    __slots__ = ("address", "deadline_s", "is_expired", "stage", "started_s", "task")
 
-    def __init__(self, deadline_s: float) -> None:
+    def __init__(self, started_s: float, deadline_s: float) -> None:
+        self.started_s = started_s
         self.stage = Stage.NAME
         self.address: str | None = None
         self.deadline_s = deadline_s

@@ -142,7 +142,8 @@ class Pool:
     # --- opening ------------------------------------------------------------------------------
 
     def _open_one(self) -> None:
-        opening = Opening(self.now_s() + self.limits.name_s_max)
+        now_s = self.now_s()
+        opening = Opening(now_s, now_s + self.limits.name_s_max)
         self.openings.add(opening)
         opening.task = self._opener.loop.create_task(self._run(opening))
 
@@ -155,22 +156,23 @@ class Pool:
             self._allowance.give_back()
             if not opening.is_expired:
                 raise
-            self._failed(opening.timed_out())
+            self._failed(opening, opening.timed_out())
             return
         self.openings.discard(opening)
         if isinstance(result, Evidence):
             self._allowance.give_back()
-            self._failed(result)
+            self._failed(opening, result)
         else:
-            self._opened(result)
+            self._opened(opening, result)
 
     def _make(self, address: str) -> Connection:
         return Connection(self, address)
 
-    def _opened(self, connection: Connection) -> None:
+    def _opened(self, opening: Opening, connection: Connection) -> None:
         if connection.is_lost:  # it ended in the very turn in which it was made
             self._allowance.give_back()
-            self._failed(Evidence(stage=Stage.WAIT, fault=Fault.CLOSED, address=connection.address))
+            evidence = Evidence(stage=Stage.WAIT, fault=Fault.CLOSED, address=connection.address)
+            self._failed(opening, evidence)
             return
         self.opened_count += 1
         self.connections.add(connection)
@@ -181,12 +183,13 @@ class Pool:
             self.released(connection, now_s)
         self.open_more()
 
-    def _failed(self, evidence: Evidence) -> None:
-        """One opening that failed fails one request, the one that waits longest."""
+    def _failed(self, opening: Opening, evidence: Evidence) -> None:
+        """One opening that failed fails one request: the one that waits longest, if it waited when
+        the opening began. A later one gets an opening of its own."""
         if evidence.fault is Fault.NO_DESCRIPTORS:
             self._allowance.make_room()
         queue = self.fresh_wanted or self.waiting
-        if queue:
+        if queue and queue[0].waiting_until_s <= opening.started_s + self.limits.waiting_s_max:
             queue.popleft().fail(evidence, self.now_s())
         self.open_more()
 

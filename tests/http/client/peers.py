@@ -96,6 +96,25 @@ def answering(*answers: bytes) -> Script:
     return script
 
 
+def relay_to(port: int) -> Script:
+    """Pass everything on to a port of this machine, and back."""
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+    async def script(connection: PeerConnection) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            await asyncio.gather(copy(connection.reader, writer), copy(reader, connection.writer))
+        finally:
+            writer.transport.abort()
+
+    return script
+
+
 class Peer:
     """Listens on loopback; the n-th connection gets the n-th script, later ones the last."""
 

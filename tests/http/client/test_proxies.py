@@ -1,6 +1,5 @@
 """Proxies: which requests take one, the tunnel, the absolute form, and what a proxy refuses."""
 
-import asyncio
 import ssl
 from pathlib import Path
 
@@ -13,7 +12,18 @@ from eventpost.http.addresses import AddressGuard
 from eventpost.http.proxies import Proxies, Proxy, from_environment, parse
 from eventpost.http.urls import parse as parse_url
 
-from .peers import LOOPS, OK, Caller, Peer, PeerConnection, Script, answer_all, answering, run
+from .peers import (
+    LOOPS,
+    OK,
+    Caller,
+    Peer,
+    PeerConnection,
+    Script,
+    answer_all,
+    answering,
+    relay_to,
+    run,
+)
 
 both_loops = pytest.mark.parametrize("loop", LOOPS)
 GUARD = AddressGuard(["10.0.0.0/8"], allow_http=True)
@@ -29,21 +39,10 @@ def tunnel_to(port: int, heads: list[bytes]) -> Script:
 
     async def script(connection: PeerConnection) -> None:
         heads.append(await connection.reader.readuntil(b"\r\n\r\n"))
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
         await connection.send(b"HTTP/1.1 200 Connection established\r\nVia: x\r\n\r\n")
-        try:
-            await asyncio.gather(copy(connection.reader, writer), copy(reader, connection.writer))
-        finally:
-            writer.transport.abort()
+        await relay_to(port)(connection)
 
     return script
-
-
-async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65_536):
-        writer.write(data)
-        await writer.drain()
-    writer.close()
 
 
 @both_loops

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import trustme
 
-from eventpost.core.outcomes import Fault, Stage
+from eventpost.core.outcomes import Evidence, Fault, Stage
 
-from .peers import LOOPS, OK, Caller, Peer, PeerConnection, Script, answer_all, run, until
+from .peers import LOOPS, OK, Caller, Peer, PeerConnection, Script, answer_all, relay_to, run, until
 
 both_loops = pytest.mark.parametrize("loop", LOOPS)
 NOW = datetime.datetime.now(datetime.UTC)
@@ -285,6 +285,34 @@ def test_kept_tls_connection_found_closed(loop: str, ca: trustme.CA, ca_file: st
                 answer = await caller.answer(url)
 
                 assert answer.reconnect_count == 1
+
+    run(loop, main())
+
+
+@both_loops
+def test_stale_opening_fails_nobody(loop: str, ca: trustme.CA, ca_file: str) -> None:
+    """A connection that nobody needs any more and that times out does not fail a request that came
+    long after it was begun."""
+
+    async def mute(connection: PeerConnection) -> None:
+        await connection.closed_by_client()
+
+    async def main() -> None:
+        async with tls_peer(server_context(ca.issue_cert("127.0.0.1"))) as peer:
+            relay = relay_to(peer.port)
+            async with Peer(relay, mute, relay) as front:
+                with Caller(ca_file=ca_file) as caller:
+                    url = f"https://127.0.0.1:{front.port}/"
+                    await asyncio.gather(caller.start(url), caller.start(url))
+                    pool = caller.target(url).pool
+                    (stale,) = pool.openings
+                    caller.clock.advance(9.0)
+                    pool.close_idle()
+                    third = caller.start(url)
+                    caller.pass_time(2.0)
+                    assert stale.is_expired
+
+                    assert not isinstance(await third, Evidence)
 
     run(loop, main())
 
