@@ -360,6 +360,7 @@ class Connection(asyncio.Protocol):
         return not self._reader.is_in_head and self._reader.request in (None, request)
 
     async def writable(self) -> None:
+        await asyncio.sleep(0)  # an application that never waits must not stop everything else
         if self._writable is not None:
             await self._writable.wait()
 
