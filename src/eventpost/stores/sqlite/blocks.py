@@ -17,6 +17,7 @@ Pure: no database, no clock.
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from struct import Struct
 from typing import NamedTuple
@@ -63,61 +64,84 @@ def fingerprint(event_id: str) -> int:
     return crc32(event_id.encode())
 
 
+Piece = tuple[int, int, int, int]
+"""What became of one append, or of a part of a large one: the append's index, the first position,
+the number of events, and the block. A plain tuple: a commit may make thousands."""
+
+
 def pack(
     appends: Sequence[Append], firsts: Sequence[int], next_id: int, bytes_max: int
-) -> tuple[list[BlockRow], list[Placed]]:
-    """The rows for `appends`, whose first positions are `firsts`, and what they hold."""
+) -> tuple[list[BlockRow], list[Piece]]:
+    """The rows for `appends`, whose first positions are `firsts`, and what they hold in order."""
     packer = _Packer(next_id, bytes_max)
-    for append, first in zip(appends, firsts, strict=True):
-        packer.add(append, first)
+    packer.add_all(appends, firsts)
     packer.flush()
-    return packer.rows, packer.placed
+    return packer.rows, packer.pieces
 
 
 class _Packer:
-    """Fills one block after the other. Nothing here costs Python per event but comprehensions."""
+    """Fills one block after the other.
+
+    A commit may be a thousand appends of one event each, to a thousand topics: they go through one
+    loop, without a call for each.
+    """
 
     def __init__(self, next_id: int, bytes_max: int) -> None:
         self.rows: list[BlockRow] = []
-        self.placed: list[Placed] = []
+        self.pieces: list[Piece] = []
         self._id = next_id
         self._bytes_max = bytes_max
         self._room = bytes_max
         self._events: list[Event] = []
         self._directory: list[bytes] = []
 
-    def add(self, append: Append, first: int) -> None:
-        events = append.events
-        size = sum([len(event.wire) for event in events])
-        if size > self._room:
-            events, first, size = self._add_parts(append, first)
-        if events:
-            self._place(append, first, events, size)
+    def add_all(self, appends: Sequence[Append], firsts: Sequence[int]) -> None:
+        pieces, directory, kept = self.pieces, self._directory, self._events
+        room = self._room
+        for index, append in enumerate(appends):
+            events = append.events
+            first, count = firsts[index], len(events)
+            size = len(events[0].wire) if count == 1 else sum([len(event.wire) for event in events])
+            if count == 0:
+                continue
+            if size <= room:
+                room -= size
+                kept += events
+                pieces.append((index, first, count, self._id))
+                directory.append(
+                    _pack_segment(
+                        append.topic_id, append.partition, first, count, append.published_ms
+                    )
+                )
+            else:
+                self._room = room
+                self._add_parts(index, append, first)
+                directory, kept, room = self._directory, self._events, self._room
 
-    def _add_parts(self, append: Append, first: int) -> tuple[list[Event], int, int]:
-        """Place what fills blocks; return the rest, with its first position and size."""
-        events = append.events
-        ends = list(accumulate([len(event.wire) for event in events]))
+    def _add_parts(self, index: int, append: Append, first: int) -> None:
+        """Fill blocks with it; the rest of it begins another one."""
+        ends = list(accumulate([len(event.wire) for event in append.events]))
         start = placed = 0
-        while ends[-1] - placed > self._room:
+        while start < len(ends):
             end = bisect_right(ends, placed + self._room)
             if end == start and not self._events:
                 end = start + 1  # one event larger than a block has a block of its own
             if end > start:
-                self._place(append, first + start, events[start:end], ends[end - 1] - placed)
+                part = replace(append, events=append.events[start:end])
+                self._place(index, part, first + start, ends[end - 1] - placed)
                 start, placed = end, ends[end - 1]
-            self.flush()
-            if start == len(events):
-                break
-        return events[start:], first + start, ends[-1] - placed
+            if start < len(ends):
+                self.flush()
 
-    def _place(self, append: Append, first: int, events: list[Event], size: int) -> None:
+    def _place(self, index: int, part: Append, first: int, size: int) -> None:
+        events = part.events
         count = len(events)
-        segment = (append.topic_id, append.partition, first, count, append.published_ms)
-        self.placed.append(Placed(*segment, self._id))
-        self._directory.append(_pack_segment(*segment))
-        self._events += events
         self._room -= size
+        self._events += events
+        self.pieces.append((index, first, count, self._id))
+        self._directory.append(
+            _pack_segment(part.topic_id, part.partition, first, count, part.published_ms)
+        )
 
     def flush(self) -> None:
         if self._events:

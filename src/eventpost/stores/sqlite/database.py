@@ -5,6 +5,7 @@ each other. All of them may be the same thread.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import apsw
@@ -32,10 +33,10 @@ from eventpost.stores.sqlite import (
     wal,
 )
 from eventpost.stores.sqlite.backup import Backup
-from eventpost.stores.sqlite.blocks import Head, Placed
+from eventpost.stores.sqlite.blocks import Head
 from eventpost.stores.sqlite.connection import rows, value
 from eventpost.stores.sqlite.events import Log
-from eventpost.stores.sqlite.index import SegmentIndex
+from eventpost.stores.sqlite.index import Partition, SegmentIndex
 from eventpost.stores.sqlite.reader import Reader
 from eventpost.stores.sqlite.settings import SqliteSettings
 from eventpost.stores.sqlite.sweeper import RETENTIONS, Sweeper, Swept
@@ -44,6 +45,17 @@ from eventpost.stores.sqlite.traces import LAST_ROW, TraceIndex
 PUT_BLOCK = "INSERT INTO block VALUES (?, ?, ?, ?, ?, ?, ?)"
 LAST_BLOCK = "SELECT coalesce(max(id), 0) FROM block"
 HEADS = "SELECT id, segment_count, event_count, head FROM block WHERE id > ? ORDER BY id"
+
+
+@dataclass(slots=True)
+class _Added:
+    """What a commit appended, on its way from the table to the indices."""
+
+    firsts: list[int]
+    partitions: list[Partition]
+    rows: list[blocks.BlockRow] = field(default_factory=list)
+    pieces: list[blocks.Piece] = field(default_factory=list)
+    is_traced: bool = False
 
 
 class Database:
@@ -165,15 +177,13 @@ class Database:
         if commit.is_empty() and not is_sweep:
             return Committed([])
         execute = self._connection.execute
-        firsts: list[int] = []
-        staged = None
+        added: _Added | None = None
         swept = None
         execute("BEGIN IMMEDIATE")
         if commit.catalogue:
             self._change_catalogue(commit)
         if commit.appends:
-            firsts = [self._next(append) for append in commit.appends]
-            staged = self._append(commit.appends, firsts)
+            added = self._append(commit.appends)
         if commit.outcome_id:
             execute(catalogue.PUT_OUTCOME, (commit.outcome_id, commit.outcome))
         if commit.states:
@@ -182,11 +192,11 @@ class Database:
         if is_sweep:
             swept = self._sweep(commit)
         execute("COMMIT")
-        if staged is not None:
-            self._publish(*staged)
+        if added is not None:
+            self._publish(commit.appends, added)
         if swept is not None:
             self._forget(swept)
-        return Committed(firsts, self._sweeper.has_leftovers)
+        return Committed([] if added is None else added.firsts, self._sweeper.has_leftovers)
 
     def _is_sweep(self, commit: Commit) -> bool:
         """Slices are for commits that give something up, and for empty ones: publishing waits for
@@ -212,38 +222,35 @@ class Database:
                 case _:
                     pass
 
-    def _next(self, append: Append) -> int:
-        if append.topic_id not in self._topics:
-            raise ValueError(f"there is no topic {append.topic_id} to append to")
-        return self._index.next_position((append.topic_id, append.partition))
-
-    def _append(
-        self, appends: Sequence[Append], firsts: Sequence[int]
-    ) -> tuple[list[blocks.BlockRow], list[Placed], set[blocks.Key], bool] | None:
-        rows, placed = blocks.pack(
-            appends, firsts, self._last_block + 1, self._settings.block_bytes
+    def _append(self, appends: Sequence[Append]) -> "_Added":
+        unknown = {append.topic_id for append in appends} - self._topics.keys()
+        if unknown:
+            raise ValueError(f"there is no topic {unknown} to append to")
+        partitions = self._index.reserve(appends)
+        added = _Added([partition.open.end for partition in partitions], partitions)
+        next_id = self._last_block + 1
+        added.rows, added.pieces = blocks.pack(
+            appends, added.firsts, next_id, self._settings.block_bytes
         )
-        if not rows:
-            return None
-        assert len(rows) < self._settings.unindexed_blocks_max
-        self._last_block = rows[-1][0]
-        if len(rows) == 1:
-            self._connection.execute(PUT_BLOCK, rows[0])
-        else:
-            self._connection.executemany(PUT_BLOCK, rows)
-        full = self._index.stage(self._connection, placed)
-        is_staged = self._traces.stage(self._connection, len(rows))
-        return rows, placed, full, is_staged
+        if added.rows:
+            self._put_blocks(added, range(next_id, next_id + len(added.rows)))
+        return added
 
-    def _publish(
-        self,
-        rows: list[blocks.BlockRow],
-        placed: list[Placed],
-        full: set[blocks.Key],
-        is_staged: bool,
-    ) -> None:
-        self._index.publish(placed, full)
-        self._traces.publish(rows, placed, is_staged)
+    def _put_blocks(self, added: "_Added", ids: range) -> None:
+        assert len(ids) < self._settings.unindexed_blocks_max
+        if len(ids) == 1:
+            self._connection.execute(PUT_BLOCK, added.rows[0])
+        else:
+            self._connection.executemany(PUT_BLOCK, added.rows)
+        self._index.stage(self._connection, ids[-1])
+        added.is_traced = self._traces.stage(self._connection, len(ids))
+        self._last_block = ids[-1]
+
+    def _publish(self, appends: Sequence[Append], added: "_Added") -> None:
+        """Let readers see what was appended."""
+        if added.rows:
+            self._index.publish(appends, added.partitions, added.pieces)
+            self._traces.publish(added.rows, appends, added.is_traced)
 
     def _put_rows(self, commit: Commit) -> None:
         if commit.ladder_remove:

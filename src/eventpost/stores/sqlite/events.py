@@ -181,9 +181,9 @@ class Log:
         while start < end:
             middle = (start + end) // 2
             chunk = self.index.chunk(self.connection, key, middle)
-            if chunk is None or chunk.published[-1] >= at_ms:
+            if chunk is None or chunk.published_ms >= at_ms:
                 reached = chunk or reached
-                end = middle if chunk is None else min(middle, chunk.firsts[0])
+                end = middle if chunk is None else min(middle, chunk.first)
             else:
                 start = chunk.end
         return next_position if reached is None else max(reached.position_at(at_ms), floor)

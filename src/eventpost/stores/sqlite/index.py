@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 import apsw
 
-from eventpost.stores.sqlite.blocks import Key, Placed
+from eventpost.core.interfaces import Append
+from eventpost.stores.sqlite.blocks import Key, Piece, Placed
 from eventpost.stores.sqlite.connection import rows
 
 PUT_CHUNK = "INSERT OR REPLACE INTO segment_index VALUES (?, ?, ?, ?, ?)"
@@ -53,57 +54,63 @@ class Entry(NamedTuple):
 class Chunk:
     """Segments of one partition, one after the other.
 
-    `published[i]` is the latest time of publishing up to segment `i`, so that it never falls even
-    when a clock was set back.
+    `numbers` holds three for each: the first position, the block, and the latest time of publishing
+    up to there, so that it never falls even when a clock was set back.
     """
 
-    __slots__ = ("blocks", "end", "firsts", "published")
+    __slots__ = ("end", "numbers")
 
-    def __init__(self, entries: bytes = b"", end: int = 0) -> None:
-        third = len(entries) // 3
-        self.firsts = array("q", entries[:third])
-        self.blocks = array("q", entries[third : 2 * third])
-        self.published = array("q", entries[2 * third :])
+    def __init__(self, packed: bytes = b"", end: int = 0) -> None:
+        self.numbers = array("q", packed)
         self.end = end
 
-    def packed(self) -> bytes:
-        return self.firsts.tobytes() + self.blocks.tobytes() + self.published.tobytes()
+    @property
+    def first(self) -> int:
+        return self.numbers[0]
+
+    @property
+    def published_ms(self) -> int:
+        """The latest time of publishing of all."""
+        return self.numbers[-1]
+
+    @property
+    def segment_count(self) -> int:
+        return len(self.numbers) // 3
 
     def copy(self) -> "Chunk":
-        return Chunk(self.packed(), self.end)
+        chunk = Chunk(b"", self.end)
+        chunk.numbers = self.numbers[:]
+        return chunk
 
     def entries(self, position: int) -> Iterator[Entry]:
         """From the segment that holds `position`, or the first, on."""
-        firsts, blocks = self.firsts, self.blocks
+        firsts, blocks = self.numbers[0::3], self.numbers[1::3]
         for index in range(max(0, bisect_right(firsts, position) - 1), len(firsts)):
             end = firsts[index + 1] if index + 1 < len(firsts) else self.end
             yield Entry(firsts[index], end, blocks[index])
 
     def position_at(self, at_ms: int) -> int:
         """The first position published at or after `at_ms`, `end` if none."""
-        index = bisect_left(self.published, at_ms)
-        return self.firsts[index] if index < len(self.firsts) else self.end
+        index = bisect_left(self.numbers[2::3], at_ms)
+        return self.numbers[3 * index] if index < self.segment_count else self.end
 
 
 class Partition:
-    """What is known of one partition. `open` holds the newest segments; its `end` is the next
-    position. `first` is the oldest segment not yet removed; below `floor` nobody needs anything."""
+    """What is known of one partition.
 
-    __slots__ = ("first", "floor", "open", "published_ms")
+    `open` holds the newest segments; its `end` is the next position. `first` is the oldest
+    segment not yet removed; below `floor` nobody needs anything.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("first", "floor", "is_indexed", "key", "open", "published_ms")
+
+    def __init__(self, key: Key) -> None:
+        self.key = key
         self.open = Chunk()
         self.first = 0
         self.floor = 0
         self.published_ms = 0
-
-    def add(self, first: int, count: int, published_ms: int, block_id: int) -> None:
-        chunk = self.open
-        self.published_ms = max(self.published_ms, published_ms)
-        chunk.firsts.append(first)
-        chunk.blocks.append(block_id)
-        chunk.published.append(self.published_ms)
-        chunk.end = first + count
+        self.is_indexed = True
 
 
 class SegmentIndex:
@@ -112,10 +119,12 @@ class SegmentIndex:
     def __init__(self, chunk_segments: int, unindexed_blocks_max: int) -> None:
         self.lock = threading.Lock()
         self.partitions: dict[Key, Partition] = {}
-        self._chunk_segments = chunk_segments
+        self._chunk_numbers = 3 * chunk_segments
         self._unindexed_blocks_max = unindexed_blocks_max
-        self._unindexed: dict[Key, int] = {}
+        self._unindexed: dict[Partition, int] = {}
         """By partition the oldest block with a segment not in the table, oldest first."""
+        self._full: set[Partition] = set()
+        """Partitions whose open chunk is to be written with the next commit."""
 
     # --- the writer's part ----------------------------------------------------------------------
 
@@ -123,34 +132,64 @@ class SegmentIndex:
         partition = self.partitions.get(key)
         return 0 if partition is None else partition.open.end
 
-    def stage(self, connection: apsw.Connection, placed: Sequence[Placed]) -> set[Key]:
-        """Inside the commit that stores `placed`: write the chunks that are full or too old.
+    def reserve(self, appends: Sequence[Append]) -> list[Partition]:
+        """The partition of each append; its `open.end` is the first position to give."""
+        known = self.partitions
+        found = []
+        for append in appends:
+            key = (append.topic_id, append.partition)
+            found.append(known.get(key) or self._new(key))
+        return found
 
-        Returns the partitions whose open chunk is to start anew in `publish`.
-        """
-        chunks = self._old_chunks(placed[-1].block_id)
-        full: set[Key] = set()
-        for segment in placed:
-            key = segment[:2]
-            partition = self.partitions.get(key)
-            if partition is not None and len(partition.open.firsts) >= self._chunk_segments:
-                full.add(key)
-                chunks[key] = _row(key, partition.open)
-                self._unindexed.pop(key, None)
-            self._unindexed.setdefault(key, segment.block_id)
+    def _new(self, key: Key) -> Partition:
+        with self.lock:
+            return self.partitions.setdefault(key, Partition(key))
+
+    def stage(self, connection: apsw.Connection, last_block_id: int) -> None:
+        """Inside the commit that stores blocks up to this one: write the chunks that are full, and
+        those that hold a segment for too long already."""
+        chunks = [_row(partition) for partition in self._full]
+        chunks += self._old_chunks(last_block_id)
         if chunks:
-            connection.executemany(PUT_CHUNK, chunks.values())
-        return full
+            connection.executemany(PUT_CHUNK, chunks)
 
-    def _old_chunks(self, last_block_id: int) -> dict[Key, _ChunkRow]:
-        chunks: dict[Key, _ChunkRow] = {}
+    def _old_chunks(self, last_block_id: int) -> Iterator[_ChunkRow]:
         while self._unindexed:
-            key, oldest = next(iter(self._unindexed.items()))
+            partition, oldest = next(iter(self._unindexed.items()))
             if oldest > last_block_id - self._unindexed_blocks_max:
                 break
-            del self._unindexed[key]
-            chunks[key] = _row(key, self.partitions[key].open)
-        return chunks
+            del self._unindexed[partition]
+            partition.is_indexed = True
+            yield _row(partition)
+
+    def publish(
+        self, appends: Sequence[Append], partitions: Sequence[Partition], pieces: Sequence[Piece]
+    ) -> None:
+        """After that commit: let readers see its segments."""
+        with self.lock:
+            for partition in self._full:
+                partition.open = Chunk(b"", partition.open.end)
+                partition.is_indexed = True
+                self._unindexed.pop(partition, None)
+            self._full.clear()
+            for append_index, first, count, block_id in pieces:
+                published_ms = appends[append_index].published_ms
+                self._add(partitions[append_index], first, count, published_ms, block_id)
+
+    def _add(
+        self, partition: Partition, first: int, count: int, published_ms: int, block_id: int
+    ) -> None:
+        if published_ms > partition.published_ms:
+            partition.published_ms = published_ms
+        chunk = partition.open
+        numbers = chunk.numbers
+        numbers.extend((first, block_id, partition.published_ms))
+        chunk.end = first + count
+        if partition.is_indexed:
+            partition.is_indexed = False
+            self._unindexed[partition] = block_id
+        if len(numbers) >= self._chunk_numbers:
+            self._full.add(partition)
 
     def advance(self, firsts: dict[Key, int]) -> None:
         """After a commit that removed segments: the oldest ones still there."""
@@ -158,22 +197,11 @@ class SegmentIndex:
             for key, first in firsts.items():
                 self.partitions[key].first = first
 
-    def publish(self, placed: Sequence[Placed], full: set[Key]) -> None:
-        """After that commit: let readers see it."""
-        with self.lock:
-            for key in full:
-                self.partitions[key].open = Chunk(b"", self.partitions[key].open.end)
-            for topic_id, partition_number, first, count, published_ms, block_id in placed:
-                key = (topic_id, partition_number)
-                partition = self.partitions.get(key)
-                if partition is None:
-                    partition = self.partitions[key] = Partition()
-                partition.add(first, count, published_ms, block_id)
-
     def forget(self, key: Key) -> None:
         with self.lock:
-            self.partitions.pop(key, None)
-        self._unindexed.pop(key, None)
+            partition = self.partitions.pop(key)
+        self._unindexed.pop(partition, None)
+        self._full.discard(partition)
 
     # --- at start -------------------------------------------------------------------------------
 
@@ -183,22 +211,21 @@ class SegmentIndex:
         while found := rows(connection, NEXT_PARTITION, key):
             key = (found[0][0], found[0][1])
             entries, end = rows(connection, CHUNK_AT, (*key, EVERYTHING))[0]
-            partition = self.partitions.setdefault(key, Partition())
+            partition = self.partitions.setdefault(key, Partition(key))
             partition.open = Chunk(entries, end)
-            partition.published_ms = partition.open.published[-1]
+            partition.published_ms = partition.open.published_ms
 
     def complete(self, segments: Iterable[Placed]) -> None:
         """Add what the newest blocks hold, in the order of the blocks, as far as it is missing."""
-        for topic_id, partition_number, first, count, published_ms, block_id in segments:
-            key = (topic_id, partition_number)
-            partition = self.partitions.setdefault(key, Partition())
-            if first >= partition.open.end and first + count > partition.first:
-                partition.add(first, count, published_ms, block_id)
-                self._unindexed.setdefault(key, block_id)
+        for segment in segments:
+            key = (segment.topic_id, segment.partition)
+            partition = self.partitions.setdefault(key, Partition(key))
+            if segment.first >= partition.open.end and segment.end > partition.first:
+                self._add(partition, *segment[2:])
 
     def retain(self, key: Key, floor: int, first: int) -> None:
         """What was trimmed of a partition."""
-        partition = self.partitions.setdefault(key, Partition())
+        partition = self.partitions.setdefault(key, Partition(key))
         partition.floor = floor
         partition.first = first
 
@@ -235,7 +262,7 @@ class SegmentIndex:
             position = max(position, partition.first, partition.floor)
             if position >= partition.open.end:
                 return None
-            if partition.open.firsts and position >= partition.open.firsts[0]:
+            if partition.open.numbers and position >= partition.open.first:
                 return partition.open.copy()
             # Copied now: a chunk that is closed while the table is asked must not be passed over.
             newest = partition.open.copy()
@@ -243,8 +270,9 @@ class SegmentIndex:
             for entries, end in rows(connection, query, (*key, position)):
                 if end > position:
                     return Chunk(entries, end)
-        return newest if newest.firsts else None
+        return newest if newest.numbers else None
 
 
-def _row(key: Key, chunk: Chunk) -> _ChunkRow:
-    return (*key, chunk.firsts[0], chunk.end, chunk.packed())
+def _row(partition: Partition) -> _ChunkRow:
+    chunk = partition.open
+    return (*partition.key, chunk.first, chunk.end, chunk.numbers.tobytes())

@@ -251,7 +251,7 @@ class Sweeper:
     def _chunk(
         self, connection: apsw.Connection, key: Key, partition: Partition, position: int
     ) -> Chunk:
-        if not (partition.open.firsts and position >= partition.open.firsts[0]):
+        if not (partition.open.numbers and position >= partition.open.first):
             for query in (CHUNK_AT, CHUNK_AFTER):
                 for entries, end in rows(connection, query, (*key, position)):
                     if end > position:

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import apsw
 
-from eventpost.stores.sqlite.blocks import BlockRow, Head, Placed
+from eventpost.core.interfaces import Append
+from eventpost.stores.sqlite.blocks import BlockRow, Head
 from eventpost.stores.sqlite.connection import rows, value
 
 PUT_ROW = "INSERT INTO trace_index VALUES (?, ?, ?, ?, ?)"
@@ -61,10 +62,10 @@ class TraceIndex:
         return is_due
 
     def publish(
-        self, blocks: Iterable[BlockRow], placed: Sequence[Placed], is_staged: bool
+        self, blocks: Iterable[BlockRow], appends: Sequence[Append], is_staged: bool
     ) -> None:
         """After the commit."""
-        published_ms = max([segment.published_ms for segment in placed])
+        published_ms = max([append.published_ms for append in appends])
         pending = [_of(Head(row[0], row[1], row[2], row[4]), published_ms) for row in blocks]
         with self._lock:
             if is_staged:
