@@ -132,6 +132,8 @@ class RestoredLane:
     unsettled: set[int] = field(default_factory=set)
     settled: list[tuple[int, int]] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
+    is_behind: bool = False
+    """Its row is older than the last blob that tells of it."""
 
     @classmethod
     def from_state(cls, state: LaneState) -> "RestoredLane":
@@ -149,6 +151,7 @@ class RestoredLane:
         )
 
     def apply(self, record: LaneRecord) -> None:
+        self.is_behind = True
         if record.generation != self.generation:
             # A rewind: what was outstanding or settled before it no longer counts.
             self.generation = record.generation
@@ -180,6 +183,8 @@ class RestoredPartition:
     as_of: int = 0
     routed: int = 0
     unmatched: int = 0
+    is_behind: bool = False
+    """See `RestoredLane`."""
 
 
 @dataclass(slots=True)
@@ -212,6 +217,7 @@ def restore(
             if outcome_id > restored.as_of:
                 restored.routed = change.routed
                 restored.unmatched += change.unmatched
+                restored.is_behind = True
         for record in outcome.lanes:
             lane = lanes.get((record.subscription_id, record.partition))
             if lane is not None and outcome_id > lane.as_of:

@@ -156,6 +156,8 @@ class Engine:
             if known is not None:
                 partition.routed = known.routed
                 partition.unmatched = known.unmatched
+                if known.is_behind:
+                    self.journal.soil(partition)
             partition.is_recovering = partition.routed < partition.next
 
     def _restore_subscription(
@@ -177,6 +179,8 @@ class Engine:
             if known.is_live and lane.recovery is None:
                 lane.cursor = partition.routed
             partition.add(lane)
+            if known.is_behind:
+                self.journal.soil(lane)
 
     def start(self) -> None:
         """Begin to send: what was in flight at the last stop goes out again at once."""

@@ -235,19 +235,20 @@ class Journal:
         """Records of everything that changed. Taking one may park rows in this very commit."""
         lanes = [lane.record() for lane in self._touched if not lane.is_removed]
         for lane in self._touched:
-            self._soil(lane)
+            self.soil(lane)
         self._touched = []
         partitions = []
         for partition in self._moved:
             partitions.append(partition.record())
-            self._soil(partition)
+            self.soil(partition)
         self._moved = []
         self.outcome_id += 1
         self._commits_since_sweep += 1
         commit.outcome_id = self.outcome_id
         commit.outcome = encode(Outcomes(partitions, lanes))
 
-    def _soil(self, kept: Kept) -> None:
+    def soil(self, kept: Kept) -> None:
+        """Blobs tell of it that its row does not hold: it is written anew before they go."""
         if not kept.is_dirty and not kept.is_removed:
             kept.is_dirty = True
             self._dirty.append(kept)
