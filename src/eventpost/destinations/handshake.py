@@ -222,7 +222,7 @@ def _evidence(answer: Answer, fault: Fault, detail: str) -> Evidence:
     return Evidence(
         stage=Stage.HANDSHAKE,
         fault=fault,
-        elapsed_ms=answer.elapsed_ms,
+        elapsed_ms=int(answer.elapsed_ms),
         status=answer.status,
         address=answer.address,
         proxy=answer.proxy,

@@ -38,13 +38,16 @@ class WebhookDestination:
     """
 
     __slots__ = (
+        "_content_type",
         "_delivery_times",
         "_dynamic",
         "_endpoint",
+        "_first_head",
         "_head",
         "_input_schema",
         "_is_batched",
         "_is_cloud_event",
+        "_is_plain",
         "_output_schema",
         "_services",
         "_signing_keys",
@@ -53,7 +56,7 @@ class WebhookDestination:
         "_topic_resource",
         "_trouble",
         "_version",
-        "_version_line",
+        "_version_head",
     )
 
     def __init__(self, topic: Topic, subscription: Subscription, services: Services) -> None:
@@ -71,7 +74,9 @@ class WebhookDestination:
         self._signing_keys: list[bytes] = []
         self._target: Target | None = None
         self._head = b""
-        self._version, self._version_line = "", b""
+        self._is_plain = not (self._dynamic or endpoint.signing_secrets)
+        self._version = ""
+        self._content_type = self._version_head = self._first_head = b""
         self._trouble: Evidence | None = self._prepare()
 
     def deliver(self, deliveries: Sequence[Delivery], done: DeliveryDone) -> None:
@@ -132,35 +137,36 @@ class WebhookDestination:
         self, deliveries: Sequence[Delivery], content_type: bytes, body: bytes
     ) -> bytes:
         first = deliveries[0]
-        extra = b""
-        if first.event.trace is not None:
-            extra = trace_lines(deliveries)
+        version = ""
+        if not self._is_cloud_event:
+            version = delivery_format.data_version(first.event.wire, self._input_schema)
+        if version != self._version or content_type is not self._content_type:
+            self._remember(version, content_type)  # nearly always they are the last one's
+        if self._is_plain and not first.attempts and first.event.trace is None:
+            return b"%b%d\r\n\r\n" % (self._first_head, len(body))
+        extra = trace_lines(deliveries)
         if self._dynamic:
             extra += dynamic_lines(self._dynamic, deliveries, self._input_schema)
         if self._signing_keys:
             extra += self._signature_lines(deliveries, body)
-        return (
-            b"%baeg-data-version: %b\r\naeg-delivery-count: %d\r\nContent-Type: %b\r\n"
-            b"%bContent-Length: %d\r\n\r\n"
-            % (
-                self._head,
-                self._data_version(first),
-                first.attempts,
-                content_type,
-                extra,
-                len(body),
-            )
+        return b"%baeg-delivery-count: %d\r\n%bContent-Length: %d\r\n\r\n" % (
+            self._version_head,
+            first.attempts,
+            extra,
+            len(body),
         )
 
-    def _data_version(self, delivery: Delivery) -> bytes:
-        if self._is_cloud_event:
-            return b""
-        version = delivery_format.data_version(delivery.event.wire, self._input_schema)
-        if version != self._version:  # nearly always the same as the last one
-            # It is the publisher's text: what cannot stand in a header is left out.
-            is_sendable = version.isascii() and version.isprintable()
-            self._version, self._version_line = version, version.encode() if is_sendable else b""
-        return self._version_line
+    def _remember(self, version: str, content_type: bytes) -> None:
+        """Make the heads for deliveries of this data version."""
+        self._version, self._content_type = version, content_type
+        # It is the publisher's text: what cannot stand in a header is left out.
+        shown = version if version.isascii() and version.isprintable() else ""
+        self._version_head = b"%baeg-data-version: %b\r\nContent-Type: %b\r\n" % (
+            self._head,
+            shown.encode(),
+            content_type,
+        )
+        self._first_head = self._version_head + b"aeg-delivery-count: 0\r\nContent-Length: "
 
     def _signature_lines(self, deliveries: Sequence[Delivery], body: bytes) -> bytes:
         """Standard Webhooks. The id names topic and positions, so that it is the same for every
@@ -197,7 +203,7 @@ class WebhookDestination:
             Evidence(
                 stage=Stage.PROXY if is_proxys else Stage.ANSWER,
                 fault=Fault.STATUS,
-                elapsed_ms=answer.elapsed_ms,
+                elapsed_ms=int(answer.elapsed_ms),
                 status=answer.status,
                 address=answer.address,
                 retry_after_s=retry_after_s(wish, self._services.now_ms()),
@@ -221,7 +227,7 @@ def _reconnected(answer: Answer) -> Delivered:
         Evidence(
             stage=Stage.WAIT,
             fault=Fault.CLOSED,
-            elapsed_ms=answer.elapsed_ms,
+            elapsed_ms=int(answer.elapsed_ms),
             address=answer.address,
             reconnect_count=answer.reconnect_count,
             detail="a kept connection was closed; the fresh one delivered",

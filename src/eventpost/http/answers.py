@@ -33,7 +33,7 @@ class Answer:
         status: int,
         head: bytes,
         body: bytes,
-        elapsed_ms: int,
+        elapsed_ms: float,
         address: str,
         reconnect_count: int = 0,
     ) -> None:

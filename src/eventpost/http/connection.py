@@ -261,7 +261,7 @@ class Connection(asyncio.Protocol):
             self._status,
             self._head,
             self._body,
-            int((now_s - exchange.started_s) * 1000),
+            (now_s - exchange.started_s) * 1000.0,
             self.address,
             exchange.reconnect_count,
         )
