@@ -68,6 +68,7 @@ class RequestReader:
         "_body_bytes_max",
         "_careful_bytes",
         "_careful_digits",
+        "_cause",
         "_chunk_count",
         "_fed_bytes",
         "_finished_count",
@@ -130,6 +131,8 @@ class RequestReader:
         self._chunk_count = 0
         self._is_continued: Request | bool = False
         """What the last feed left unfinished: a body's request, or True for a head."""
+        self._cause: Exception | None = None
+        """What a callback raised; httptools hides it."""
         self._replay = b""
         self._is_replaying = False
         self.is_in_head = False
@@ -147,14 +150,18 @@ class RequestReader:
         try:
             self._parser.feed_data(data)  # type: ignore[union-attr]  # closed readers are not fed
         except httptools.HttpParserUpgrade as upgrade:
-            self._read_on_after_upgrade(data, upgrade.args[0])
+            offset = upgrade.args[0]
         except httptools.HttpParserError as error:
-            raise _cause_of(error) from error
-        if self.is_in_head or self.request is not None:
-            self._bound_unfinished()
+            # llhttp's own texts are fixed words; the callbacks' errors do not come through it.
+            raise self._cause or Malformed(400, f"Malformed HTTP request: {error}.") from error
         else:
-            self._is_continued = False
-            self._finished_count = self.request_count
+            if self.is_in_head or self.request is not None:
+                self._bound_unfinished()
+            else:
+                self._is_continued = False
+                self._finished_count = self.request_count
+            return
+        self._read_on_after_upgrade(data, offset)
 
     def close(self) -> None:
         """Break the circle of references with the parser."""
@@ -239,6 +246,56 @@ class RequestReader:
         if self._is_replaying:
             self._is_replaying = False
             return
+        try:
+            self.request = request = self._request_of_head()
+            self.received = 0
+            length = request.index.get(b"content-length")
+            if (
+                length is not None
+                and len(length) >= self._careful_digits
+                and int(length) > self._body_bytes_max
+            ):
+                self._mode = DROP
+                self._sink.head_of_too_large(request)
+            else:
+                self._mode = self._sink.head(request)
+        except Exception as error:
+            self._cause = error
+            raise
+
+    def on_body(self, chunk: bytes) -> None:
+        self.received += len(chunk)
+        mode = self._mode
+        if mode is DROP:
+            return
+        if self.received > self._body_bytes_max:
+            self._refuse_body()
+        elif mode is STREAM:
+            self._sink.body(chunk)
+        elif not self._body:
+            self._body = chunk
+        else:
+            self._add_to_body(chunk)
+
+    def on_chunk_header(self) -> None:
+        self._chunk_count += 1
+
+    def on_message_complete(self) -> None:
+        if self._replay:
+            return
+        request = self.request
+        assert request is not None
+        self.request = None
+        self.request_count += 1
+        body = self._body
+        if body:
+            request.body = body if isinstance(body, bytes) else bytes(body)
+            self._body = b""
+        self._sink.complete(request)
+
+    # --- heads -----------------------------------------------------------------------------------
+
+    def _request_of_head(self) -> Request:
         index, url, parser = self._index, self._url, self._parser
         assert parser is not None
         if (
@@ -274,50 +331,7 @@ class RequestReader:
             or request.method == b"HEAD"
         ):
             self._note_rare(request, parser)
-        self.request = request
-        self.received = 0
-        length = index.get(b"content-length")
-        if (
-            length is not None
-            and len(length) >= self._careful_digits
-            and int(length) > self._body_bytes_max
-        ):
-            self._mode = DROP
-            self._sink.head_of_too_large(request)
-        else:
-            self._mode = self._sink.head(request)
-
-    def on_body(self, chunk: bytes) -> None:
-        self.received += len(chunk)
-        mode = self._mode
-        if mode is DROP:
-            return
-        if self.received > self._body_bytes_max:
-            self._refuse_body()
-        elif mode is STREAM:
-            self._sink.body(chunk)
-        elif not self._body:
-            self._body = chunk
-        else:
-            self._add_to_body(chunk)
-
-    def on_chunk_header(self) -> None:
-        self._chunk_count += 1
-
-    def on_message_complete(self) -> None:
-        if self._replay:
-            return
-        request = self.request
-        assert request is not None
-        self.request = None
-        self.request_count += 1
-        body = self._body
-        if body:
-            request.body = body if isinstance(body, bytes) else bytes(body)
-            self._body = b""
-        self._sink.complete(request)
-
-    # --- a head that needs a closer look ----------------------------------------------------------
+        return request
 
     def _check_head(self) -> None:
         """It may be too large, or repeats a header."""
@@ -354,10 +368,3 @@ class RequestReader:
         self.drop_body()
         assert self.request is not None
         self._sink.too_large(self.request)
-
-
-def _cause_of(error: httptools.HttpParserError) -> BaseException:
-    """llhttp's own texts are fixed words; an exception out of a callback is carried as context."""
-    if isinstance(error, httptools.HttpParserCallbackError) and error.__context__ is not None:
-        return error.__context__
-    return Malformed(400, f"Malformed HTTP request: {error}.")
