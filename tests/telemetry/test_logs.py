@@ -9,8 +9,9 @@ from typing import Literal
 
 import pytest
 
+from eventpost.core.log_bounds import LINE_CHARS_MAX
 from eventpost.telemetry import logs
-from eventpost.telemetry.lines import LINE_CHARS_MAX, VALUE_CHARS_MAX, Formatter
+from eventpost.telemetry.lines import VALUE_CHARS_MAX, Formatter
 from eventpost.telemetry.logs import LineWriter, log
 from eventpost.telemetry.repeats import Repeats
 

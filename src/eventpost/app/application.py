@@ -39,6 +39,7 @@ from eventpost.core.subscriptions import (
 from eventpost.formats.publish import decode_publish
 from eventpost.grid import catalogue
 from eventpost.grid.trace import Story, tell
+from eventpost.telemetry import logs
 from eventpost.telemetry.metrics import Snapshot, copied, render
 
 if TYPE_CHECKING:
@@ -363,6 +364,7 @@ class App:
         """Prometheus' text: collected here, rendered on another thread."""
         topics, subscriptions = self.report()
         usage = self.retention_usage()
+        suppressed, dropped = logs.lost()
         snapshot = Snapshot(
             topics=topics,
             subscriptions=subscriptions,
@@ -370,6 +372,8 @@ class App:
             publish=copied(self.publish_times),
             store_bytes=0 if usage is None else usage.bytes_used,
             store_bytes_max=self.grid.limits.store_bytes_max,
+            suppressed_log_records=suppressed,
+            dropped_log_lines=dropped,
             version=__version__,
         )
         bound = self.settings.metrics.subscriptions_max

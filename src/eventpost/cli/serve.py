@@ -26,13 +26,23 @@ def add(group: Commands) -> None:
 def serve(arguments: argparse.Namespace) -> int:
     from eventpost.server import serving
     from eventpost.telemetry import logs
+    from eventpost.telemetry.repeats import Repeats
 
     file = settings_options.config_file(arguments)
     settings = settings_options.effective(arguments, file).settings
     if file is not None and (file.topics or file.subscriptions):
         name = file.document.name
         output.note(f"What {name} declares is made so by `eventpost apply {name}`.")
-    writer = logs.start(level=settings.logs.level, style=settings.logs.format)
+    wanted = settings.logs
+    writer = logs.start(
+        level=wanted.level,
+        style=wanted.format,
+        line_chars_max=wanted.line_chars_max,
+        waiting_max=wanted.waiting_max,
+        repeats=Repeats(
+            said_max=wanted.said_max, window_s=wanted.window_s, keys_max=wanted.keys_max
+        ),
+    )
     try:
         return serving.serve(settings, started=lambda url: banner(settings, url))
     finally:

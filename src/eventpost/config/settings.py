@@ -12,6 +12,13 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, structs
 
 from eventpost.core.bounds import Limits
+from eventpost.core.log_bounds import (
+    KEYS_MAX,
+    LINE_CHARS_MAX,
+    SAID_MAX,
+    WAITING_MAX,
+    WINDOW_S,
+)
 from eventpost.grid.limits import GridLimits
 from eventpost.http.client_limits import ClientLimits
 from eventpost.http.server.limits import HttpLimits
@@ -78,6 +85,16 @@ class LogsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """The least severity that is written."""
     format: Literal["auto", "text", "json"] = "auto"
     """`text` for people, `json` for programs; `auto`: text on a terminal, else json."""
+    line_chars_max: Positive = LINE_CHARS_MAX
+    """Characters of one line; what is longer is cut."""
+    waiting_max: Positive = WAITING_MAX
+    """Lines that wait for a slow output; above it they are dropped and counted."""
+    said_max: Positive = SAID_MAX
+    """Records of one event name and subscription in one window; the rest is counted."""
+    window_s: Annotated[float, Meta(gt=0)] = WINDOW_S
+    """Length of that window."""
+    keys_max: Positive = KEYS_MAX
+    """Windows kept at once; further subscriptions share one per event name."""
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -14,10 +14,9 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Literal
 
+from eventpost.core.log_bounds import LINE_CHARS_MAX
 from eventpost.telemetry.masking import MASK, is_secret, masked
 
-LINE_CHARS_MAX = 4_000
-"""Bound of one line; fields that do not fit are left out, and `truncated` says so."""
 VALUE_CHARS_MAX = 1_000
 _NEEDS_QUOTES = frozenset(' "=')
 

@@ -13,11 +13,10 @@ import threading
 import time
 from typing import Literal, TextIO
 
-from eventpost.telemetry.lines import LINE_CHARS_MAX, Formatter
+from eventpost.core.log_bounds import LINE_CHARS_MAX, WAITING_MAX
+from eventpost.telemetry.lines import Formatter
 from eventpost.telemetry.repeats import Repeats
 
-WAITING_MAX = 10_000
-"""Lines that wait for a slow output; above it they are dropped and counted."""
 CLOSE_S = 2.0
 """How long `close` waits for the last lines: a blocked terminal must not hold up the end."""
 
@@ -25,6 +24,7 @@ Style = Literal["auto", "text", "json"]
 
 _logger = logging.getLogger("eventpost")
 _repeats: Repeats | None = None
+_writer: "LineWriter | None" = None
 
 
 def log(event: str, *, level: int = logging.INFO, subscription: str = "", **fields: object) -> None:
@@ -134,7 +134,7 @@ def start(
 
     Libraries are heard from their warnings on. `auto` is text on a terminal and JSON elsewhere.
     """
-    global _repeats
+    global _repeats, _writer
     stream = stream or sys.stderr
     if style == "auto":
         style = "text" if stream.isatty() else "json"
@@ -143,14 +143,20 @@ def start(
     logging.getLogger().addHandler(writer)
     _logger.setLevel(level.upper())
     _repeats = writer.repeats
+    _writer = writer
     return writer
 
 
 def stop(writer: LineWriter) -> None:
     """Take `writer` out and write what waits. Idempotent."""
-    global _repeats
+    global _repeats, _writer
     logging.getLogger().removeHandler(writer)
     if _repeats is writer.repeats:
-        _repeats = None
+        _repeats = _writer = None
         _logger.setLevel(logging.NOTSET)
     writer.close()
+
+
+def lost() -> tuple[int, int]:
+    """Records suppressed and lines dropped since logging was started; (0, 0) when it is not."""
+    return (0, 0) if _writer is None else (_writer.repeats.suppressed_total, _writer.dropped_total)

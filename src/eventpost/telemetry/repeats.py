@@ -8,12 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-SAID_MAX = 20
-"""Records of one event name and subscription in one window."""
-WINDOW_S = 60.0
-KEYS_MAX = 10_000
-"""Windows kept at once; further subscriptions share one window per event name. Event names are
-stable, so there are few."""
+from eventpost.core.log_bounds import KEYS_MAX, SAID_MAX, WINDOW_S
 
 Key = tuple[str, str]
 
