@@ -295,6 +295,7 @@ class Engine:
         """Forget a topic whose subscriptions are gone."""
         for partition in self.partitions_of(topic_id):
             partition.is_removed = True
+            self.journal.withdraw(partition)
             del self.partitions[topic_id, partition.index]
         if self.notices is not None and self.notices.topic_id == topic_id:
             self.notices = None

@@ -145,6 +145,14 @@ class Journal:
         if not self._is_kicked:
             self.flush()
 
+    def withdraw(self, partition: "Partition") -> None:
+        """The partition is removed by the open commit: what waited to be appended goes with it."""
+        if partition.waiting is not None:
+            index = self._group.partitions.index(partition)
+            del self._group.partitions[index]
+            del self._group.commit.appends[index]
+            partition.waiting = None
+
     def touch(self, lane: "Lane") -> None:
         """The lane changed: its record goes with the next commit, which it does not hasten."""
         if not lane.is_touched:
