@@ -206,9 +206,14 @@ class Lane:
     def room(self) -> int:
         """How many events it would take from the log now. Zero until half of what it held is done,
         so that a slow lane reads in large steps."""
-        if self.is_paused or self.is_removed:
+        if self.is_removed:
             return 0
         held = len(self.outstanding)
+        if self.recovery is not None:
+            # What it held before the restart it may hold again, paused or not: changes wait for it.
+            return max(0, self.engine.limits.lane_events_max - held)
+        if self.is_paused:
+            return 0
         if self.breaker.is_open:
             if self._is_unread_expired():
                 return self.engine.limits.lane_events_max

@@ -1,6 +1,8 @@
-"""Holds the books of a running engine against what its lanes and its ladder really have."""
+"""Holds the books of an engine against what its lanes, its ladder and its store really have."""
 
 from eventpost.core.books import Tally
+from eventpost.core.interfaces import Recovered
+from eventpost.grid.checkpoint import restore
 from eventpost.grid.engine import Engine
 from eventpost.grid.lane import Lane
 
@@ -36,3 +38,34 @@ def _of_lane(lane: Lane) -> list[str]:
     if len(lane.rows) > lane.ladder_count:
         told.append(f"{name}: {len(lane.rows)} rows in hand of {lane.ladder_count} on the ladder")
     return told
+
+
+Known = dict[tuple[int, int], tuple[object, ...]]
+"""By (subscription id, partition): the books, the generation, the rows on the ladder."""
+
+
+def known(engine: Engine) -> Known:
+    """What an engine at rest knows of its lanes. On the grid's thread."""
+    return {
+        (lane.subscription.id, lane.partition.index): (
+            lane.total(),
+            lane.generation,
+            lane.ladder_count,
+        )
+        for subscription_id in engine.subscriptions
+        for lane in engine.lanes_of(subscription_id)
+    }
+
+
+def kept(recovered: Recovered) -> Known:
+    """The same as a store tells it to the next start."""
+    states = [(row.kind, (row.owner_id, row.partition, row.state)) for row in recovered.states]
+    restored = restore(
+        [state for kind, state in states if kind == "lane"],
+        [state for kind, state in states if kind == "partition"],
+        recovered.outcomes,
+    )
+    return {
+        key: (lane.tally, lane.generation, recovered.ladder_counts.get((*key, lane.generation), 0))
+        for key, lane in restored.lanes.items()
+    }

@@ -11,6 +11,7 @@ The server runs on an event loop in a thread of its own; everything here is for 
 
 import asyncio
 import json
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -81,6 +82,10 @@ class Grid:
         self.start()
 
     # --- its life -----------------------------------------------------------------------------
+
+    @property
+    def is_running(self) -> bool:
+        return self._running is not None
 
     @property
     def running(self) -> Running:
@@ -286,9 +291,20 @@ class Grid:
 
     def check_books(self) -> None:
         """Assert that the books of every subscription balance with what its lanes and the ladder
-        hold. In place of a stopped grid, nothing is checked."""
-        if self._running is not None:
-            assert self.call(audit.unbalanced, self.app.grid) == []
+        hold."""
+        assert self.call(audit.unbalanced, self.app.grid) == []
+
+    def check_kept(self) -> None:
+        """Stop, and assert that the store tells the same books as the engine did."""
+        self.disk.fail_sync_at = self.disk.full_at_write = None
+        self.settle()
+        known = self.call(audit.known, self.app.grid)
+        self.stop()
+        store = SqliteStore(self.directory / "data", self.clock, vfs=self.disk.name)
+        try:
+            assert audit.kept(store.open()) == known
+        finally:
+            store.close()
 
     # --- faults ---------------------------------------------------------------------------------
 
@@ -301,6 +317,17 @@ class Grid:
         self.disk.full_at_write = self.disk.writes + 1
 
     @contextmanager
+    def holding_commits(self) -> Iterator["HeldCommits"]:
+        """No sync of the disk returns before the block ends; `wait` for the first one to come."""
+        held = HeldCommits()
+        self.disk.on_sync = held.hold
+        try:
+            yield held
+        finally:
+            self.disk.on_sync = lambda: None
+            held.release()
+
+    @contextmanager
     def refusing(self) -> Iterator[None]:
         """Publishing answers 503 with Retry-After, as at the store's byte limit."""
         self._set_full(is_full=True)
@@ -311,6 +338,26 @@ class Grid:
 
     def _set_full(self, *, is_full: bool) -> None:
         self.call(setattr, self.app.grid, "is_full", is_full)
+
+
+class HeldCommits:
+    """Syncs that wait, on the store's thread."""
+
+    def __init__(self) -> None:
+        self._come = threading.Event()
+        self._released = threading.Event()
+
+    def hold(self) -> None:
+        self._come.set()
+        self._released.wait()
+
+    def wait(self) -> None:
+        """Wait until a sync is held."""
+        if not self._come.wait(REST_S_MAX):
+            raise TimeoutError(f"No sync came within {REST_S_MAX:g} s.")
+
+    def release(self) -> None:
+        self._released.set()
 
 
 def _settings(given: Settings, data: Path, limits: Mapping[str, Any]) -> Settings:

@@ -40,7 +40,9 @@ def grid(tmp_path: Path, clock: "GridClock", request: pytest.FixtureRequest) -> 
     grid = Grid(tmp_path / "grid", clock, limits=limits)
     try:
         yield grid
-        grid.check_books()
+        if grid.is_running:
+            grid.check_books()
+            grid.check_kept()
     finally:
         grid.close()
 
