@@ -14,7 +14,7 @@ NewRig = Callable[..., Rig]
 
 @pytest.fixture
 def new_rig(tmp_path: Path) -> Iterator[NewRig]:
-    """Makes an engine; keywords are bounds of the engine, by name. At the end books must balance."""
+    """Makes an engine; keywords are its bounds, by name. At the end the books must balance."""
     made: list[Rig] = []
 
     def new(*, vfs: str | None = None, **limits: Any) -> Rig:

@@ -389,9 +389,7 @@ class Rig:
             deadletter=deadletter,
             is_paused=is_paused,
         )
-        self.ask(
-            lambda done: catalogue.add_subscription(self.engine, subscription, [start], done)
-        )
+        self.ask(lambda done: catalogue.add_subscription(self.engine, subscription, [start], done))
         return self.lane(name)
 
     def change(self, name: str = "handler", **changes: Any) -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from eventpost.core.outcomes import DELIVERED
 from eventpost.core.subscriptions import Filter
+from eventpost.grid import catalogue
 from tests.grid.conftest import NewRig
 from tests.grid.rig import Rig
 
@@ -69,7 +70,6 @@ def test_a_quiet_lane_reads_nothing_back(rig: Rig) -> None:
 def test_deleting_a_topic_while_events_come(rig: Rig, is_published_first: bool) -> None:
     """A topic that is deleted while events of it wait for their commit takes them along, and does
     no harm to what else is in the commit."""
-    from eventpost.grid import catalogue
 
     rig.topic("other")
     topic = rig.topics["songs"]
@@ -80,3 +80,48 @@ def test_deleting_a_topic_while_events_come(rig: Rig, is_published_first: bool) 
 
     assert rig.failures == []
     assert rig.answers[other[0]] is None
+
+
+def test_a_change_of_what_a_crash_took_back_waits(rig: Rig) -> None:
+    """A filter that changes while a lane is still being restored leaves alone what it had taken
+    before, and holds for everything after."""
+    rig.subscribe(concurrency=1)
+    taken = rig.publish(3, event_type="A")
+    rig.restart()
+    durable: list[bool] = []
+
+    changed = msgspec.structs.replace(
+        rig.subscription(), filter=Filter(included_event_types=("B",))
+    )
+    catalogue.change_subscription(rig.engine, changed, durable.append)
+    rig.offer(1, event_type="A")
+    rig.advance(1.0)
+    rig.publish(1, event_type="A")
+    wanted = rig.publish(1, event_type="B")
+
+    rig.handler().always(DELIVERED)
+    assert durable == [True]
+    assert rig.handler().ids[:3] == taken
+    assert rig.handler().ids[-1:] == wanted
+    assert len(rig.handler().ids) == 5  # one of type A was read before the change took hold
+
+
+@pytest.mark.parametrize("is_stopped", [True, False])
+def test_a_change_that_waits_for_a_lane_that_goes_is_not_kept(rig: Rig, is_stopped: bool) -> None:
+    """A change that waits for a restored lane is answered also when the lane, or the engine, is
+    gone by then."""
+    rig.subscribe()
+    rig.publish(1)
+    rig.restart()
+    durable: list[bool] = []
+    subscription = rig.subscription()
+    changed = msgspec.structs.replace(subscription, filter=Filter(included_event_types=("B",)))
+
+    catalogue.change_subscription(rig.engine, changed, durable.append)
+    if is_stopped:
+        rig.engine.stop()
+    else:
+        catalogue.remove_subscription(rig.engine, subscription.id, lambda _: None)
+    rig.advance(1.0)
+
+    assert durable == [False]

@@ -65,7 +65,10 @@ def add_subscription(
 
 def change_subscription(engine: "Engine", subscription: Subscription, done: Done) -> None:
     """Change everything but id, name and topic. A changed filter applies at the cursor: what was
-    taken before goes on as it is."""
+    taken before goes on as it is. Not durable when the subscription was removed."""
+    if engine.is_stopped or subscription.id not in engine.subscriptions:
+        engine.clock.call_soon(done, False)
+        return
     lanes = engine.lanes_of(subscription.id)
     if any(lane.recovery is not None for lane in lanes):
         engine.clock.call_later(RECOVERY_WAIT_S, change_subscription, engine, subscription, done)

@@ -168,10 +168,11 @@ class RestoredLane:
         self.tally.add(unpack_tally(record.tally))
 
     def recovery(self, routed: int) -> Recovery | None:
-        """None when nothing was outstanding."""
-        end = routed if self.is_live else self.cursor
-        if self.checkpoint >= end:
+        """None when nothing was outstanding; what passed a live lane since it was last told of did
+        not concern it."""
+        if self.checkpoint >= self.cursor:
             return None
+        end = routed if self.is_live else self.cursor
         settled: set[int] = set()
         for start, stop in self.settled:
             settled.update(range(max(start, self.checkpoint), stop))
