@@ -131,7 +131,7 @@ class App:
         return found
 
     async def create_topic(self, name: str, input_schema: Schema) -> Topic:
-        check_topic_name(name)
+        check_topic_name(name, self.settings.limits)
         if name in self._topics:
             raise Conflict("TopicExists", f"There is a topic {name!r} already.")
         if input_schema is Schema.CUSTOM:
@@ -257,13 +257,17 @@ class App:
 
     async def publish(self, topic: str, body: bytes) -> int:
         found = self.topic(topic)
-        headers = {b"content-type": b"application/cloudevents-batch+json"}
-        if not body.lstrip().startswith(b"["):
-            headers = {b"content-type": b"application/cloudevents+json"}
-        events = decode_publish(found.input_schema, body, headers, self.topic_resource(found.name))
-        await asking.durable(
-            lambda done: self.grid.publish(found.id, events, lambda error: done(error is None))
-        )
+        if found.is_builtin:
+            raise InvalidRequest(
+                "BuiltinTopic",
+                f"The topic {topic!r} is built in; only eventpost itself publishes to it.",
+                fix="publish to a topic of your own",
+            )
+        kind = b"cloudevents-batch" if body.lstrip().startswith(b"[") else b"cloudevents"
+        headers = {b"content-type": b"application/%b+json" % kind}
+        resource = self.topic_resource(found.name)
+        events = decode_publish(found.input_schema, body, headers, resource)
+        await asking.kept(lambda done: self.grid.publish(found.id, events, done))
         return len(events)
 
     async def trace(self, event_id: str, topic: str | None, since_ms: int) -> Sequence[Story]:

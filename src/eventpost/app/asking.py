@@ -28,6 +28,20 @@ async def durable(start: Callable[[Callable[[bool], None]], object]) -> None:
         )
 
 
+async def kept(start: Callable[[Callable[[Overloaded | None], None]], object]) -> None:
+    """Publish and wait until the events are durable. Raises Overloaded when they were not kept."""
+    future: asyncio.Future[Overloaded | None] = asyncio.get_running_loop().create_future()
+
+    def done(refusal: Overloaded | None) -> None:
+        if not future.done():
+            future.set_result(refusal)
+
+    start(done)
+    refusal = await future
+    if refusal is not None:
+        raise refusal
+
+
 async def read(start: Callable[[Callable[[Answer | ReadFailed], None]], object]) -> Answer:
     """Start a read and wait for its answer. Raises StoreError when it could not be done."""
     future: asyncio.Future[Answer | ReadFailed] = asyncio.get_running_loop().create_future()

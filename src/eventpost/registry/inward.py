@@ -5,6 +5,7 @@ from msgspec import UNSET
 
 from eventpost.core import bounds, notation
 from eventpost.core.errors import InvalidRequest
+from eventpost.core.limits import LIMITS, Limits
 from eventpost.core.subscriptions import (
     AdvancedFilter,
     DeliveryAttribute,
@@ -25,7 +26,10 @@ from eventpost.registry.declared import (
 
 
 def to_core(
-    declared: SubscriptionDeclaration, *, current: Subscription | None = None
+    declared: SubscriptionDeclaration,
+    *,
+    current: Subscription | None = None,
+    limits: Limits = LIMITS,
 ) -> Subscription:
     """The checked draft of a subscription; ids and times are the application's to give.
 
@@ -42,7 +46,7 @@ def to_core(
         retry=_retry(declared.retry),
         deadletter=declared.deadletter or None,
     )
-    bounds.check_subscription(draft)
+    bounds.check_subscription(draft, limits)
     return draft
 
 

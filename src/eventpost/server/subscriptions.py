@@ -52,7 +52,7 @@ async def create_subscription(call: Call[None, SubscriptionDeclaration]) -> Subs
             "InvalidField", "topic is missing.", fix="Give the topic to subscribe to."
         )
     topic = call.app.topic(call.body.topic)
-    draft = declarations.to_core(call.body)
+    draft = declarations.to_core(call.body, limits=call.app.settings.limits)
     start = call.body.start_at(call.app.now_ms())
     subscription = await call.app.create_subscription(topic.name, draft, start)
     return view(call.app, topic, subscription)
@@ -187,7 +187,7 @@ async def _update(
             fix="A subscription keeps its name and topic; create another one instead.",
         )
     named = msgspec.structs.replace(declared, name=current.name)
-    draft = declarations.to_core(named, current=current)
+    draft = declarations.to_core(named, current=current, limits=call.app.settings.limits)
     subscription = await app.update_subscription(topic.name, current.name, draft)
     return view(app, topic, subscription)
 

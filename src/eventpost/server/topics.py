@@ -35,7 +35,7 @@ async def create_topic(call: Call[None, TopicDeclaration]) -> TopicView:
 
     It has two keys from the start; the key routes show them. 409 when the name is taken.
     """
-    bounds.check_topic_name(call.body.name)
+    bounds.check_topic_name(call.body.name, call.app.settings.limits)
     topic = await call.app.create_topic(call.body.name, call.body.schema)
     return view(call.app, topic)
 
