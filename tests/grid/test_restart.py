@@ -125,3 +125,23 @@ def test_a_change_that_waits_for_a_lane_that_goes_is_not_kept(rig: Rig, is_stopp
     rig.advance(1.0)
 
     assert durable == [False]
+
+
+@pytest.mark.parametrize("count", [3, 4, 5])
+def test_a_full_lane_is_restored_to_the_end(new_rig: NewRig, count: int) -> None:
+    """A paused lane that held as much as it may is restored as a whole, and can be changed."""
+    rig = new_rig(lane_events_max=4)
+    rig.topic()
+    rig.subscribe(concurrency=1, wanted=Filter(included_event_types=("A",)))
+    ids = rig.publish(count, event_type="A")
+    rig.publish(3, event_type="B")
+    ids += rig.publish(2, event_type="A")
+    rig.change(is_paused=True)
+
+    rig.restart()
+    rig.settle()
+    rig.handler().always(DELIVERED)
+    rig.change(is_paused=False)
+
+    assert rig.handler().ids == ids
+    assert rig.books().delivered == count + 2

@@ -208,12 +208,12 @@ class Lane:
         so that a slow lane reads in large steps."""
         if self.is_removed:
             return 0
-        held = len(self.outstanding)
         if self.recovery is not None:
-            # What it held before the restart it may hold again, paused or not: changes wait for it.
-            return max(0, self.engine.limits.lane_events_max - held)
+            # What it held before the restart fits, paused or full: changes wait for the end of it.
+            return self.engine.limits.lane_events_max
         if self.is_paused:
             return 0
+        held = len(self.outstanding)
         if self.breaker.is_open:
             if self._is_unread_expired():
                 return self.engine.limits.lane_events_max
