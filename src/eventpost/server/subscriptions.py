@@ -187,7 +187,7 @@ async def _update(
             fix="A subscription keeps its name and topic; create another one instead.",
         )
     named = msgspec.structs.replace(declared, name=current.name)
-    draft = declarations.to_core(named, current=current, limits=call.app.settings.limits)
+    draft = declarations.to_core(named, current=current, limits=app.settings.limits)
     subscription = await app.update_subscription(topic.name, current.name, draft)
     return view(app, topic, subscription)
 
