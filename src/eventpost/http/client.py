@@ -13,7 +13,7 @@ from eventpost.core.outcomes import Evidence
 from eventpost.http.addresses import AddressGuard
 from eventpost.http.answers import Answer
 from eventpost.http.client_limits import ClientLimits, connections_max
-from eventpost.http.connection import Done, Exchange
+from eventpost.http.exchange import Done, Exchange
 from eventpost.http.names import Lookup, Resolver, system_lookup
 from eventpost.http.opening import Opener, Origin
 from eventpost.http.pool import Pool

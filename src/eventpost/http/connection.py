@@ -5,85 +5,25 @@ the answer is handed to the request's callback, and deadlines are looked at by a
 """
 
 import asyncio
-from collections.abc import Callable
-from typing import Protocol, cast
+from typing import cast
 
 import httptools
 import msgspec
 
 from eventpost.core.outcomes import Evidence, Fault, Stage
 from eventpost.http.answers import Answer, is_framed, keep_alive_s
-from eventpost.http.client_limits import ClientLimits
+from eventpost.http.exchange import Exchange, Owner
 from eventpost.http.failures import bounded, evidence_of, plain_to_tls
 
 ONE_BUFFER_BYTES_MAX = 65_536
 """Up to here head and body are joined for one write; above, copying costs more than a vector."""
 EXCERPT_BYTES_MAX = 200
 
-Done = Callable[["Answer | Evidence"], object]
-
-
-class Exchange:
-    """One request on its way: what is sent, who wants the answer, how much time is left.
-
-    `left_s` is the response timeout, counted while the request is on a connection.
-    `waiting_until_s` is set while it waits for one.
-    """
-
-    __slots__ = (
-        "body",
-        "done",
-        "head",
-        "left_s",
-        "reconnect_count",
-        "started_s",
-        "waiting_until_s",
-    )
-    waiting_until_s: float
-
-    def __init__(
-        self, head: bytes, body: bytes, timeout_s: float, done: Done, started_s: float
-    ) -> None:
-        self.head = head
-        self.body = body
-        self.left_s = timeout_s
-        self.done = done
-        self.started_s = started_s
-        self.reconnect_count = 0
-
-    def fail(self, evidence: Evidence, now_s: float) -> None:
-        """Hand the failure over, complete with how long it took."""
-        self.done(
-            msgspec.structs.replace(
-                evidence,
-                elapsed_ms=int((now_s - self.started_s) * 1000),
-                reconnect_count=self.reconnect_count,
-            )
-        )
-
-
-class Owner(Protocol):
-    """The pool, as its connections see it."""
-
-    limits: ClientLimits
-    now_s: Callable[[], float]
-    proxy_name: str | None
-
-    def released(self, connection: "Connection", now_s: float) -> None:
-        """The connection is free and may be used again."""
-
-    def lost(self, connection: "Connection") -> None:
-        """The connection is gone or must not be used again. Called once."""
-
-    def unanswered(self, exchange: Exchange, evidence: Evidence) -> None:
-        """A kept connection ended before the first byte of an answer."""
-
 
 class Connection(asyncio.Protocol):
     """A connection and at most one exchange on it. Belongs to the loop's thread."""
 
     __slots__ = (
-        "_answer_bytes",
         "_body",
         "_body_bytes",
         "_head",

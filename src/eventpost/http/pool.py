@@ -11,7 +11,8 @@ from typing import Protocol
 
 from eventpost.core.outcomes import Evidence, Fault, Stage
 from eventpost.http.client_limits import ClientLimits
-from eventpost.http.connection import Connection, Exchange
+from eventpost.http.connection import Connection
+from eventpost.http.exchange import Exchange
 from eventpost.http.opening import Opener, Opening, Origin
 
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from eventpost.core.outcomes import Evidence
 from eventpost.http.answers import Answer
 from eventpost.http.client_limits import ClientLimits
-from eventpost.http.connection import Connection, Exchange
+from eventpost.http.connection import Connection
+from eventpost.http.exchange import Exchange
 
 CORPUS = sorted(Path(__file__).parent.glob("corpus/*.http"))
 LIMITS = ClientLimits(
