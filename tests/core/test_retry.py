@@ -227,3 +227,12 @@ def test_the_defaults_last_a_day() -> None:
 
     assert attempts_made(0.0) == (30, ((23 * 60 + 46) * 60 + 40) * 1_000)
     assert attempts_made(0.999)[0] < 30
+
+
+def test_a_proxys_refusal_is_not_the_receivers() -> None:
+    """A 403 that a proxy answered is tried again: the receiver never said it."""
+    evidence = Evidence(stage=Stage.PROXY, fault=Fault.STATUS, status=403)
+
+    decision = decide(RetryPolicy(), 1, Failed(evidence), 0, 0.0)
+
+    assert isinstance(decision, RetryAt)

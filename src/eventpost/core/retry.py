@@ -5,7 +5,7 @@ from typing import assert_never
 
 import msgspec
 
-from eventpost.core.outcomes import Delivered, Failed, Outcome
+from eventpost.core.outcomes import Delivered, Evidence, Failed, Outcome, Stage
 from eventpost.core.subscriptions import RetryPolicy
 
 JITTER_MAX = 0.10
@@ -80,10 +80,15 @@ def decide(
             assert_never(outcome)
 
 
+def answered_status(evidence: Evidence) -> int | None:
+    """The status that the receiver itself answered; a proxy's is not the receiver's."""
+    return evidence.status if evidence.stage is Stage.ANSWER else None
+
+
 def _decide_failed(
     policy: RetryPolicy, attempts: int, failed: Failed, now_ms: int, jitter: float
 ) -> Decision:
-    status = failed.evidence.status
+    status = answered_status(failed.evidence)
     if status is not None and status in policy.final_statuses:
         return DeadLettered(_REASON_BY_STATUS.get(status, Reason.CLIENT_ERROR))
     if failed.final:
@@ -99,7 +104,7 @@ def delay_ms(policy: RetryPolicy, attempts: int, failed: Failed, jitter: float) 
     rung = rungs[min(max(attempts, 1), len(rungs)) - 1]
     delay = max(DELAY_MS_MIN, int(rung * (1 + JITTER_MAX * jitter)))
     if policy.is_named:
-        status = failed.evidence.status or 0
+        status = answered_status(failed.evidence) or 0
         delay = max(delay, DELAY_MS_MIN_BY_STATUS.get(status, DELAY_MS_MIN_NAMED))
     if failed.evidence.retry_after_s is not None:
         delay = max(delay, min(failed.evidence.retry_after_s * 1000, RETRY_AFTER_MS_MAX))

@@ -19,7 +19,15 @@ from eventpost.core.interfaces import (
     Timer,
 )
 from eventpost.core.outcomes import DELIVERED, Delivered, Evidence, Failed, Outcome
-from eventpost.core.retry import DeadLettered, Done, Reason, RetryAt, decide, is_expired
+from eventpost.core.retry import (
+    DeadLettered,
+    Done,
+    Reason,
+    RetryAt,
+    answered_status,
+    decide,
+    is_expired,
+)
 from eventpost.core.subscriptions import Subscription
 from eventpost.grid.breaker import Breaker
 from eventpost.grid.checkpoint import LaneRecord, LaneState, Recovery, encode, ranges
@@ -419,7 +427,7 @@ class Lane:
     def _count_failure(self, failed: Failed) -> None:
         """A handler that answers finally is alive: only what is tried again opens the breaker."""
         self.attempts_failed += 1
-        status = failed.evidence.status
+        status = answered_status(failed.evidence)
         if status is not None and status in self.subscription.retry.final_statuses:
             return
         if self.breaker.failed(self.engine.clock.now_ms()):
