@@ -83,6 +83,26 @@ def test_events_after_a_failed_sync_outlive_a_power_cut(
     database.close()
 
 
+def test_a_failed_checkpoint_fails_the_next_commit(tmp_path: Path, new_disk: NewDisk) -> None:
+    """A sync that fails while the log is copied closes the store; nothing acknowledged is lost."""
+    disk = new_disk(1)
+    publisher = Publisher()
+    database = Database(tmp_path / "eventpost.db", SqliteSettings(wal_pages=1), disk.name)
+    publisher.begin(database)
+    assert not isinstance(publisher.publish(database, 3), CommitFailed)
+    assert database.is_checkpoint_due
+    disk.fail_sync_at = disk.syncs + 1
+    database.checkpoint()
+
+    assert isinstance(publisher.publish(database, 5), CommitFailed)
+    database.close()
+    disk.cut_power()
+    database = open_on(disk, tmp_path)
+    assert publisher.check(database) == 0
+    assert publisher.acknowledged == 3
+    database.close()
+
+
 def test_that_loss_is_found_when_the_log_is_believed(
     tmp_path: Path, new_disk: NewDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,8 +26,9 @@ def writer(path: Path, settings: SqliteSettings, vfs: str | None) -> apsw.Connec
 
 
 def prepare_writes(connection: apsw.Connection, settings: SqliteSettings) -> None:
-    """Write-ahead logging with a sync per commit. `auto_vacuum` stays off: what trims free is taken
-    again by the next events, and a page map costs each of them."""
+    """Write-ahead logging with a sync per commit. The log is copied into the database by
+    `Database.checkpoint`, not within a commit, whose publishers would wait for it. `auto_vacuum`
+    stays off: what trims free is taken again by the next events, and a page map costs each."""
     connection.pragma("page_size", PAGE_BYTES)
     if connection.pragma("journal_mode", "wal") != "wal":
         raise StoreError(
@@ -36,7 +37,7 @@ def prepare_writes(connection: apsw.Connection, settings: SqliteSettings) -> Non
             fix="Keep the data directory on a local file system.",
         )
     connection.pragma("synchronous", settings.synchronous)
-    connection.pragma("wal_autocheckpoint", settings.wal_pages)
+    connection.pragma("wal_autocheckpoint", 0)
     connection.pragma("journal_size_limit", settings.wal_bytes_max)
 
 

@@ -43,6 +43,8 @@ from eventpost.stores.sqlite.sweeper import RETENTIONS, Sweeper, Swept
 from eventpost.stores.sqlite.traces import LAST_ROW, TraceIndex
 
 PUT_BLOCK = "INSERT INTO block VALUES (?, ?, ?, ?, ?, ?, ?)"
+CHECKPOINT_LATE = 4
+"""A commit checkpoints by itself when nobody has, and the log is this many times too long."""
 LAST_BLOCK = "SELECT coalesce(max(id), 0) FROM block"
 HEADS = "SELECT id, segment_count, event_count, head FROM block WHERE id > ? ORDER BY id"
 
@@ -76,6 +78,7 @@ class Database:
         self._sweeper = Sweeper(self._index, settings)
         self._topics: dict[int, Topic] = {}
         self._last_block = 0
+        self._log_pages = 0
         try:
             self._connection = connection.writer(path, settings, vfs)
         except (apsw.Error, OSError) as error:
@@ -99,6 +102,7 @@ class Database:
         connection.prepare_writes(self._connection, self._settings)
         schema.migrate(self._connection, version, steps)
         wal.empty(self._connection)
+        self._connection.set_wal_hook(self._logged)
         marks = self._marks()
         self._topics.update((topic.id, topic) for topic in catalogue.topics(self._connection))
         self._load_indices(marks)
@@ -192,6 +196,8 @@ class Database:
         if is_sweep:
             swept = self._sweep(commit)
         execute("COMMIT")
+        if self._log_pages >= self._settings.wal_pages * CHECKPOINT_LATE:
+            self._connection.wal_checkpoint()
         if added is not None:
             self._publish(commit.appends, added)
         if swept is not None:
@@ -288,6 +294,28 @@ class Database:
         self._failure = CommitFailed(connection.reason(error), connection.is_full(error))
         self._connection.close(force=True)
         return self._failure
+
+    # --- the write-ahead log --------------------------------------------------------------------
+
+    def _logged(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
+        """SQLite tells the length of the log after each commit."""
+        self._log_pages = pages
+        return apsw.SQLITE_OK
+
+    @property
+    def is_checkpoint_due(self) -> bool:
+        """Whether `checkpoint` should follow once the commit is answered. From any thread."""
+        return self._failure is None and self._log_pages >= self._settings.wal_pages
+
+    def checkpoint(self) -> None:
+        """Copy the log into the database. On the writer's thread, between commits. Raises nothing:
+        what goes wrong fails the next commit, for a sync is never tried again."""
+        if self._failure is None and self.is_checkpoint_due:
+            self._log_pages = 0
+            try:
+                self._connection.wal_checkpoint()
+            except apsw.Error as error:
+                self._fail(error)
 
     # --- the rest -------------------------------------------------------------------------------
 

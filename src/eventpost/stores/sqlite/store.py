@@ -112,8 +112,16 @@ class SqliteStore:
 
     def commit(self, commit: Commit, done: Callable[[Committed | CommitFailed], None]) -> None:
         database = self._database
-        work = partial(database.commit, commit) if database is not None else partial(_same, _LOST)
-        self._executor.write(work, done)
+        if database is None:
+            self._executor.write(partial(_same, _LOST), done)
+            return
+
+        def committed(answer: Committed | CommitFailed) -> None:
+            if database.is_checkpoint_due:
+                self._executor.write(database.checkpoint, _ignore)
+            done(answer)
+
+        self._executor.write(partial(database.commit, commit), committed)
 
     # --- quick reads ----------------------------------------------------------------------------
 
@@ -283,6 +291,10 @@ def _tell(work: Callable[[], T]) -> T | ReadFailed:
         return work()
     except StoreError as error:
         return ReadFailed(str(error))
+
+
+def _ignore(_nothing: None) -> None:
+    return
 
 
 def _same(answer: T) -> T:
