@@ -5,6 +5,7 @@ the router. Stretches that were just committed or just read are taken from memor
 the same reader brings the router itself up to the end of the log.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from eventpost.core.books import Dropped
@@ -50,7 +51,7 @@ class CatchUp:
             self._turn_router()
             return
         lagging = partition.lagging
-        self._ready = {lane: None for lane in self._ready if lane in lagging and lane.room > 0}
+        self._ready = {lane: None for lane in self._ready if lane in lagging and lane.has_room}
         if not self._ready:
             return
         position = min(lane.cursor for lane in self._ready)
@@ -92,10 +93,10 @@ class CatchUp:
             partition.index,
             position,
             self._engine.limits.catchup_bytes,
-            lambda result: self._was_read(position, result),
+            partial(self._was_read, position, partition.next),
         )
 
-    def _was_read(self, position: int, result: list[Segment] | ReadFailed) -> None:
+    def _was_read(self, position: int, end: int, result: list[Segment] | ReadFailed) -> None:
         self._is_reading = False
         partition = self._partition
         if partition.is_removed or self._engine.is_stopped:
@@ -109,7 +110,7 @@ class CatchUp:
                 self._engine.clock.call_later(READ_AGAIN_S, self.wake)
             return
         if not result or result[0].first > position:
-            to = result[0].first if result else partition.next
+            to = result[0].first if result else end
             self._skip(position, to, Dropped.RETENTION)
         # The first one last: it is what is read next, and what was added longest ago goes first.
         for segment in reversed(result):
@@ -128,16 +129,19 @@ class CatchUp:
         return Stretch(segment.first, segment.published_ms, events, sum(map(len, segment.wires)))
 
     def _skip(self, position: int, to: int, reason: Dropped) -> None:
-        """Events that a lane needed are gone or unreadable: count them and go on behind them."""
+        """Events from `position` on are gone or unreadable: whoever has come there goes on behind
+        them. Lanes that have not may still read what is before."""
         partition = self._partition
         if partition.is_recovering:
+            for lane in partition.lanes.values():
+                if lane.is_live:
+                    self._engine.events_lost(lane, position, to, 0)
             partition.routed = to
             self._engine.journal.moved(partition)
             return
         for lane in list(partition.lagging):
-            if lane.cursor < to:
-                lost = lane.lose(to, reason)
-                self._engine.events_lost(lane, position, to, lost)
+            if position <= lane.cursor < to:
+                lane.lose(to, reason)
 
     # --- feeding ----------------------------------------------------------------------------------
 
@@ -173,11 +177,11 @@ class CatchUp:
         if recovery is not None:
             if position < recovery.end:
                 if recovery.is_outstanding(position, is_match):
-                    if lane.room <= 0:
+                    if not lane.has_room:
                         return False
                     lane.take(event, position, published_ms)
                 return True
-            lane.recovery = None
+            lane.end_recovery()
         return not is_match or lane.read(event, position, published_ms)
 
     def _feed_shared(
@@ -202,11 +206,11 @@ class CatchUp:
     def _moved(self, lane: "Lane", position: int) -> None:
         lane.cursor = position
         if lane.recovery is not None and position >= lane.recovery.end:
-            lane.recovery = None
+            lane.end_recovery()
         self._engine.journal.touch(lane)
         if position >= self._partition.routed:
             self._rejoin_lane(lane)
-        elif lane.room <= 0:
+        elif not lane.has_room:
             self._ready.pop(lane, None)
 
     def _rejoin(self, routed: int) -> None:
@@ -221,7 +225,7 @@ class CatchUp:
         self._ready.pop(lane, None)
         if lane.is_paused:
             return
-        lane.recovery = None
+        lane.end_recovery()
         lane.is_live = True
         self._partition.lagging.discard(lane)
         self._engine.journal.touch(lane)

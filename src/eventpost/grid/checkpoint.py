@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from eventpost.core.books import Tally
+from eventpost.core.books import Dropped, Tally
 
 
 class LaneRecord(msgspec.Struct, array_like=True, gc=False):
@@ -110,6 +110,8 @@ class Recovery:
     base: int
     unsettled: set[int]
     settled: set[int]
+    lost: list[tuple[int, int, Dropped]] = field(default_factory=list)
+    """Stretches of it that could not be read, and why."""
 
     def is_outstanding(self, position: int, is_match: bool) -> bool:
         if position in self.settled:

@@ -197,7 +197,7 @@ class Lane:
                 self.fresh.pop()
                 return True
             self.unread_ms = published_ms
-        if self.room <= 0:
+        if not self.has_room:
             return False
         self.take(event, position, published_ms)
         self.delta.matched += 1
@@ -232,6 +232,21 @@ class Lane:
         if held > limits.lane_events_max // 2 or self.held_bytes > limits.lane_bytes_max // 2:
             return 0
         return limits.lane_events_max - held
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it takes the next event, now that it reads the log."""
+        if self.is_paused or self.is_removed or self.breaker.is_open or self.recovery is not None:
+            return self.room > 0
+        limits = self.engine.limits
+        held = len(self.outstanding)
+        return (
+            held < limits.lane_events_max
+            and self.held_bytes < limits.lane_bytes_max
+            and (
+                self.engine.deliveries_held < limits.deliveries_max or held < limits.lane_share_min
+            )
+        )
 
     def _is_unread_expired(self) -> bool:
         offered_ms = max(self.unread_ms, self.offered_ms)
@@ -540,17 +555,28 @@ class Lane:
             dropped[reason.value] = dropped.get(reason.value, 0) + count
             self.engine.journal.touch(self)
 
-    def lose(self, to: int, reason: Dropped) -> int:
-        """The log before `to` cannot be read: go on there. Returns how many that were taken before
-        are dropped; what was never read was never counted as matched."""
-        lost = 0
-        if self.recovery is not None:
-            lost = max(0, self.total().pending - self.ladder_count - len(self.outstanding))
-            self.count_dropped(reason, lost)
-            self.recovery = None
-        self.cursor = to
+    def lose(self, to: int, reason: Dropped) -> None:
+        """The log before `to` cannot be read: go on there. What was taken before a restart is
+        counted as dropped; what was never read was never counted as matched."""
+        first, self.cursor = self.cursor, to
         self.engine.journal.touch(self)
-        return lost
+        if self.recovery is None:
+            self.engine.events_lost(self, first, to, 0)
+            return
+        self.recovery.lost.append((first, to, reason))
+        if to >= self.recovery.end:
+            self.end_recovery()
+
+    def end_recovery(self) -> None:
+        """Everything that it held before a restart is back in hand, but what was lost on the way:
+        how many these were is known now."""
+        recovery, self.recovery = self.recovery, None
+        if recovery is None or not recovery.lost:
+            return
+        first, _, reason = recovery.lost[0]
+        count = max(0, self.total().pending - self.ladder_count - len(self.outstanding))
+        self.count_dropped(reason, count)
+        self.engine.events_lost(self, first, recovery.lost[-1][1], count)
 
     def close(self) -> None:
         """Send nothing more and let go of the destination."""
