@@ -1,6 +1,7 @@
 """What is given up: the row, the file, the notice, and the way back."""
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,10 @@ def files(folder: Path) -> list[Path]:
 def content(path: Path) -> list[dict[str, Any]]:
     loaded: list[dict[str, Any]] = json.loads(path.read_bytes())
     return loaded
+
+
+def commit_count(grid: Grid) -> int:
+    return grid.call(lambda: grid.app.grid.journal.commits)
 
 
 def test_the_row_tells_the_whole_case(grid: Grid, receiver: Receiver, clock: VirtualClock) -> None:
@@ -382,3 +387,35 @@ def test_what_is_being_replayed_is_not_purged(grid: Grid, receiver: Receiver) ->
     receiver.release(500)
     grid.settle()
     assert grid.books().ladder == 1
+
+
+def test_no_file_is_forgotten(
+    grid: Grid, receiver: Receiver, clock: VirtualClock, tmp_path: Path
+) -> None:
+    """A dead letter that falls while the one before it is being written gets its file too."""
+    folder = tmp_path / "letters"
+    grid.topic("songs")
+    grid.subscribe("songs", receiver, deadletter=f"folder:{folder}")
+    receiver.always = 400
+    ids = grid.publish("songs")
+    grid.settle()
+    receiver.script(HANG)
+    ids += grid.publish("songs")
+    receiver.wait_for_held(1)
+
+    with grid.holding_commits() as held:
+        advancing = threading.Thread(target=clock.advance, args=[EXPORT_S])
+        advancing.start()  # writes the first file, and commits that it is written
+        held.wait()
+        with grid.holding_scans():  # then looks for further ones, and waits for the answer
+            commits = commit_count(grid)
+            while commit_count(grid) == commits:
+                held.let()
+            receiver.release(400)
+            grid.wait_until(lambda engine: engine.dead_letters.counts.get(1, 0) == 2)
+        assert len(grid.dead_letters()) == 1, "the second one has fallen and is not committed"
+    advancing.join()
+    clock.advance(60)
+
+    written = {letter["id"] for path in files(folder) for letter in content(path)}
+    assert written == set(ids)

@@ -35,14 +35,14 @@ def by_signature(grid: Grid, valid_for: timedelta = timedelta(hours=1)) -> Crede
 
 
 def send(grid: Grid, credential: Credential, events: Any) -> None:
-    with EventGridPublisherClient(endpoint(grid), credential, retry_total=0) as client:
-        client.send(events)
+    with EventGridPublisherClient(endpoint(grid), credential) as client:
+        client.send(events, retry_total=0)
 
 
 def send_async(grid: Grid, credential: Credential, events: Any) -> None:
     async def sending() -> None:
-        async with AsyncPublisherClient(endpoint(grid), credential, retry_total=0) as client:
-            await client.send(events)
+        async with AsyncPublisherClient(endpoint(grid), credential) as client:
+            await client.send(events, retry_total=0)
 
     asyncio.run(sending())
 

@@ -21,6 +21,9 @@ class Exports:
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
         self._expected: set[int] = set()
+        """Subscriptions that are looked at before long."""
+        self._busy: set[int] = set()
+        """Those whose dead letters are being read, written, or told to be written."""
         self._failures: dict[int, int] = {}
 
     def expect(self, subscription: Subscription) -> None:
@@ -33,6 +36,15 @@ class Exports:
             self._engine.clock.call_later(delay_s, self._collect, subscription_id)
 
     def _collect(self, subscription_id: int) -> None:
+        self._expected.discard(subscription_id)
+        if subscription_id in self._busy:
+            self._schedule(subscription_id, self._engine.limits.export_delay_s)
+            return
+        self._busy.add(subscription_id)
+        # What fell before is on disk then, and is read. What falls from now on is expected anew.
+        self._engine.journal.wait(lambda _: self._read(subscription_id))
+
+    def _read(self, subscription_id: int) -> None:
         if self._engine.is_stopped:
             return
         query = DeadLetterQuery(
@@ -46,18 +58,20 @@ class Exports:
         )
 
     def _collected(self, subscription_id: int, letters: list[DeadLetter] | ReadFailed) -> None:
-        self._expected.discard(subscription_id)
         subscription = self._engine.subscriptions.get(subscription_id)
         if self._engine.is_stopped or subscription is None or subscription.deadletter is None:
-            return
-        if isinstance(letters, ReadFailed):
+            self._busy.discard(subscription_id)
+        elif isinstance(letters, ReadFailed):
             self._engine.read_failed(letters)
-            self._schedule(subscription_id, 1.0)
-            return
-        if not letters:
-            return
-        self._expected.add(subscription_id)
-        self._write(subscription, subscription.deadletter, letters)
+            self._again(subscription_id, 1.0)
+        elif letters:
+            self._write(subscription, subscription.deadletter, letters)
+        else:
+            self._busy.discard(subscription_id)
+
+    def _again(self, subscription_id: int, delay_s: float) -> None:
+        self._busy.discard(subscription_id)
+        self._schedule(subscription_id, delay_s)
 
     def _write(
         self, subscription: Subscription, destination: str, letters: list[DeadLetter]
@@ -90,7 +104,6 @@ class Exports:
         size: int,
         result: str | Failed,
     ) -> None:
-        self._expected.discard(subscription.id)
         if self._engine.is_stopped:
             return
         now_ms = self._engine.clock.now_ms()
@@ -99,7 +112,7 @@ class Exports:
             self._failures[subscription.id] = count
             wait_ms = delay_ms(RETRY, count, result, self._engine.random.random())
             self._engine.export_failed(subscription, result.evidence, wait_ms)
-            self._schedule(subscription.id, wait_ms / 1000)
+            self._again(subscription.id, wait_ms / 1000)
             return
         self._failures.pop(subscription.id, None)
         states = self._engine.journal.open.dead_states
@@ -116,4 +129,4 @@ class Exports:
             event_count=len(letters),
         )
         self._engine.dead_letters.publish_notice(event)
-        self._engine.journal.wait(lambda _: self._schedule(subscription.id, 0.0))
+        self._engine.journal.wait(lambda _: self._again(subscription.id, 0.0))

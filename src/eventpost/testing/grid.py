@@ -11,6 +11,7 @@ The server runs on an event loop in a thread of its own; everything here is for 
 
 import asyncio
 import json
+import math
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +29,7 @@ from eventpost.client import Client
 from eventpost.config.settings import NetworkSettings, ServerSettings, Settings, StoreSettings
 from eventpost.core.events import Schema
 from eventpost.core.interfaces import Clock, Store
+from eventpost.grid.engine import Engine
 from eventpost.grid.limits import GridLimits
 from eventpost.registry.models import Books, DeadLetterView, SubscriptionView, TopicView
 from eventpost.server.serving import Running, loop_factory
@@ -220,6 +222,15 @@ class Grid:
         """Call a function on the grid's thread, to look inside."""
         return self._background.call(function, *arguments)
 
+    def wait_until(self, condition: Callable[[Engine], object]) -> None:
+        """Wait until something holds inside, as seen on the grid's thread. Raises TimeoutError."""
+        self._background.run(self._wait_until(condition))
+
+    async def _wait_until(self, condition: Callable[[Engine], object]) -> None:
+        async with asyncio.timeout(REST_S_MAX):
+            while not condition(self.app.grid):
+                await steps.soon()
+
     # --- topics and subscriptions ---------------------------------------------------------------
 
     def topic(self, name: str, *, input_schema: str = "eventgridschema") -> TopicView:
@@ -325,7 +336,19 @@ class Grid:
             yield held
         finally:
             self.disk.on_sync = lambda: None
-            held.release()
+            held.end()
+
+    @contextmanager
+    def holding_scans(self) -> Iterator[None]:
+        """No long read of the store (dead letters, usage, traces) is answered before the block
+        ends."""
+        executor, released = self._executor, threading.Event()
+        assert executor is not None
+        self.call(executor.scan, released.wait, bool)
+        try:
+            yield
+        finally:
+            released.set()
 
     @contextmanager
     def refusing(self) -> Iterator[None]:
@@ -344,20 +367,35 @@ class HeldCommits:
     """Syncs that wait, on the store's thread."""
 
     def __init__(self) -> None:
-        self._come = threading.Event()
-        self._released = threading.Event()
+        self._changed = threading.Condition()
+        self._come = 0
+        self._let: float = 0
 
     def hold(self) -> None:
-        self._come.set()
-        self._released.wait()
+        """Called before each sync."""
+        with self._changed:
+            self._come += 1
+            turn = self._come
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._let >= turn)
 
     def wait(self) -> None:
         """Wait until a sync is held."""
-        if not self._come.wait(REST_S_MAX):
-            raise TimeoutError(f"No sync came within {REST_S_MAX:g} s.")
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._come > self._let, REST_S_MAX):
+                raise TimeoutError(f"No sync came within {REST_S_MAX:g} s.")
 
-    def release(self) -> None:
-        self._released.set()
+    def let(self) -> None:
+        """Let pass what is held, and hold what comes."""
+        with self._changed:
+            self._let = self._come
+            self._changed.notify_all()
+
+    def end(self) -> None:
+        """Hold nothing any more."""
+        with self._changed:
+            self._let = math.inf
+            self._changed.notify_all()
 
 
 def _settings(given: Settings, data: Path, limits: Mapping[str, Any]) -> Settings:
