@@ -5,7 +5,9 @@ The public names are imported on first use, so that `import eventpost` costs not
 
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from eventpost.core.version import VERSION
+
+__version__ = VERSION
 __all__ = ["AsyncClient", "Client", "__version__"]
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from eventpost import __version__
 from eventpost.app import asking, replaying
 from eventpost.app.subscribing import Subscribing
 from eventpost.config.settings import Settings
@@ -36,6 +35,7 @@ from eventpost.core.subscriptions import (
     Subscription,
     Topic,
 )
+from eventpost.core.version import VERSION
 from eventpost.formats.publish import decode_publish
 from eventpost.grid import catalogue
 from eventpost.grid.trace import Story, tell
@@ -378,7 +378,7 @@ class App:
             store_bytes_max=self.grid.limits.store_bytes_max,
             suppressed_log_records=suppressed,
             dropped_log_lines=dropped,
-            version=__version__,
+            version=VERSION,
         )
         bound = self.settings.metrics.subscriptions_max
         return await asyncio.to_thread(render, snapshot, subscriptions_max=bound)

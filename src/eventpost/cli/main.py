@@ -9,9 +9,9 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from eventpost import __version__
 from eventpost.cli import parser as cli
 from eventpost.cli.parser import Parser
+from eventpost.core.version import VERSION
 
 if TYPE_CHECKING:
     from eventpost.core.errors import EventpostError
@@ -40,7 +40,7 @@ def build_parser() -> Parser:
     )
 
     parser = Parser(prog="eventpost", description=DESCRIPTION, epilog=EPILOG)
-    parser.add_argument("--version", action="version", version=f"eventpost {__version__}")
+    parser.add_argument("--version", action="version", version=f"eventpost {VERSION}")
     group = cli.nouns(parser)
     for module in (
         *(demo, serve, plan, topic, subscription, publish, event, deadletter),

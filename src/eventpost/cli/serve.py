@@ -57,15 +57,15 @@ def banner(settings: "Settings", url: str) -> None:
 
 
 def banner_lines(settings: "Settings", url: str) -> dict[str, str]:
-    from eventpost import __version__
     from eventpost.config.checks import address, is_loopback
     from eventpost.config.local import AUTHORITY_FILE, TOKEN_FILE
+    from eventpost.core.version import VERSION
 
     server = settings.server
     data = Path(server.data).absolute()
     host, _ = address(server.listen)
     lines = {
-        "eventpost": __version__,
+        "eventpost": VERSION,
         "listens at": url,
         "public URL": server.public_url or url,
         "data directory": str(data),

@@ -6,16 +6,16 @@ receive-events and delivery-properties; traces: W3C Trace Context.
 
 from collections.abc import Sequence
 
-from eventpost import __version__
 from eventpost.core.events import Delivery, Schema
 from eventpost.core.subscriptions import DeliveryAttribute, Endpoint, Subscription
+from eventpost.core.version import VERSION
 from eventpost.formats import delivery as delivery_format
 from eventpost.http.client import Target
 
 ATTRIBUTE_BYTES_MAX = 4_096
 """Of a dynamic delivery attribute's value; a longer one is left out of the delivery."""
 TRACE_CHARS_MAX = 512
-USER_AGENT = f"eventpost/{__version__}".encode()
+USER_AGENT = f"eventpost/{VERSION}".encode()
 METADATA_VERSION = {Schema.CLOUD_EVENTS: b"1.0"}
 
 
