@@ -201,9 +201,9 @@ def test_reader_sets_the_pace(loop_kind: str, station: Station) -> None:
         server.eventually(lambda: server.server.connection_count == 1)
         [connection] = server.server._shared.connections
 
-        server.eventually(lambda: connection._writable is not None)
+        server.eventually(lambda: connection._flow.is_blocked)
 
-        kept = server.on_loop(lambda: connection._transport.get_write_buffer_size())
+        kept = server.on_loop(lambda: connection._flow.unwritten_bytes)
         assert 20_000 <= kept < 40_000
         for _ in range(200):
             client.socket.recv(100_000)
@@ -219,7 +219,7 @@ def test_application_sets_the_pace(loop_kind: str, station: Station) -> None:
         data = post("/slow-body", b"x" * 50_000_000)
         sent = send_until_blocked(client, data)
         [connection] = server.server._shared.connections
-        assert server.on_loop(lambda: connection._receiving.kept_bytes) < 600_000  # type: ignore[union-attr]
+        assert server.on_loop(lambda: connection._dispatcher.receiving.kept_bytes) < 600_000  # type: ignore[union-attr]
 
         client.socket.setblocking(True)
         server.on_loop(station.gate.set)

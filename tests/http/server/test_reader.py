@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eventpost.http.server import HttpLimits, Request
-from eventpost.http.server.reader import KEEP, STREAM, Mode, RequestReader
+from eventpost.http.server.reader import RequestReader
 from eventpost.http.server.rules import Malformed
+from eventpost.http.server.sink import KEEP, STREAM, Mode
 from tests.http.server.support import Client, Running, get, running
 
 CORPUS = {path.stem: path.read_bytes() for path in sorted(Path(__file__).parent.glob("corpus/*"))}

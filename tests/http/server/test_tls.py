@@ -12,6 +12,7 @@ import trustme
 from cryptography import x509
 
 from eventpost.core.errors import InvalidRequest
+from eventpost.http.server import response
 from eventpost.http.tls import NAMES_DEFAULT, development_authority, server_context
 from tests.http.server.support import PATIENCE_S, Client, get, post, running
 
@@ -155,6 +156,39 @@ def test_drain(loop_kind: str, serving: ssl.SSLContext, trusting: ssl.SSLContext
 
         assert idle.read_to_end() == b""
         assert silent.read_to_end() == b""
+
+
+def test_drain_does_not_wait_for_idle_clients(
+    loop_kind: str, serving: ssl.SSLContext, trusting: ssl.SSLContext
+) -> None:
+    """An idle client that does not confirm the end of TLS does not hold draining up."""
+    with (
+        running(loop_kind, ssl_context=serving, drain_timeout_s=600, linger_s=600) as server,
+        Client(server.server.port, trusting) as idle,
+    ):
+        idle.send(get()).read()
+
+        server.drain()
+
+        assert idle.read_to_end() == b""
+
+
+def test_slow_reader_of_the_last_answer(
+    loop_kind: str, serving: ssl.SSLContext, trusting: ssl.SSLContext
+) -> None:
+    """A last answer that is read slowly is not cut off by the end of TLS."""
+    answer = response(200, b"x" * 6_000_000)
+    with (
+        running(loop_kind, ssl_context=serving, linger_s=0.2) as server,
+        Client(server.server.port, trusting) as client,
+    ):
+        client.send(post("/fast/later", b"", b"Connection: close\r\n"))
+        server.eventually(lambda: len(server.handler.pending) == 1)
+        server.answer(0, answer)
+        answered_s = server.on_loop(server.loop.time)
+        server.eventually(lambda: server.loop.time() > answered_s + 0.3)
+
+        assert len(client.read_to_end()) == len(answer) + len(b"Connection: close\r\n")
 
 
 def test_two_listeners(loop_kind: str, serving: ssl.SSLContext, trusting: ssl.SSLContext) -> None:

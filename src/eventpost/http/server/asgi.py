@@ -10,7 +10,7 @@ import logging
 from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
-from eventpost.http.server.handler import Message
+from eventpost.http.server.handler import FAILED, Message
 from eventpost.http.server.request import CONTINUE, Request
 from eventpost.http.server.shared import Endpoints, Shared
 from eventpost.http.server.streamed import StreamedAnswer
@@ -146,8 +146,7 @@ class Exchange:
 
     def _make_up_for_missing_answer(self) -> None:
         if not self._is_over and not self._is_disconnected:
-            reason = "The request failed inside the server."
-            self.overrule(self._shared.fast.malformed(self._request, 500, reason))
+            self.overrule(self._shared.fast.malformed(self._request, 500, FAILED))
 
     async def _receive(self) -> Message:
         if not self._body and not self._is_body_complete and self._request.expects_continue:

@@ -14,6 +14,9 @@ Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Message, Receive, Send], Awaitable[None]]
 """An ASGI 3 application. `Any` is the ASGI specification's own type for what messages hold."""
 
+FAILED = "The request failed inside the server."
+"""All that a client is told of an exception."""
+
 
 class FastHandler(Protocol):
     """Answers requests without a Task each. All calls on the loop's thread; none may block."""

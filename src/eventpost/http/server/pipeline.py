@@ -5,6 +5,7 @@ Layer: http.
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 from eventpost.http.server.request import Request, fitted
@@ -38,17 +39,17 @@ class Pipeline:
         "_loop",
         "_out",
         "_owner",
-        "_transport",
+        "_write",
         "is_corked",
         "is_watched",
         "waiting",
     )
 
     def __init__(
-        self, owner: Owner, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop
+        self, owner: Owner, write: Callable[[bytes], None], loop: asyncio.AbstractEventLoop
     ) -> None:
         self._owner = owner
-        self._transport = transport
+        self._write = write
         self._loop = loop
         self._out: list[bytes] = []
         self._is_flush_due = False
@@ -97,7 +98,7 @@ class Pipeline:
             return
         data = out[0] if len(out) == 1 else b"".join(out)
         out.clear()
-        self._transport.write(data)
+        self._write(data)
 
     def clear(self) -> None:
         """Forget everything: the connection is gone. Later answers go nowhere."""

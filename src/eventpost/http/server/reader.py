@@ -5,15 +5,13 @@ front and this server ever disagree about where a request ends.
 Layer: http.
 """
 
-from enum import Enum
-from typing import Protocol
-
 import httptools
 
 from eventpost.http.server import rules
 from eventpost.http.server.limits import HttpLimits
 from eventpost.http.server.request import Answering, Header, Request
 from eventpost.http.server.rules import Malformed
+from eventpost.http.server.sink import DROP, STREAM, Sink
 
 CHUNK_HEAD_BYTES = 16
 """What a chunk may cost beside its data before it counts as overhead: size and line ends."""
@@ -21,42 +19,6 @@ CHUNK_HEAD_BYTES = 16
 
 SLASH, QUESTION_MARK, HASH = b"/?#"
 """As numbers: `in` takes ten times as long to look for bytes in bytes."""
-
-
-class Mode(Enum):
-    """What to do with a body."""
-
-    KEEP = "keep"  # collect it into `Request.body`
-    STREAM = "stream"  # hand on each piece
-    DROP = "drop"  # read over it
-
-
-KEEP, STREAM, DROP = Mode
-"""Python 3.11 takes ten times as long for `Mode.KEEP`, a third of what a request costs here."""
-
-
-class Sink(Protocol):
-    """Who wants the requests."""
-
-    def head(self, request: Request) -> Mode:
-        """A head is complete. The body is treated as the answer says."""
-        ...
-
-    def head_of_too_large(self, request: Request) -> None:
-        """Instead of `head`: the announced body exceeds `body_bytes_max` and is dropped."""
-        ...
-
-    def body(self, chunk: bytes) -> None:
-        """A piece of a body in mode STREAM."""
-        ...
-
-    def too_large(self, request: Request) -> None:
-        """A body outgrew `body_bytes_max`; the rest of it is dropped."""
-        ...
-
-    def complete(self, request: Request) -> None:
-        """The body has ended."""
-        ...
 
 
 class RequestReader:
@@ -70,14 +32,14 @@ class RequestReader:
         "_careful_digits",
         "_cause",
         "_chunk_count",
+        "_count_before",
         "_fed_bytes",
-        "_finished_count",
         "_head_bytes",
-        "_head_bytes_bound",
         "_header_count_max",
         "_host",
         "_index",
-        "_is_continued",
+        "_is_head_cut",
+        "_is_head_fresh",
         "_is_replaying",
         "_is_tls",
         "_limits",
@@ -123,14 +85,17 @@ class RequestReader:
         self._mode = DROP
         self._body: bytes | bytearray = b""
         self._fed_bytes = 0
-        self._finished_count = 0
-        """Requests read when the last feed left nothing unfinished."""
+        self._count_before = 0
+        """Requests read before the present feed."""
         self._head_bytes = 0
-        self._head_bytes_bound = 0
+        """Bytes of an unfinished head, as far as they certainly belong to it."""
+        self._is_head_cut = False
+        """Whether the head came in more than one feed."""
         self._wire_bytes = 0
+        """Bytes of a chunked body as it came, without those that came with its head."""
         self._chunk_count = 0
-        self._is_continued: Request | bool = False
-        """What the last feed left unfinished: a body's request, or True for a head."""
+        self._is_head_fresh = False
+        """Whether the head of the chunked body came in the present feed."""
         self._cause: Exception | None = None
         """What a callback raised; httptools hides it."""
         self._replay = b""
@@ -147,6 +112,7 @@ class RequestReader:
     def feed(self, data: bytes | memoryview) -> None:
         """Read on. Calls the sink; raises `Malformed`."""
         self._fed_bytes = len(data)
+        self._count_before = self.request_count
         try:
             self._parser.feed_data(data)  # type: ignore[union-attr]  # closed readers are not fed
         except httptools.HttpParserUpgrade as upgrade:
@@ -157,9 +123,6 @@ class RequestReader:
         else:
             if self.is_in_head or self.request is not None:
                 self._bound_unfinished()
-            else:
-                self._is_continued = False
-                self._finished_count = self.request_count
             return
         self._read_on_after_upgrade(data, offset)
 
@@ -188,26 +151,21 @@ class RequestReader:
         self._body = b""
 
     def _bound_unfinished(self) -> None:
-        """Bound what has begun and may never end. Bytes of its first read are counted only where
-        they cannot belong to what came before; a whole head is measured again, exactly."""
-        was, self._is_continued = self._is_continued, self.request or True
+        """Bound what has begun and may never end."""
         if self.is_in_head:
-            is_all_head = was is True or self.request_count == self._finished_count
-            self._bound_open_head(is_continued=is_all_head)
+            self._is_head_cut = True
+            if self.request_count == self._count_before:  # else some bytes were the last request's
+                self._head_bytes += self._fed_bytes
+            if self._head_bytes > self._limits.head_bytes_max:
+                raise Malformed(431, "The request head is too large.")
         elif self.request is not None and self.request.is_chunked:
-            self._bound_chunk_overhead(is_continued=was is self.request)
+            self._bound_chunk_overhead()
 
-    def _bound_open_head(self, *, is_continued: bool) -> None:
-        self._head_bytes_bound += self._fed_bytes
-        if is_continued:
-            self._head_bytes += self._fed_bytes
-        if self._head_bytes > self._limits.head_bytes_max:
-            raise Malformed(431, "The request head is too large.")
-
-    def _bound_chunk_overhead(self, *, is_continued: bool) -> None:
+    def _bound_chunk_overhead(self) -> None:
         """llhttp does not show chunk extensions: they are what is left when data is subtracted."""
-        if is_continued:
+        if not self._is_head_fresh:
             self._wire_bytes += self._fed_bytes
+        self._is_head_fresh = False
         allowed = self.received + CHUNK_HEAD_BYTES * self._chunk_count
         if self._wire_bytes - allowed > self._limits.chunk_overhead_bytes_max:
             raise Malformed(400, "Chunk extensions or trailers are too large.")
@@ -299,7 +257,7 @@ class RequestReader:
         index, url, parser = self._index, self._url, self._parser
         assert parser is not None
         if (
-            self._head_bytes_bound
+            self._is_head_cut
             or self._fed_bytes > self._careful_bytes
             or len(index) > self._header_count_max
             or self._repeated
@@ -339,7 +297,7 @@ class RequestReader:
         headers = [*self._index.items(), *self._repeated]
         rules.check_sizes(self._limits, self._parser.get_method(), self._url, headers)
         rules.check_repeated(self._repeated)
-        self._head_bytes = self._head_bytes_bound = 0
+        self._head_bytes, self._is_head_cut = 0, False
 
     def _note_rare(self, request: Request, parser: httptools.HttpRequestParser) -> None:
         request.is_plain &= request.method != b"HEAD"
@@ -351,6 +309,7 @@ class RequestReader:
             request.is_chunked = has_body = True
             self._index = {}  # trailers come as headers, and are none of this request's
             self._wire_bytes = self._chunk_count = 0
+            self._is_head_fresh = True
         if parser.should_upgrade():
             self._replay = b"POST / HTTP/1.1\r\n" + framing + b"\r\n"
         request.expects_continue = (

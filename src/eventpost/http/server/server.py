@@ -10,11 +10,12 @@ import ssl
 from functools import partial
 from typing import Any
 
-from eventpost.http.server.connection import Connection, Phase
+from eventpost.http.server.connection import Connection
 from eventpost.http.server.handler import ASGIApp, FastHandler
 from eventpost.http.server.lifespan import Lifespan
 from eventpost.http.server.limits import HttpLimits
 from eventpost.http.server.listener import Listener, bind
+from eventpost.http.server.phases import limits_by_phase
 from eventpost.http.server.shared import Endpoints, Shared
 
 log = logging.getLogger("eventpost.http")
@@ -154,24 +155,12 @@ class HttpServer:
     def sweep(self, now_s: float) -> None:
         """Look at every connection once, and end what has waited too long. `now_s` is the loop's
         time. Called by a timer of its own."""
-        limits = self._limits
-        is_full = self.connection_count >= limits.connections_max
-        limit_s = {
-            Phase.OPENED: limits.head_s,
-            Phase.IDLE: limits.idle_when_full_s if is_full else limits.idle_s,
-            Phase.HEAD: limits.head_s,
-            Phase.BODY: limits.body_stall_s,
-            Phase.WRITE: limits.write_stall_s,
-            Phase.LINGER: limits.linger_s,
-            Phase.BUSY: float("inf"),
-        }
+        is_full = self.connection_count >= self._limits.connections_max
+        limit_s = limits_by_phase(self._limits, is_full=is_full)
         for connection in list(self._shared.connections):
-            seen = connection.phase()
-            if seen != connection.seen:
-                connection.seen = seen
-                connection.seen_s = now_s
-            elif now_s - connection.seen_s >= limit_s[seen[0]]:
-                connection.expire(seen[0])
+            phase, progress = connection.phase()
+            if connection.watch.waited_s((phase, progress), now_s) >= limit_s[phase]:
+                connection.expire(phase)
 
     def pause_sweeps(self) -> None:
         """Leave it to the caller to sweep, so that a test decides what time it is."""
