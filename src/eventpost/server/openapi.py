@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-import eventpost
+from eventpost.core.version import VERSION
 from eventpost.registry.models import Problem
 from eventpost.server.problems import MEDIA_TYPE
 from eventpost.server.routes import Operation
@@ -31,7 +31,7 @@ def document(operations: Sequence[Operation]) -> bytes:
             "openapi": "3.1.0",
             "info": {
                 "title": "eventpost management API",
-                "version": eventpost.__version__,
+                "version": VERSION,
                 "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
             },
             "security": [{"adminToken": []}],

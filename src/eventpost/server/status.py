@@ -1,8 +1,8 @@
 """How the server is: health, books of everything, effective configuration."""
 
-import eventpost
 from eventpost.config import inventory
 from eventpost.config.effective import Effective
+from eventpost.core.version import VERSION
 from eventpost.registry import forms
 from eventpost.registry.models import (
     CheckView,
@@ -24,7 +24,7 @@ async def show_status(call: Call[None, None]) -> StatusView:
     """Show version, address, age and health of the server."""
     app = call.app
     return StatusView(
-        version=eventpost.__version__,
+        version=VERSION,
         public_url=app.public_url,
         started_time=forms.time_text(app.started_ms),
         topic_count=len(app.topics()),
