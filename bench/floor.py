@@ -42,6 +42,9 @@ class Forward:
     def too_large(self, request: Request) -> bytes:
         return response(413)
 
+    def malformed(self, request: Request | None, status: int, reason: str) -> bytes:
+        return response(status)
+
 
 async def main(port: int, url: str) -> None:
     loop = asyncio.get_running_loop()

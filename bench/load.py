@@ -1,7 +1,7 @@
 """Load generator and receiver in one process, as lean as they can be.
 
-Both speak just enough HTTP for the peer that they measure; neither is part of the product. Times are
-`time.perf_counter` seconds.
+Both speak just enough HTTP for the peer that they measure; neither is part of the product. Times
+are `time.perf_counter` seconds.
 """
 
 import asyncio

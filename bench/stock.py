@@ -1,4 +1,4 @@
-"""Data directories with what would take long to bring about over HTTP, written through the store."""
+"""Data directories with what takes long to bring about over HTTP, written through the store."""
 
 import json
 from pathlib import Path
@@ -90,7 +90,7 @@ def _topics(count: int) -> Commit:
 
 
 def _subscriptions(hook: str, groups: int, topics: int, lagging: int) -> list[Subscription]:
-    made = []
+    made: list[Subscription] = []
 
     def add(name: str, topic_id: int, subject: str, ends: str = "") -> None:
         made.append(
