@@ -219,6 +219,25 @@ def test_the_old_endpoint_serves_until_the_new_one_is_confirmed(
     assert (len(receiver.requests), len(never.requests)) == (1, 0)
 
 
+def test_a_paused_subscription_keeps_its_endpoint_until_the_new_one_is_confirmed(
+    grid: Grid, receiver: Receiver, new_receiver: NewReceiver, clock: VirtualClock
+) -> None:
+    """Also while it is paused a subscription keeps the endpoint that has consented."""
+    other = new_receiver()
+    other.consent = None
+    grid.topic("songs")
+    grid.subscribe("songs", receiver)
+    grid.client.pause_subscription("handler")
+    grid.client.update_subscription("handler", {"endpoint": other.url})
+
+    clock.advance(WINDOW_S)
+    grid.client.resume_subscription("handler")
+
+    grid.publish("songs")
+    receiver.wait_for(1)
+    assert state(grid) == "Succeeded"
+
+
 def test_names_are_taken_once(grid: Grid, receiver: Receiver) -> None:
     """A second subscription of a name is refused without asking its endpoint."""
     grid.topic("songs")

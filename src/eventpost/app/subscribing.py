@@ -8,7 +8,7 @@ import msgspec
 
 from eventpost.app import asking
 from eventpost.core.bounds import check_delivery_schema, check_subscription
-from eventpost.core.errors import Conflict, HandshakeFailed, InvalidRequest
+from eventpost.core.errors import Conflict, HandshakeFailed, InvalidRequest, NotFound
 from eventpost.core.subscriptions import (
     Endpoint,
     ProvisioningState,
@@ -64,6 +64,8 @@ class Subscribing:
                 provisioning_state=ProvisioningState.SUCCEEDED,
             )
             subscription = await self._consented(topic, subscription)
+            if topic.id not in self._app.grid.topics:
+                raise NotFound("TopicNotFound", f"The topic {topic.name!r} was deleted meanwhile.")
             cursors = [cursor] * topic.partition_count
             await asking.durable(
                 lambda done: catalogue.add_subscription(self._app.grid, subscription, cursors, done)
@@ -130,34 +132,24 @@ class Subscribing:
         """Change a subscription. A new endpoint's handshake comes first; the old one serves until
         it consents."""
         self._check(topic, draft)
-        changed = msgspec.structs.replace(
-            draft,
-            id=current.id,
-            topic_id=current.topic_id,
-            created_ms=current.created_ms,
-            is_paused=current.is_paused,
-            provisioning_state=current.provisioning_state,
-            validation_code=current.validation_code,
-            validation_deadline_ms=current.validation_deadline_ms,
-            pending_endpoint=current.pending_endpoint,
-        )
+        asked = None
         if _needs_handshake(current.endpoint, draft.endpoint):
-            changed = await self._consented(
-                topic,
-                msgspec.structs.replace(
-                    changed,
-                    provisioning_state=ProvisioningState.SUCCEEDED,
-                    pending_endpoint=None,
-                    validation_code="",
-                ),
-            )
-            if changed.validation_code and not current.is_held:
-                changed = msgspec.structs.replace(
-                    changed, endpoint=current.endpoint, pending_endpoint=changed.endpoint
-                )
+            asked = await self._consented(topic, draft)
+            current = self._found_again(current)
+        changed = _changed(current, draft, asked)
         await self.change(changed)
         self._await_action(changed)
         return changed
+
+    def _found_again(self, subscription: Subscription) -> Subscription:
+        """As it is now: it may have been paused or deleted while its endpoint was asked."""
+        found = self._app.grid.subscriptions.get(subscription.id)
+        if found is None:
+            raise NotFound(
+                "SubscriptionNotFound",
+                f"The event subscription {subscription.name!r} was deleted meanwhile.",
+            )
+        return found
 
     async def change(self, subscription: Subscription) -> None:
         await asking.durable(
@@ -207,6 +199,36 @@ class Subscribing:
             validation_deadline_ms=0,
         )
         catalogue.change_subscription(self._app.grid, failed, lambda _: None)
+
+
+def _changed(
+    current: Subscription, draft: Subscription, asked: Subscription | None
+) -> Subscription:
+    """`draft` in the place of `current`; `asked` is what the handshake made of the draft, where its
+    endpoint is another one."""
+    state = asked or current
+    changed = msgspec.structs.replace(
+        draft,
+        id=current.id,
+        topic_id=current.topic_id,
+        created_ms=current.created_ms,
+        is_paused=current.is_paused,
+        endpoint=draft.endpoint if asked is None else asked.endpoint,
+        provisioning_state=state.provisioning_state,
+        validation_code=state.validation_code,
+        validation_deadline_ms=state.validation_deadline_ms,
+        pending_endpoint=current.pending_endpoint if asked is None else None,
+    )
+    if asked is None or not asked.validation_code or not _has_consent(current):
+        return changed
+    return msgspec.structs.replace(
+        changed, endpoint=current.endpoint, pending_endpoint=asked.endpoint
+    )
+
+
+def _has_consent(subscription: Subscription) -> bool:
+    """Whether its endpoint may serve, once it is not paused."""
+    return not msgspec.structs.replace(subscription, is_paused=False).is_held
 
 
 def _needs_handshake(old: Endpoint, new: Endpoint) -> bool:

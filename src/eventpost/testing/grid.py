@@ -80,6 +80,7 @@ class Grid:
         self._files: CountedFiles | None = None
         self._running: Running | None = None
         self._client: Client | None = None
+        self._clients: list[Client] = []
         self._http = httpx.Client(trust_env=False, verify=False)  # noqa: S501  plain http
         self.start()
 
@@ -108,6 +109,12 @@ class Grid:
         """Of the management API."""
         assert self._client is not None, "the grid is stopped"
         return self._client
+
+    def client_of_its_own(self) -> Client:
+        """A further client, for another thread. It is closed with the grid."""
+        client = Client(self.url, token=self.app.admin_token)
+        self._clients.append(client)
+        return client
 
     def start(self) -> None:
         """Start on what the directory holds."""
@@ -165,6 +172,8 @@ class Grid:
         if self._running is not None:
             self.stop()
         self._http.close()
+        for client in self._clients:
+            client.close()
         self._background.close()
         self.disk.close()
 

@@ -94,7 +94,7 @@ class Receiver:
     `always` is the reaction once the script is over; `choose`, when set, decides on each delivery
     instead of both. `consent` is how handshakes are answered: True consents, False refuses with
     404, None answers 200 without consenting, so that somebody has to open `validation_url`; an
-    Answer is given as it is.
+    Answer is given as it is, and a fault happens.
     `allowed_rate` is what a CloudEvents handshake allows, in requests per minute.
     """
 
@@ -103,7 +103,7 @@ class Receiver:
         self._path = path
         self.always: Reaction = 200
         self.choose: Callable[[Received], Reaction] | None = None
-        self.consent: bool | Answer | None = True
+        self.consent: bool | Answer | Fault | None = True
         self.allowed_rate: str | None = None
         self.requests: list[Received] = []
         """Deliveries in the order of their arrival."""
@@ -269,12 +269,14 @@ class Receiver:
         return self._script.popleft() if self._script else self.always
 
     def _handshake(self, request: Received) -> Reaction:
-        if isinstance(self.consent, Answer):
+        if isinstance(self.consent, Answer | Fault):
             return self.consent
         if self.consent is False:
             return Answer(404)
-        if self.consent is None:
-            return Answer(200)
+        return Answer(200) if self.consent is None else self.consent_to(request)
+
+    def consent_to(self, request: Received) -> Answer:
+        """The answer to a handshake that consents."""
         if request.method == "OPTIONS":
             headers = {"WebHook-Allowed-Origin": request.headers["webhook-request-origin"]}
             if self.allowed_rate is not None:
