@@ -5,15 +5,25 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
 
 import pytest
 
-from tests.documentation import ROOT
-from tests.walkthrough import Step, reader
+from eventpost.config import file
+from tests.documentation import ROOT, blocks, pages
+from tests.walkthrough import Reader, Step, reader
 
 PICTURE = ROOT / "docs/assets/demo.svg"
+TUTORIAL = ROOT / "docs/tutorial.md"
+SERVICE_GUIDE = ROOT / "docs/guides/service.md"
+BEFORE_A_GUIDE = (
+    "eventpost serve",
+    "eventpost topic create song-requests",
+    "echo 200 > status",
+    "python3 handler.py",
+)
 OURS = ("EVENTPOST_", "PYTHON", "UV_PROJECT", "VIRTUAL_ENV", "MAKE")
 """Variables of whoever runs the tests that a newcomer does not have."""
 
@@ -87,7 +97,55 @@ def test_the_picture_shows_the_demo() -> None:
 
 
 @pytest.mark.slow
-def test_the_tutorial_works(tmp_path: Path) -> None:
+def test_the_tutorial_works(newcomer: Reader) -> None:
     """Every command of the tutorial prints what the tutorial shows."""
-    with reader(tmp_path, tmp_path, environment(Path(sys.executable).parent)) as newcomer:
-        newcomer.follow(ROOT / "docs/tutorial.md")
+    newcomer.follow(TUTORIAL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("guide", ["declare", "retries", "webhooks"])
+def test_the_guides_work(newcomer: Reader, guide: str) -> None:
+    """What a guide shows is what it gives to a reader who has the tutorial's server, topic and
+    handler; what it shows for other machines has a block of another kind."""
+    handler = next(block for block in blocks(TUTORIAL) if block.text.startswith("# handler.py"))
+    newcomer.save(handler)
+    for command in BEFORE_A_GUIDE:
+        newcomer.type(Step(command, []), "before the guide")
+
+    newcomer.follow(ROOT / f"docs/guides/{guide}.md", languages=("console", "python", "yaml"))
+
+
+@pytest.fixture
+def newcomer(tmp_path: Path) -> Iterator[Reader]:
+    """With eventpost installed."""
+    with reader(tmp_path, tmp_path, environment(Path(sys.executable).parent)) as reads:
+        yield reads
+
+
+def test_settings_on_pages_are_understood() -> None:
+    """Every settings file that a page shows is one that eventpost takes."""
+    shown = [
+        block
+        for page in pages()
+        for block in blocks(page)
+        if block.language == "yaml" and "scrape_configs" not in block.text
+    ]
+
+    assert len(shown) > 3
+    for block in shown:
+        file.parse(block.text, name=str(block))
+
+
+def test_the_unit_is_understood(tmp_path: Path) -> None:
+    """systemd takes the unit of the guide, but for the program's place."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd is not on this machine")
+    unit = next(block for block in blocks(SERVICE_GUIDE) if block.language == "ini")
+    path = tmp_path / "eventpost.service"
+    path.write_text(unit.text.replace("/opt/eventpost/bin/eventpost", "/bin/true"))
+
+    checked = subprocess.run(
+        ["systemd-analyze", "verify", path], capture_output=True, text=True, check=False
+    )
+
+    assert (checked.returncode, checked.stderr) == (0, "")

@@ -1,7 +1,7 @@
 """Follows a page as its reader would: saves its files, types its commands, reads their output.
 
 A file is a block whose first line is a comment with its name. In what a command prints, times, ids
-and ports may differ, and a line `...` stands for any lines.
+and ports may differ; `...` stands for anything, on a line of its own for any lines.
 """
 
 import os
@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +19,11 @@ from tests.documentation import Block, blocks
 
 MARK = "=== done, with"
 PATIENCE_S = 20.0
-LOOKS_ONLY = re.compile(r"(eventpost \w+ (show|list|trace|test)|eventpost serve|cat|tail|find|curl -s) ")
+LOOKS_ONLY = re.compile(
+    r"(eventpost \w+ (show|list|trace|test)|eventpost serve|cat|tail|find|curl -s) "
+)
 """What may be typed again until it shows what the page says: deliveries take their moment."""
+LANGUAGES = ("sh", "console", "python", "yaml")
 STAYS = ("eventpost serve", "python3 handler.py")
 """What has a terminal of its own: run in the background, until it listens."""
 PORTS = ("7790", "8080", "8081")
@@ -109,16 +112,21 @@ class Reader:
         self.home = home
         self.ports = ports
 
-    def follow(self, page: Path) -> None:
+    def follow(self, page: Path, *, languages: Collection[str] = LANGUAGES) -> None:
         """Do all that the page says, from its beginning to its end."""
         for block in blocks(page):
-            name = re.match(r"# ([\w.]+\.(?:py|yaml|json))\n", block.text)
-            if name is not None:
-                text = self.here(block.text)
-                (self.shell.directory / name[1]).write_text(text, encoding="utf-8")
-            else:
-                for step in steps(block):
-                    self.type(step, str(block))
+            if block.language not in languages:
+                continue
+            self.save(block)
+            for step in steps(block):
+                self.type(step, str(block))
+
+    def save(self, block: Block) -> None:
+        """Save the file that the block is, if it is one."""
+        name = re.match(r"# ([\w.]+\.(?:py|yaml))\n", block.text)
+        if name is not None:
+            path = self.shell.directory / name[1]
+            path.write_text(self.here(block.text), encoding="utf-8")
 
     def type(self, step: Step, place: str) -> None:
         """Type a command until it shows what the page says; fail when it does not in time."""
@@ -161,13 +169,18 @@ class Reader:
         """Whether this was printed, but for what differs each time. Nothing shown: anything."""
         if not shown:
             return True
-        pattern = "\n".join(re.escape(steady(line)) for line in shown) + "\n"
-        pattern = pattern.replace(re.escape("...") + "\n", r"(?:.*\n)*?")
         text = "\n".join(lines).replace(str(self.home), HOME) + "\n"
         for ours, free in self.ports.items():
             text = text.replace(f":{free}", f":{ours}")
         text = "".join(steady(line) + "\n" for line in text.splitlines())
-        return re.fullmatch(pattern, text) is not None
+        return re.fullmatch(pattern_of(shown), text) is not None
+
+
+def pattern_of(shown: list[str]) -> str:
+    """What a page shows, as a regular expression over steady lines."""
+    anything = re.escape("...")
+    lines = [re.escape(steady(line)).replace(anything, ".*") + r"\n" for line in shown]
+    return "".join(r"(?:.*\n)*?" if line == r".*\n" else line for line in lines)
 
 
 def steady(line: str) -> str:
