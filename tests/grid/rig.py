@@ -50,9 +50,11 @@ STORE = SqliteSettings(synchronous="NORMAL")
 """These tests end the process, never the machine."""
 
 
-def failed(status: int = 500, **changes: Any) -> Failed:
+def failed(status: int = 500, *, retry_after_s: int | None = None, **changes: Any) -> Failed:
     """A complete answer that says no."""
-    evidence = Evidence(stage=Stage.ANSWER, fault=Fault.STATUS, status=status)
+    evidence = Evidence(
+        stage=Stage.ANSWER, fault=Fault.STATUS, status=status, retry_after_s=retry_after_s
+    )
     return Failed(evidence, **changes)
 
 
@@ -114,7 +116,7 @@ class Scripted:
         for attempt in self.open[:count]:
             attempt.is_answered = True
             attempt.done(attempt.deliveries, outcome)
-        self._clock.settle()
+        self._clock.advance(0.0)
 
     def always(self, outcome: Outcome | None) -> None:
         """Answer so from now on, what waits included; None lets attempts hang."""
@@ -341,7 +343,8 @@ class Rig:
         self.store.close()
 
     def settle(self) -> None:
-        self.clock.settle()
+        """Let everything happen that waits for no time, the commit of outcomes included."""
+        self.clock.advance(0.0)
 
     def advance(self, seconds: float) -> None:
         self.clock.advance(seconds)

@@ -4,11 +4,13 @@ A read runs beside the commits: its answer may show a row whose removal was comm
 Such rows are remembered until every read that began before their removal was durable has answered.
 """
 
-from collections import deque
+from collections import Counter, deque
+from typing import TypeVar
 
 from eventpost.core.interfaces import LadderRow
 
-RowKey = tuple[int, int, int, int, int, bool]
+T = TypeVar("T")
+RowKey = tuple[int, int, int, int, int, int, bool]
 
 
 def row_key(row: LadderRow) -> RowKey:
@@ -17,6 +19,7 @@ def row_key(row: LadderRow) -> RowKey:
         row.subscription_id,
         row.partition,
         row.position,
+        row.generation,
         row.dead_letter_id,
         row.is_parked,
     )
@@ -30,14 +33,33 @@ class Departed:
         self._committed: deque[tuple[int, list[RowKey]]] = deque()
         self._reads: set[int] = set()
         self._last_read = 0
+        self._due: Counter[int] = Counter()
+        self._parked: Counter[tuple[int, int]] = Counter()
 
     def __contains__(self, row: LadderRow) -> bool:
         return row_key(row) in self._keys
 
     def add(self, row: LadderRow) -> RowKey:
         key = row_key(row)
-        self._keys.add(key)
+        if key not in self._keys:
+            self._keys.add(key)
+            self._count(key, 1)
         return key
+
+    def due_count(self, due_ms: int) -> int:
+        """How many of the rows due at that time a read may show in vain."""
+        return self._due[due_ms]
+
+    def parked_count(self, subscription_id: int, partition: int) -> int:
+        """How many parked rows of a lane a read may show in vain."""
+        return self._parked[subscription_id, partition]
+
+    def _count(self, key: RowKey, change: int) -> None:
+        due_ms, subscription_id, partition, *_, is_parked = key
+        if is_parked:
+            _add(self._parked, (subscription_id, partition), change)
+        else:
+            _add(self._due, due_ms, change)
 
     def committed(self, keys: list[RowKey]) -> None:
         """Their removal is durable: reads that begin from now on do not show them."""
@@ -58,4 +80,13 @@ class Departed:
     def _forget(self) -> None:
         oldest = min(self._reads, default=self._last_read + 1)
         while self._committed and self._committed[0][0] < oldest:
-            self._keys.difference_update(self._committed.popleft()[1])
+            for key in self._committed.popleft()[1]:
+                if key in self._keys:
+                    self._keys.remove(key)
+                    self._count(key, -1)
+
+
+def _add(counter: Counter[T], key: T, change: int) -> None:
+    counter[key] += change
+    if not counter[key]:
+        del counter[key]

@@ -330,6 +330,7 @@ class Engine:
         for lane in self.lanes_of(subscription_id):
             lane.is_removed = True
             lane.partition.remove(lane)
+            self.ladder.drop(lane)
             del self._lanes[subscription_id, lane.partition.index]
             lane.close()
         del self.subscriptions[subscription_id]

@@ -27,15 +27,22 @@ if TYPE_CHECKING:
     from eventpost.grid.engine import Engine
     from eventpost.grid.lane import Lane
 
-Key = tuple[int, int, int, int]
-"""(subscription id, partition, position, dead letter id): one row in hand at a time."""
+Key = tuple[int, int, int, int, int]
+"""(subscription id, partition, generation, position, dead letter id): one row in hand at a time."""
 
 POLL_AGAIN_S = 1.0
 """After a read that failed."""
+NEVER_MS = 1 << 62
 
 
 def _key(row: LadderRow) -> Key:
-    return (row.subscription_id, row.partition, row.position, row.dead_letter_id)
+    return (
+        row.subscription_id,
+        row.partition,
+        row.generation,
+        row.position,
+        row.dead_letter_id,
+    )
 
 
 class Ladder:
@@ -45,6 +52,8 @@ class Ladder:
         self._engine = engine
         self._claimed: dict[Key, LadderRow] = {}
         self._low_water_ms = 0
+        self._arrived_ms = NEVER_MS
+        """The earliest due time of a row that arrived while due rows are being read."""
         self._wake_at_ms = 0
         self._timer: Timer | None = None
         self._is_polling = False
@@ -60,6 +69,7 @@ class Ladder:
         for row in rows:
             if not row.is_parked:
                 self._low_water_ms = min(self._low_water_ms, row.due_ms)
+                self._arrived_ms = min(self._arrived_ms, row.due_ms)
                 self._alarm(row.due_ms)
             elif (lane := self._engine.lane(row.subscription_id, row.partition)) is not None:
                 parked[lane] = None
@@ -93,24 +103,27 @@ class Ladder:
             return
         self._is_polling = True
         self._is_poll_wanted = False
-        at_mark = sum(1 for row in self._claimed.values() if row.due_ms == self._low_water_ms)
-        read = self._engine.journal.departed.read_started()
+        self._arrived_ms = NEVER_MS
+        mark_ms = self._low_water_ms
+        departed = self._engine.journal.departed
+        known = sum(1 for row in self._claimed.values() if row.due_ms == mark_ms)
+        limit = self._engine.limits.ladder_page + known + departed.due_count(mark_ms)
+        read = departed.read_started()
         until_ms = self._engine.clock.now_ms()
         self._engine.store.due(
-            self._low_water_ms,
-            until_ms,
-            self._engine.limits.ladder_page + at_mark,
-            lambda rows: self._polled(read, until_ms, rows),
+            mark_ms, until_ms, limit, lambda rows: self._polled(read, until_ms, limit, rows)
         )
 
-    def _polled(self, read: int, until_ms: int, rows: list[LadderRow] | ReadFailed) -> None:
+    def _polled(
+        self, read: int, until_ms: int, limit: int, rows: list[LadderRow] | ReadFailed
+    ) -> None:
         self._is_polling = False
-        self._on_polled(until_ms, rows)
+        self._on_polled(until_ms, limit, rows)
         self._engine.journal.departed.read_finished(read)
         if self._is_poll_wanted:
             self._poll()
 
-    def _on_polled(self, until_ms: int, rows: list[LadderRow] | ReadFailed) -> None:
+    def _on_polled(self, until_ms: int, limit: int, rows: list[LadderRow] | ReadFailed) -> None:
         if self._engine.is_stopped:
             return
         if isinstance(rows, ReadFailed):
@@ -120,13 +133,13 @@ class Ladder:
         due = [row for row in rows if row.due_ms <= until_ms]
         later = [row for row in rows if row.due_ms > until_ms]
         if due:
-            self._low_water_ms = due[-1].due_ms
+            self._low_water_ms = min(due[-1].due_ms, self._arrived_ms)
         runnable = [row for row in due if self._admit(row)]
         if runnable:
             self._load(runnable)
         if later:
             self._alarm(later[0].due_ms)
-        elif len(due) >= self._engine.limits.ladder_page:
+        elif len(due) >= limit:
             self._alarm(until_ms)
 
     def _admit(self, row: LadderRow) -> bool:
@@ -140,7 +153,7 @@ class Ladder:
         if lane.retry_room <= 0 and not self._is_expired(lane, row):
             self._park(row)
             return False
-        self.claim(row)
+        self.claim(lane, row)
         return True
 
     def _is_expired(self, lane: "Lane", row: LadderRow) -> bool:
@@ -152,28 +165,47 @@ class Ladder:
             journal.remove_row(row)
             journal.put_row(msgspec.structs.replace(row, is_parked=True))
 
-    def claim(self, row: LadderRow) -> None:
+    def claim(self, lane: "Lane", row: LadderRow) -> None:
         """The row is in hand; a poll that meets it passes over it."""
         self._claimed[_key(row)] = row
+        lane.claimed += 1
 
     def release(self, row: LadderRow) -> None:
-        self._claimed.pop(_key(row), None)
+        if self._claimed.pop(_key(row), None) is not None:
+            lane = self._engine.lane(row.subscription_id, row.partition)
+            if lane is not None:
+                lane.claimed -= 1
+
+    def drop(self, lane: "Lane") -> None:
+        """The lane is removed, and its rows with it."""
+        if lane.claimed:
+            of_lane = (lane.subscription.id, lane.partition.index)
+            self._claimed = {key: row for key, row in self._claimed.items() if key[:2] != of_lane}
+
+    @property
+    def claimed_count(self) -> int:
+        """Rows in hand, or about to be."""
+        return len(self._claimed)
 
     # --- parked rows ------------------------------------------------------------------------------
 
     def fetch_parked(self, lane: "Lane") -> None:
         """Bring parked rows of a lane that has room for retries again."""
-        self._fetch(lane, max(1, lane.retry_room) + len(lane.rows))
+        self._fetch(lane, max(1, lane.retry_room))
 
     def expire_parked(self, lane: "Lane") -> None:
         """While a breaker is open: rows whose time to live ran out become dead letters."""
-        self._fetch(lane, self._engine.limits.ladder_page + len(lane.rows))
+        self._fetch(lane, self._engine.limits.ladder_page)
 
-    def _fetch(self, lane: "Lane", limit: int) -> None:
+    def _fetch(self, lane: "Lane", count: int) -> None:
+        """Read `count` parked rows beyond those that are known already."""
         if lane in self._fetching:
             return
         self._fetching.add(lane)
-        read = self._engine.journal.departed.read_started()
+        departed = self._engine.journal.departed
+        limit = count + lane.claimed
+        limit += departed.parked_count(lane.subscription.id, lane.partition.index)
+        read = departed.read_started()
         parked_commits = lane.parked_commits
 
         def is_all(count: int) -> bool:
@@ -204,6 +236,7 @@ class Ladder:
             return
         if isinstance(rows, ReadFailed):
             self._engine.read_failed(rows)
+            self._engine.clock.call_later(POLL_AGAIN_S, lane.pump)
             return
         lane.has_parked = not is_all(len(rows))
         room = lane.retry_room
@@ -215,7 +248,7 @@ class Ladder:
                 self._forget(row)
             elif self._is_expired(lane, row) or room > 0:
                 room -= 1
-                self.claim(row)
+                self.claim(lane, row)
                 runnable.append(row)
             else:
                 lane.has_parked = True
@@ -297,6 +330,7 @@ class Ladder:
         if not isinstance(found, ReadFailed):
             return False
         self._engine.read_failed(found)
+        parked: dict[Lane, None] = {}
         for row in rows:
             lane = self._engine.lane(row.subscription_id, row.partition)
             if lane is not None and _is_damaged(row, found.damage):
@@ -306,6 +340,9 @@ class Ladder:
             self._low_water_ms = min(self._low_water_ms, row.due_ms)
             if lane is not None and row.is_parked:
                 lane.has_parked = True
+                parked[lane] = None
+        for lane in parked:
+            self._engine.clock.call_later(POLL_AGAIN_S, lane.pump)
         self._alarm(self._engine.clock.now_ms() + int(POLL_AGAIN_S * 1000))
         return True
 

@@ -47,6 +47,7 @@ class Lane:
         "attempts_failed",
         "breaker",
         "bytes_max",
+        "claimed",
         "compiled",
         "cursor",
         "delta",
@@ -116,6 +117,8 @@ class Lane:
         self.retries: deque[Delivery] = deque()
         self.rows: dict[tuple[int, int], Delivery] = {}
         """Ladder rows in hand, by (position, dead letter id)."""
+        self.claimed = 0
+        """These, and those whose events are being read."""
         self.in_flight = 0
         self.retries_in_flight = 0
         self.last_was_retry = False
@@ -257,8 +260,8 @@ class Lane:
         if self.is_paused or self.is_removed:
             return 0
         if self.breaker.is_open:
-            return 1 if not self.retries and not self.fresh and self.is_probe_due() else 0
-        return max(0, self.engine.limits.retries_held_max - len(self.rows))
+            return 1 if not self.claimed and not self.fresh and self.is_probe_due() else 0
+        return max(0, self.engine.limits.retries_held_max - self.claimed)
 
     def hold_row(self, delivery: Delivery, row: LadderRow) -> None:
         """A due ladder row comes to the lane with its event."""
@@ -724,7 +727,7 @@ class Lane:
                 continue
             delivery.row = self.climb(delivery, due_ms, None, 0)
             self.rows[position, 0] = delivery
-            self.engine.ladder.claim(delivery.row)
+            self.engine.ladder.claim(self, delivery.row)
 
     def state_row(self, as_of: int) -> StateRow | None:
         """The lane as a whole; None while a recovery is under way."""
