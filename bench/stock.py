@@ -26,7 +26,7 @@ MATCHES = 10
 PAGE = 2_000
 FAR_MS = 4_102_444_800_000
 """2100-01-01: never due while the bench runs."""
-MATCH_EVERY = 100
+MATCH_EVERY = 1_000
 
 
 class _Stock:
@@ -58,7 +58,7 @@ def stock(
 
     `groups` times ten subscriptions, each group with a subject prefix of its own; 0: one
     subscription without a filter per topic. `lagging` subscriptions at position 0 of `events`
-    stored events, each wanting one in a hundred.
+    stored events, each wanting one in a thousand.
     """
     made = _Stock(data)
     made.commit(_topics(topics))
