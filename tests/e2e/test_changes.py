@@ -292,6 +292,27 @@ def test_deletion_ends_deliveries(
     assert grid.books("doomed").matched == 0
 
 
+@pytest.mark.parametrize("deleted", ["subscription", "topic"])
+def test_a_deletion_tells_what_it_drops(
+    grid: Grid, receiver: Receiver, caplog: pytest.LogCaptureFixture, deleted: str
+) -> None:
+    """How many deliveries were pending, in flight or on the ladder, is told where they go."""
+    caplog.set_level("INFO", "eventpost")
+    grid.topic("songs")
+    grid.subscribe("songs", receiver)
+    receiver.script(500, HANG)
+    grid.publish("songs", count=2)
+    receiver.wait_for_held(1)
+
+    if deleted == "topic":
+        grid.client.delete_topic("songs")
+    else:
+        grid.client.delete_subscription("handler")
+
+    [record] = [each for each in caplog.records if each.message == f"{deleted}.deleted"]
+    assert vars(record)["fields"]["dropped_count"] == 2
+
+
 @pytest.mark.parametrize("status", [200, 400, 500])
 def test_an_attempt_in_flight_outlives_its_subscription(
     grid: Grid,

@@ -161,8 +161,12 @@ class App:
             raise InvalidRequest(
                 "BuiltinTopic", f"The topic {name!r} is built in and cannot be deleted."
             )
+        dropped_count = sum(
+            self._report_one(each).tally.pending for each in self.subscriptions(name)
+        )
         del self._topics[name]
         await asking.durable(lambda done: catalogue.remove_topic(self.grid, topic.id, done))
+        logs.log("topic.deleted", topic=name, dropped_count=dropped_count)
 
     async def regenerate_key(self, name: str, key_name: str) -> Topic:
         if key_name not in {"key1", "key2"}:
@@ -208,9 +212,19 @@ class App:
         return await self._subscribing.update(*self.subscription(name, topic), draft)
 
     async def delete_subscription(self, topic: str, name: str) -> None:
-        _, subscription = self.subscription(name, topic)
-        await asking.durable(
-            lambda done: catalogue.remove_subscription(self.grid, subscription.id, done)
+        found, subscription = self.subscription(name, topic)
+        dropped_count = 0
+
+        def start(done: Callable[[bool], None]) -> None:
+            nonlocal dropped_count
+            dropped_count = catalogue.remove_subscription(self.grid, subscription.id, done)
+
+        await asking.durable(start)
+        logs.log(
+            "subscription.deleted",
+            subscription=name,
+            topic=found.name,
+            dropped_count=dropped_count,
         )
 
     async def pause(self, topic: str, name: str) -> None:
