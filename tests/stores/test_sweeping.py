@@ -228,6 +228,21 @@ def test_a_subscription_removed_during_a_pass_is_removed_too(
     assert rows_of(tmp_path, "removal") == 0
 
 
+def test_the_number_of_blocks_is_told_after_a_restart(
+    tmp_path: Path, open_store: NewDriver
+) -> None:
+    """Usage tells how many blocks there are without counting them, also after reopening."""
+    driver = open_store()
+    driver.commit(with_topic())
+    publish(driver, 10, 1)
+    trim_all(driver, 4)
+
+    for again in (driver, None):
+        store = again or open_store()
+        usage = store.answer(Usage, store.store.usage)
+        assert usage.segment_count == rows_of(tmp_path, "block") == 6
+
+
 def test_freed_room_is_used_again(open_store: NewDriver) -> None:
     """Publishing and trimming in turns takes no more and more bytes."""
     driver = open_store(SqliteSettings(wal_pages=50))

@@ -45,6 +45,7 @@ TOPIC_ID_MAX = "topic_id_max"
 SUBSCRIPTION_ID_MAX = "subscription_id_max"
 OUTCOMES_BELOW = "outcomes_below"
 LAST_BLOCK = "last_block"
+BLOCKS_REMOVED = "blocks_removed"
 UNINDEXED_BLOCKS_MAX = "unindexed_blocks_max"
 
 _TOPIC = msgspec.json.Decoder(Topic)

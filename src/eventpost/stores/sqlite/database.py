@@ -107,6 +107,7 @@ class Database:
         self._topics.update((topic.id, topic) for topic in catalogue.topics(self._connection))
         self._load_indices(marks)
         self._sweeper.load(self._connection, marks)
+        self._count_blocks()
         return self._recover(marks)
 
     def _marks(self) -> dict[str, int]:
@@ -256,6 +257,7 @@ class Database:
         """Let readers see what was appended."""
         if added.rows:
             self._index.publish(appends, added.partitions, added.pieces)
+            self._count_blocks()
             self._traces.publish(added.rows, appends, added.is_traced)
 
     def _put_rows(self, commit: Commit) -> None:
@@ -283,12 +285,19 @@ class Database:
             self._sweeper.attempts_before(commit.attempts_before_ms)
         # The newest blocks may be removed, and their ids must not come again.
         self._connection.execute(catalogue.RAISE_MARK, (catalogue.LAST_BLOCK, self._last_block))
-        return self._sweeper.sweep(self._connection)
+        swept = self._sweeper.sweep(self._connection)
+        removed = (catalogue.BLOCKS_REMOVED, self._sweeper.blocks_removed)
+        self._connection.execute(catalogue.RAISE_MARK, removed)
+        return swept
 
     def _forget(self, swept: Swept) -> None:
         self._index.advance(swept.firsts)
         for key in swept.forgotten:
             self._index.forget(key)
+        self._count_blocks()
+
+    def _count_blocks(self) -> None:
+        self._index.block_count = self._last_block - self._sweeper.blocks_removed
 
     def _fail(self, error: Exception) -> CommitFailed:
         self._failure = CommitFailed(connection.reason(error), connection.is_full(error))

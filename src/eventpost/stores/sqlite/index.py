@@ -119,6 +119,8 @@ class SegmentIndex:
     def __init__(self, chunk_segments: int, unindexed_blocks_max: int) -> None:
         self.lock = threading.Lock()
         self.partitions: dict[Key, Partition] = {}
+        self.block_count = 0
+        """How many blocks there are, kept current by the writer."""
         self._chunk_numbers = 3 * chunk_segments
         self._unindexed_blocks_max = unindexed_blocks_max
         self._unindexed: dict[Partition, int] = {}

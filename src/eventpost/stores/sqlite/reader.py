@@ -15,8 +15,6 @@ from eventpost.stores.sqlite import attempts, deadletters, ladder
 from eventpost.stores.sqlite.connection import value
 from eventpost.stores.sqlite.events import EventKey, Log
 
-COUNT_BLOCKS = "SELECT count(*) FROM block"
-
 
 class Reader:
     """For one thread at a time. Each call is at least one transaction of its own.
@@ -68,7 +66,7 @@ class Reader:
         return Usage(
             bytes_used=self._bytes_used(),
             event_count=sum(end - first for first, end in kept.values()),
-            segment_count=value(self.connection, COUNT_BLOCKS),
+            segment_count=self.log.index.block_count,
             ladder_count=ladder.count(self.connection),
             dead_letter_count=value(self.connection, deadletters.COUNT),
             first_positions={key: first for key, (first, _) in kept.items()},

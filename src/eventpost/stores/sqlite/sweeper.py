@@ -36,7 +36,10 @@ REPLACE_BLOCK = "INSERT OR REPLACE INTO block VALUES (?, ?, ?, ?, ?, ?, ?)"
 PUT_RETENTION = "INSERT OR REPLACE INTO retention VALUES (?, ?, ?, ?, ?)"
 RETENTIONS = "SELECT topic_id, partition, floor, first, next FROM retention"
 REMOVE_RETENTION = "DELETE FROM retention WHERE topic_id = ? AND partition = ?"
-REMOVE_CHUNKS = "DELETE FROM segment_index WHERE topic_id = ? AND partition = ? AND end <= ?"
+# A chunk that ends there begins before it: the first bound keeps it from looking at all others.
+REMOVE_CHUNKS = """
+    DELETE FROM segment_index WHERE topic_id = ?1 AND partition = ?2 AND first < ?3 AND end <= ?3
+"""
 END_REMOVAL = "DELETE FROM removal WHERE kind = ? AND owner_id = ?"
 OLD_OUTCOMES = "SELECT id, length(body) FROM outcome WHERE id < ? ORDER BY id LIMIT ?"
 REMOVE_OUTCOMES = "DELETE FROM outcome WHERE id <= ?"
@@ -75,6 +78,8 @@ class Sweeper:
         self._ladder_of: frozenset[int] = frozenset()
         self._outcomes_below = 0
         self._attempts_before_ms = 0
+        self.blocks_removed = 0
+        """Since the file was made. Counting what is left would read all of it."""
 
     @property
     def has_leftovers(self) -> bool:
@@ -92,6 +97,7 @@ class Sweeper:
         """Take up what an earlier process left. The index holds its partitions already."""
         for kind, owner_id in connection.execute(catalogue.REMOVALS):
             (self._topics if kind == "topic" else self._subscriptions).add(owner_id)
+        self.blocks_removed = marks.get(catalogue.BLOCKS_REMOVED, 0)
         below = marks.get(catalogue.OUTCOMES_BELOW, 0)
         if rows(connection, OLD_OUTCOMES, (below, 1)):
             self._outcomes_below = below
@@ -268,6 +274,7 @@ class Sweeper:
             gone, kept_bytes = self._split(Head(block_id, segment_count, event_count, packed))
             if len(gone) == segment_count:
                 connection.execute(REMOVE_BLOCK, (block_id,))
+                self.blocks_removed += 1
             elif kept_bytes * 2 <= size:
                 block = Block(rows(connection, BLOCK, (block_id,))[0])
                 connection.execute(REPLACE_BLOCK, without(block, gone))
