@@ -1,12 +1,21 @@
 """A lane's breaker: after many failures in a row only probes go out; waiting costs no attempt."""
 
+from eventpost.core.interfaces import Timer
 from eventpost.grid.limits import GridLimits
 
 
 class Breaker:
     """Counts consecutive failures of one lane. Times are the clock's milliseconds."""
 
-    __slots__ = ("_limits", "failures", "is_open", "opened_ms", "probe_at_ms", "probe_wait_s")
+    __slots__ = (
+        "_limits",
+        "failures",
+        "is_open",
+        "opened_ms",
+        "probe_at_ms",
+        "probe_wait_s",
+        "timer",
+    )
 
     def __init__(self, limits: GridLimits) -> None:
         self._limits = limits
@@ -15,6 +24,8 @@ class Breaker:
         self.opened_ms = 0
         self.probe_at_ms = 0
         self.probe_wait_s = limits.breaker_probe_s
+        self.timer: Timer | None = None
+        """Of the next probe, set by the engine."""
 
     def succeeded(self) -> bool:
         """An attempt succeeded. True when that closed the breaker."""

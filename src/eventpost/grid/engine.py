@@ -343,7 +343,13 @@ class Engine:
     def breaker_opened(self, lane: Lane) -> None:
         if lane.breaker.probe_wait_s == self.limits.breaker_probe_s:
             self.watcher.breaker_opened(lane)
-        self.clock.call_later(lane.breaker.probe_wait_s, self._probe, lane)
+        self._probe_later(lane)
+
+    def _probe_later(self, lane: Lane) -> None:
+        breaker = lane.breaker
+        if breaker.timer is not None:
+            breaker.timer.cancel()
+        breaker.timer = self.clock.call_later(breaker.probe_wait_s, self._probe, lane)
 
     def _probe(self, lane: Lane) -> None:
         """Let one attempt through; while the breaker stays open, time to live still runs."""
@@ -353,7 +359,7 @@ class Engine:
         if lane.ladder_count:
             self.ladder.expire_parked(lane)
         if lane.in_flight == 0:
-            self.clock.call_later(lane.breaker.probe_wait_s, self._probe, lane)
+            self._probe_later(lane)
 
     def breaker_closed(self, lane: Lane) -> None:
         self.watcher.breaker_closed(lane)

@@ -439,14 +439,20 @@ class Lane:
             else:
                 failed = outcome
                 self._failed(delivery, outcome)
-        if failed is not None and failed.is_counted:
+        if failed is not None:
             self._count_failure(failed)
 
     def _count_failure(self, failed: Failed) -> None:
-        """A handler that answers finally is alive: only what is tried again opens the breaker."""
-        self.attempts_failed += 1
-        status = answered_status(failed.evidence)
-        if status is not None and status in self.subscription.retry.final_statuses:
+        """A handler that answers finally is alive: only what is tried again opens the breaker. What
+        could not even be tried does not open it, but it is no probe that succeeded either."""
+        if failed.is_counted:
+            self.attempts_failed += 1
+            status = answered_status(failed.evidence)
+            if failed.final or status in self.subscription.retry.final_statuses:
+                if self.breaker.succeeded():
+                    self.engine.breaker_closed(self)
+                return
+        elif not self.breaker.is_open:
             return
         if self.breaker.failed(self.engine.clock.now_ms()):
             self.engine.breaker_opened(self)
