@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from eventpost.config import file
-from tests.documentation import ROOT, blocks, pages
+from tests.documentation import ROOT, blocks, pages, prose
 from tests.walkthrough import Reader, Step, reader
 
 PICTURE = ROOT / "docs/assets/demo.svg"
@@ -149,3 +149,21 @@ def test_the_unit_is_understood(tmp_path: Path) -> None:
     )
 
     assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_the_architecture_names_what_exists() -> None:
+    """Every module, folder and method that ARCHITECTURE.md names is there."""
+    named = re.findall(r"`([^`\n]+)`", prose(ROOT / "ARCHITECTURE.md"))
+    source = ROOT / "src/eventpost"
+    code = "\n".join(path.read_text(encoding="utf-8") for path in source.rglob("*.py"))
+
+    paths = [name for name in named if re.fullmatch(r"[\w/]+(\.py|/)", name)]
+    methods = [name.split(".") for name in named if re.fullmatch(r"[A-Z]\w+\.[a-z_]+", name)]
+    assert len(paths) > 20
+    assert len(methods) > 5
+    missing = [path for path in paths if not (source / path).exists()]
+    assert [path for path in missing if not (ROOT / path).exists()] == []
+    for class_name, name in methods:
+        assert re.search(rf"^class {class_name}\b", code, flags=re.MULTILINE), class_name
+        known = rf"^    (?:async )?def {name}\b|^    {name}: |self\.{name}: "
+        assert re.search(known, code, flags=re.MULTILINE), name
