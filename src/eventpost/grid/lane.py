@@ -284,7 +284,8 @@ class Lane:
             batch = self._next_batch(window)
             if batch:
                 self.in_flight += 1
-                self.destination.deliver(batch, self._on_outcome)
+                is_retry = self.last_was_retry
+                self.destination.deliver(batch, self._on_retried if is_retry else self._on_outcome)
         if not self.is_live and self.room > 0:
             self.partition.catchup.wake(self)
         if self.has_parked and not self.retries and self.retry_room:
@@ -388,8 +389,6 @@ class Lane:
         self.in_flight -= 1
         if self.is_removed:
             return  # what it held was counted when it was removed
-        if deliveries[0].row is not None and self.retries_in_flight:
-            self.retries_in_flight -= 1
         if outcome is DELIVERED:
             self._delivered(deliveries)
             if not (self.fresh or self.retries) and self.is_live and not self.has_parked:
@@ -399,6 +398,12 @@ class Lane:
         else:
             self._settle_all(deliveries, outcome)
         self.pump()
+
+    def _on_retried(
+        self, deliveries: Sequence[Delivery], outcome: Outcome | Sequence[Outcome]
+    ) -> None:
+        self.retries_in_flight -= 1
+        self._on_outcome(deliveries, outcome)
 
     def _delivered(self, deliveries: Sequence[Delivery]) -> None:
         engine = self.engine
