@@ -325,18 +325,20 @@ class Rig:
         self.destinations[subscription.id] = made
         return made
 
-    def crash(self) -> None:
-        """End the process: what no commit holds never happened. Then start again."""
+    def crash(self, *, hold: Sequence[str] = ()) -> None:
+        """End the process: what no commit holds never happened. Then start again, keeping back
+        answers of the kinds in `hold`."""
         self.engine.stop()
         self.executor.held.clear()
+        self.executor.hold(*hold)
         self.store.close()
         self.start()
 
-    def restart(self) -> None:
+    def restart(self, *, hold: Sequence[str] = ()) -> None:
         """Keep what is settled, then end and start again."""
         self.engine.journal.wait(lambda _: None)
         self.clock.settle()
-        self.crash()
+        self.crash(hold=hold)
 
     def close(self) -> None:
         self.engine.stop()

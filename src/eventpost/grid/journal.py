@@ -132,7 +132,7 @@ class Journal:
             )
         waiting = partition.waiting
         if waiting is None:
-            waiting = Append(partition.topic_id, partition.index, 0, events)
+            waiting = Append(partition.topic_id, partition.index, 0, [*events])
             partition.waiting = waiting
             group.commit.appends.append(waiting)
             group.partitions.append(partition)
