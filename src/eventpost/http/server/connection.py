@@ -91,12 +91,28 @@ class Connection(asyncio.Protocol):
             shared.loop.call_soon(self._settle)
 
     def data_received(self, data: bytes) -> None:
-        if self._state is READING:
-            self._read(data)
-        elif self._state is LINGERING:
-            self._read_over(data)
-        elif self._state is not CLOSED:
-            self._hold(data)
+        if self._state is not READING:
+            self._receive_otherwise(data)
+            return
+        pipeline, reader = self._pipeline, self._reader
+        pipeline.is_corked = True
+        try:
+            if len(data) <= SLICE_BYTES:
+                reader.feed(data)
+            else:
+                self._read_slices(memoryview(data))
+        except Malformed as malformed:
+            self._is_framing_lost = True
+            self._dispatcher.refuse_present(malformed.status, malformed.reason)
+        pipeline.is_corked = False
+        pipeline.flush()
+        if (
+            reader.request is not None
+            or pipeline.is_watched
+            or self._dispatcher.exchanges
+            or len(pipeline.waiting) >= self._limits.pipelined_max
+        ):
+            self._settle()
 
     def eof_received(self) -> bool:
         """Whether to keep the sending half: answers to what came before are still owed.
@@ -130,26 +146,11 @@ class Connection(asyncio.Protocol):
 
     # --- reading ---------------------------------------------------------------------------------
 
-    def _read(self, data: bytes) -> None:
-        pipeline, reader = self._pipeline, self._reader
-        pipeline.is_corked = True
-        try:
-            if len(data) <= SLICE_BYTES:
-                reader.feed(data)
-            else:
-                self._read_slices(memoryview(data))
-        except Malformed as malformed:
-            self._is_framing_lost = True
-            self._dispatcher.refuse_present(malformed.status, malformed.reason)
-        pipeline.is_corked = False
-        pipeline.flush()
-        if (
-            reader.request is not None
-            or pipeline.is_watched
-            or self._dispatcher.exchanges
-            or len(pipeline.waiting) >= self._limits.pipelined_max
-        ):
-            self._settle()
+    def _receive_otherwise(self, data: bytes) -> None:
+        if self._state is LINGERING:
+            self._read_over(data)
+        elif self._state is not CLOSED:
+            self._hold(data)
 
     def _read_slices(self, data: memoryview) -> None:
         while data and self._state is READING:

@@ -126,7 +126,7 @@ class Dispatcher:
 
     def _answer_failure(self, request: Request, error: Exception) -> None:
         log.error("http.handler_failed method=%s", request.method.decode(), exc_info=error)
-        if request.answering is not None:
+        if self._pipeline.is_waiting(request):
             request.respond(self._fast.malformed(request, 500, FAILED))
 
     def _say_continue(self, request: Request) -> None:

@@ -63,11 +63,16 @@ class Pipeline:
         if request.start is not None and self.waiting[0] is request:
             self._begin(request)
 
+    def is_waiting(self, request: Request) -> bool:
+        """Whether `request` has no answer yet."""
+        return request.early is None and request in self.waiting
+
     def answer(self, request: Request, raw: bytes) -> None:
         """The whole answer to `request`, which goes out when it is its turn."""
         waiting = self.waiting
         if not waiting or waiting[0] is not request:
-            request.early = raw
+            if request.early is None:
+                request.early = raw
             return
         waiting.popleft()
         if request.is_plain and not self.is_watched:

@@ -239,10 +239,9 @@ class RequestReader:
         self._chunk_count += 1
 
     def on_message_complete(self) -> None:
-        if self._replay:
-            return
         request = self.request
-        assert request is not None
+        if self._replay or request is None:  # not its end, or the connection was just given up
+            return
         self.request = None
         self.request_count += 1
         body = self._body
@@ -325,5 +324,5 @@ class RequestReader:
 
     def _refuse_body(self) -> None:
         self.drop_body()
-        assert self.request is not None
-        self._sink.too_large(self.request)
+        if self.request is not None:
+            self._sink.too_large(self.request)

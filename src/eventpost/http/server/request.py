@@ -69,13 +69,12 @@ class Request(msgspec.Struct, eq=False):
     def respond(self, raw: bytes) -> None:
         """Answer with `raw`, a whole HTTP/1.1 answer as `response` builds it, without `Connection`.
 
-        Once, now or later, on the loop's thread. Answers leave in the order of the requests,
-        whatever the order of the calls. A client that has gone is no error.
+        Once, now or later, on the loop's thread; only the first answer counts. Answers leave in
+        the order of the requests, whatever the order of the calls. A client that has gone is no
+        error.
         """
-        answering = self.answering
-        assert answering is not None, "a request is answered once"
-        self.answering = None
-        answering.answer(self, raw)
+        assert self.answering is not None, "a request that came over a connection"
+        self.answering.answer(self, raw)
 
 
 WITHOUT_BODY = frozenset([204, 304])
