@@ -18,6 +18,15 @@ def unbalanced(engine: Engine) -> list[str]:
     return told
 
 
+def is_restored(engine: Engine) -> bool:
+    """Whether every lane has read back what it held before the start."""
+    return all(
+        lane.recovery is None
+        for subscription_id in engine.subscriptions
+        for lane in engine.lanes_of(subscription_id)
+    )
+
+
 def _of_lane(lane: Lane) -> list[str]:
     name = lane.subscription.name
     told = []

@@ -117,11 +117,13 @@ class Grid:
         return client
 
     def start(self) -> None:
-        """Start on what the directory holds."""
+        """Start on what the directory holds; returns when each lane has again what it held."""
         assert self._running is None, "the grid runs"
         self.clock.attach(self._background, rest=self._rest, is_busy=self._is_busy)
         self._running = self._background.run(self._start())
         self._client = Client(self.url, token=self.app.admin_token)
+        # A change of a subscription waits for that by the clock, which stands still.
+        self.wait_until(audit.is_restored)
 
     async def _start(self) -> Running:
         build = partial(self._build, clock=self.clock, new_store=self._new_store)
