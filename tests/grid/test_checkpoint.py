@@ -1,5 +1,6 @@
 """What is packed of lanes and partitions comes back, from every prefix of the blobs."""
 
+import itertools
 from dataclasses import dataclass, field
 
 import pytest
@@ -50,7 +51,7 @@ def test_ranges_hold_exactly_what_was_settled(positions: set[int], from_position
     pairs = list(zip(flat[::2], flat[1::2], strict=True))
     found = {position for start, end in pairs for position in range(start, end)}
     assert found == {position for position in positions if position >= from_position}
-    assert all(end < start for (_, end), (start, _) in zip(pairs, pairs[1:], strict=False))
+    assert all(end < start for (_, end), (start, _) in itertools.pairwise(pairs))
 
 
 @pytest.mark.parametrize(
