@@ -172,6 +172,35 @@ def test_a_failure_and_a_deletion_in_one_commit(
     assert len(receiver.requests) == 1
 
 
+@pytest.mark.parametrize("status", [200, 400, 500])
+def test_what_comes_back_as_the_engine_stops(
+    grid: Grid, receiver: Receiver, clock: VirtualClock, status: int
+) -> None:
+    """An outcome that is not committed when the engine stops is as if it never came: the event is
+    sent again after the start, and is nowhere else."""
+    grid.topic("songs")
+    grid.subscribe("songs", receiver)
+    receiver.script(HANG)
+    grid.publish("songs")
+    receiver.wait_for_held(1)
+    grid.settle()
+
+    with grid.holding_commits() as held:
+        creating = Meanwhile(lambda: grid.client_of_its_own().create_topic("news"))
+        held.wait()
+        receiver.release(status)
+        grid.wait_until(lambda engine: engine.lanes_of(1)[0].in_flight == 0)
+        grid.call(grid.app.grid.stop)
+    creating.result()
+    grid.restart()
+
+    receiver.wait_for(2)
+    grid.settle()
+    grid.check_books()
+    books = grid.books()
+    assert (books.matched, books.delivered, books.ladder, books.dead_letters) == (1, 1, 0, 0)
+
+
 def test_a_publish_and_a_deletion_in_one_commit(grid: Grid) -> None:
     """Events that are committed together with the deletion of their topic go with it."""
     grid.topic("songs")

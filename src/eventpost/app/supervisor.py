@@ -30,6 +30,7 @@ class Supervisor:
         self._log = log
         self._engine: Engine | None = None
         self._reopening: asyncio.Task[None] | None = None
+        self._is_closing = False
         self.failure: str | None = None
         """Why the store is not usable now; None while it is."""
         self.failures = 0
@@ -47,6 +48,8 @@ class Supervisor:
         return self._engine
 
     def _failed(self, failure: CommitFailed) -> None:
+        if self._is_closing:
+            return
         self.failure = failure.reason
         self.failures += 1
         self._log("store.failed", reason=failure.reason, is_full=failure.is_full)
@@ -70,6 +73,7 @@ class Supervisor:
 
     async def close(self) -> None:
         """Commit what waits, stop sending, close the store."""
+        self._is_closing = True
         if self._reopening is not None:
             self._reopening.cancel()
         engine = self._engine

@@ -198,8 +198,10 @@ class Engine:
                 self.exports.expect(subscription)
 
     def stop(self) -> None:
-        """Send nothing more. Outcomes of attempts in flight are no longer taken."""
+        """Send and commit nothing more. Outcomes of attempts in flight are no longer taken, and those
+        that wait for their commit never came: their events are sent again after the next start."""
         self.is_stopped = True
+        self.journal.stop()
         for lane in self._lanes.values():
             lane.close()
 

@@ -208,6 +208,14 @@ class Journal:
         else:
             self._is_kicked = True
 
+    def stop(self) -> None:
+        """Commit nothing more after what is under way; who waits for a later commit is refused.
+
+        A commit without its lanes, which are closed, would keep half of what happened."""
+        if self.failure is None:
+            self.failure = CommitFailed("The grid has stopped.")
+        self._fail_group()
+
     def _timed_flush(self) -> None:
         self._timer = None
         self.flush()
