@@ -4,10 +4,13 @@ import asyncio
 import os
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from bench.load import EVENT_BYTES, Tally, Work, event, percentile, request
 from bench.servers import Harness, Process, prepare, start_floor, start_server
+from bench.stock import stock
 
 PATH = "/topics/bench/api/events"
 RING_SINGLES, RING_BATCHES = 2_000, 40
@@ -178,77 +181,67 @@ def fdatasync_s(count: int = 500) -> list[float]:
 
 async def many_subscriptions(harness: Harness, count: int) -> Figures:
     """10,000 subscriptions of which ten match each event, against ten that match each event."""
-    from bench.stock import stock
 
-    figures: Figures = {}
-    for name, groups in (("few", 1), ("many", 1_000)):
-        data = Path(tempfile.mkdtemp(prefix="eventpost-bench-"))
-        key = await asyncio.to_thread(stock, data, harness.hook, groups=groups)
-        process = await start_server(data)
-        try:
-            work = await harness.publishers(process.port, 64)
-            ring = [
-                request(PATH, key, event(number, subject=f"group/{number % groups}/x"))
-                for number in range(RING_SINGLES)
-            ]
-            events = count // 10
-            await saturate(harness, process, work, ring, events // 10, events // 10 * 10)
-            found = await saturate(harness, process, work, ring, events, events * 10)
-            figures |= {f"{name}_{key_}": value for key_, value in found.items()}
-        finally:
-            process.stop()
-    figures["cpu_ratio"] = (
-        figures["many_server_cpu_s_per_1000"] / figures["few_server_cpu_s_per_1000"]
+    def ring(groups: int, key: str) -> list[bytes]:
+        return [
+            request(PATH, key, event(number, subject=f"group/{number % groups}/x"))
+            for number in range(RING_SINGLES)
+        ]
+
+    cases = {"few": {"groups": 1}, "many": {"groups": 1_000}}
+    return await _compared(
+        harness, count // 10, cases, lambda case, key: ring(case["groups"], key), fan=10
     )
-    return figures
 
 
 async def ladder(harness: Harness, count: int) -> Figures:
     """A million deliveries on the ladder beside the usual traffic."""
-    from bench.stock import stock
-
-    figures: Figures = {}
-    for name, rows in (("none", 0), ("million", 1_000_000)):
-        data = Path(tempfile.mkdtemp(prefix="eventpost-bench-"))
-        key = await asyncio.to_thread(stock, data, harness.hook, groups=0, ladder_rows=rows)
-        process = await start_server(data)
-        try:
-            work = await harness.publishers(process.port, 64)
-            ring = singles(key)
-            await saturate(harness, process, work, ring, count // 10, count // 10)
-            found = await saturate(harness, process, work, ring, count, count)
-            figures |= {f"{name}_{key_}": value for key_, value in found.items()}
-        finally:
-            process.stop()
-    figures["cpu_ratio"] = (
-        figures["million_server_cpu_s_per_1000"] / figures["none_server_cpu_s_per_1000"]
-    )
-    return figures
+    cases = {
+        "none": {"groups": 0, "ladder_rows": 0},
+        "million": {"groups": 0, "ladder_rows": 1_000_000},
+    }
+    return await _compared(harness, count, cases, lambda _, key: singles(key))
 
 
 async def many_topics(harness: Harness, count: int) -> Figures:
     """A thousand topics, each event to another one, against one topic."""
-    from bench.stock import stock
 
+    def ring(topics: int, key: str) -> list[bytes]:
+        return [
+            request(f"/topics/bench{number % topics or ''}/api/events", key, event(number))
+            for number in range(RING_SINGLES)
+        ]
+
+    cases = {"one": {"groups": 0, "topics": 1}, "thousand": {"groups": 0, "topics": 1_000}}
+    return await _compared(harness, count, cases, lambda case, key: ring(case["topics"], key))
+
+
+async def _compared(
+    harness: Harness,
+    events: int,
+    cases: dict[str, dict[str, int]],
+    ring: Callable[[dict[str, int], str], list[bytes]],
+    *,
+    fan: int = 1,
+) -> Figures:
+    """The same traffic on differently stocked servers; `cpu_ratio` is the last to the first."""
     figures: Figures = {}
-    for name, topics in (("one", 1), ("thousand", 1_000)):
+    cpu = []
+    for name, case in cases.items():
         data = Path(tempfile.mkdtemp(prefix="eventpost-bench-"))
-        key = await asyncio.to_thread(stock, data, harness.hook, groups=0, topics=topics)
+        key = await asyncio.to_thread(partial(stock, data, harness.hook, **case))
         process = await start_server(data)
         try:
             work = await harness.publishers(process.port, 64)
-            ring = [
-                request(f"/topics/bench{number % topics or ''}/api/events", key, event(number))
-                for number in range(RING_SINGLES)
-            ]
-            await saturate(harness, process, work, ring, count // 10, count // 10)
-            found = await saturate(harness, process, work, ring, count, count)
-            figures |= {f"{name}_{key_}": value for key_, value in found.items()}
+            requests = ring(case, key)
+            warm = events // 10
+            await saturate(harness, process, work, requests, warm, warm * fan)
+            found = await saturate(harness, process, work, requests, events, events * fan)
         finally:
             process.stop()
-    figures["cpu_ratio"] = (
-        figures["thousand_server_cpu_s_per_1000"] / figures["one_server_cpu_s_per_1000"]
-    )
+        cpu.append(found["server_cpu_s_per_1000"])
+        figures |= {f"{name}_{figure}": value for figure, value in found.items()}
+    figures["cpu_ratio"] = cpu[-1] / cpu[0]
     return figures
 
 
@@ -277,8 +270,6 @@ async def hanging(harness: Harness, count: int) -> Figures:
 
 async def resume(harness: Harness, count: int) -> Figures:
     """A thousand lanes resume far behind while fresh events go on."""
-    from bench.stock import stock
-
     data = Path(tempfile.mkdtemp(prefix="eventpost-bench-"))
     events = max(count, 100_000)
     key = await asyncio.to_thread(stock, data, harness.hook, groups=0, lagging=1_000, events=events)

@@ -1,6 +1,7 @@
 """Data directories with what takes long to bring about over HTTP, written through the store."""
 
 import json
+import time
 from pathlib import Path
 
 from bench.load import event
@@ -116,14 +117,14 @@ def _subscriptions(hook: str, groups: int, topics: int, lagging: int) -> list[Su
 
 
 def _store_events(made: _Stock, count: int) -> None:
+    published_ms = time.time_ns() // 1_000_000  # within their time to live
     for start in range(0, count, PAGE):
         kept = []
         for number in range(start, min(count, start + PAGE)):
             subject = f"behind/{number % MATCH_EVERY}"
             wire = event(number, subject=subject)
             kept.append(Event(json.loads(wire)["id"], "Bench.Event", subject, wire))
-        now_ms = made.clock.now_ms() + 300 * 24 * 3_600_000
-        made.commit(Commit(appends=[Append(1, 0, now_ms, kept)]))
+        made.commit(Commit(appends=[Append(1, 0, published_ms, kept)]))
     if count:
         state = encode(PartitionState(0, count, 0))
         made.commit(
