@@ -24,7 +24,8 @@ class DeadLetters:
     def __init__(self, engine: "Engine", recovered: Recovered) -> None:
         self._engine = engine
         self._last_id = recovered.dead_letter_id_max
-        self._replaying: set[int] = set()
+        self._taken: set[int] = set()
+        """Ids whose replay or removal waits for its commit."""
         self.counts = dict(recovered.dead_letter_counts)
         """Waiting dead letters by subscription id, replayed ones aside."""
 
@@ -99,7 +100,8 @@ class DeadLetters:
     def replay(self, letters: list[DeadLetter], done: Callable[[bool], None]) -> int:
         """Put dead letters back on the ladder, due now, with a fresh time to live.
 
-        Returns how many: those whose subscription still exists and that nobody replays already.
+        Returns how many: those whose subscription still exists and that nobody takes already.
+        `letters` are as the store has them now: read after the last replay or purge was durable.
         `done(is_durable)` follows the commit.
         """
         engine = self._engine
@@ -107,9 +109,9 @@ class DeadLetters:
         taken = []
         for letter in letters:
             lane = engine.lane(letter.subscription_id, letter.partition)
-            if lane is None or letter.replayed_ms or letter.id in self._replaying:
+            if lane is None or letter.replayed_ms or letter.id in self._taken:
                 continue
-            self._replaying.add(letter.id)
+            self._taken.add(letter.id)
             taken.append(letter.id)
             row = LadderRow(
                 due_ms=now_ms,
@@ -131,29 +133,31 @@ class DeadLetters:
             lane.delta.replayed += 1
             engine.journal.touch(lane)
             self.counts[letter.subscription_id] = self.counts.get(letter.subscription_id, 1) - 1
-        engine.journal.wait(lambda is_durable: self._was_replayed(taken, is_durable, done))
+        engine.journal.wait(lambda is_durable: self._were_taken(taken, is_durable, done))
         return len(taken)
 
-    def _was_replayed(self, ids: list[int], is_durable: bool, done: Callable[[bool], None]) -> None:
-        self._replaying.difference_update(ids)
+    def _were_taken(self, ids: list[int], is_durable: bool, done: Callable[[bool], None]) -> None:
+        self._taken.difference_update(ids)
         done(is_durable)
 
     def purge(self, letters: list[DeadLetter], done: Callable[[bool], None]) -> int:
-        """Remove dead letters for good; those being replayed stay. Returns how many."""
-        count = 0
+        """Remove dead letters for good; those being replayed stay. Returns how many. See `replay`
+        for `letters`."""
+        taken = []
         for letter in letters:
-            if letter.replayed_ms or letter.id in self._replaying:
+            if letter.replayed_ms or letter.id in self._taken:
                 continue
+            self._taken.add(letter.id)
+            taken.append(letter.id)
             waiting = self.counts.get(letter.subscription_id, 1)
             self.counts[letter.subscription_id] = waiting - 1
             self._engine.journal.open.dead_remove.append(letter.id)
-            count += 1
-        self._engine.journal.wait(done)
-        return count
+        self._engine.journal.wait(lambda is_durable: self._were_taken(taken, is_durable, done))
+        return len(taken)
 
     def put_back(self, row: LadderRow) -> None:
-        """A replay was superseded: its dead letter waits again."""
-        if row.dead_letter_id:
+        """A replay was superseded: its dead letter waits again, unless its subscription is gone."""
+        if row.dead_letter_id and row.subscription_id in self._engine.subscriptions:
             state = DeadLetterState(id=row.dead_letter_id, replayed_ms=0)
             self._engine.journal.open.dead_states.append(state)
             count = self.counts.get(row.subscription_id, 0)

@@ -78,7 +78,7 @@ class Exports:
     ) -> None:
         topic = self._engine.topics[subscription.topic_id]
         objects: list[bytes] = []
-        size = 2
+        size = 1
         for letter in letters:
             encoded = formats.encode(letter, topic.input_schema)
             size += len(encoded) + 1
