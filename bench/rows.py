@@ -273,14 +273,13 @@ async def resume(harness: Harness, count: int) -> Figures:
     data = Path(tempfile.mkdtemp(prefix="eventpost-bench-"))
     events = max(count, 100_000)
     key = await asyncio.to_thread(stock, data, harness.hook, groups=0, lagging=1_000, events=events)
-    process = await start_server(data)
     tally = harness.tally
+    tally.expect(events)  # the server sends from its first moment on
+    process = await start_server(data)
     try:
         work = await harness.publishers(process.port, 8)
-        tally.expect(events)
         start_s = time.perf_counter()
         ring = singles(key)
-        tally.deliveries = 0
         await work.pace(5 * 200, 200, lambda number: ring[number % len(ring)])
         fresh = list(work.answer_s)
         await asyncio.wait_for(tally.finished.wait(), WAIT_S)
