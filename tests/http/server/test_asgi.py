@@ -154,6 +154,40 @@ def test_lifespan_failure(loop_kind: str) -> None:
         assert server.server.connection_count == 0
 
 
+def test_lifespan_that_does_not_end(loop_kind: str) -> None:
+    """An application that does not stop is cancelled after `drain_timeout_s`."""
+    seen: list[str] = []
+
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            seen.append("cancelled")
+
+    with running(loop_kind, app, drain_timeout_s=0.05) as server:
+        server.drain()
+
+        assert seen == ["cancelled"]
+
+
+def test_lifespan_that_fails_later(loop_kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    """An application that fails after its start is heard of in the log."""
+
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        raise LookupError("no more")
+
+    with running(loop_kind, app) as server:
+        server.drain()
+
+    assert "http.lifespan_failed" in caplog.text
+
+
 def test_large_body_both_ways(loop_kind: str, station: Station) -> None:
     """A large body goes in and comes out whole."""
     body = bytes(range(256)) * 5_000

@@ -48,7 +48,7 @@ def test_malformed_request_does_not_overtake(loop_kind: str) -> None:
 
 def test_pipelined_max(loop_kind: str) -> None:
     """Beyond `pipelined_max` waiting requests none is begun; in the end all are answered."""
-    filler = b"x" * 20_000  # so that each request comes in a slice of its own
+    filler = b"x" * 80_000  # so that each request comes in a slice of its own
     with running(loop_kind, pipelined_max=3) as server, Client(server.server.port) as client:
         client.send(post("/fast/later", filler) * 5)
         server.eventually(partial(is_pending, server, 2))

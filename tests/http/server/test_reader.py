@@ -150,6 +150,7 @@ def pieces_of(data: bytes, cuts: Sequence[int]) -> Iterator[bytes]:
             start = end
 
 
+@pytest.mark.slow
 @given(st.lists(requests(), min_size=1, max_size=5), st.lists(st.integers(0, 10_000), max_size=20))
 def test_written_is_read(written: list[tuple[bytes, Seen]], cuts: list[int]) -> None:
     """Any requests, framed any way and split anywhere, are read as they were written."""
@@ -201,6 +202,7 @@ def mutants(draw: st.DrawFn) -> bytes:
     return bytes(data)
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(mutants(), st.lists(st.integers(0, 2_000), max_size=12))
 def test_mutants_split(data: bytes, cuts: list[int]) -> None:

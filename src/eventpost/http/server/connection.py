@@ -18,7 +18,7 @@ from eventpost.http.server.request import Request
 from eventpost.http.server.rules import Malformed
 from eventpost.http.server.shared import Endpoints, Shared
 
-SLICE_BYTES = 16 * 1024
+SLICE_BYTES = 64 * 1024
 """How much is looked at in one go where requests may begin, so that `pipelined_max` holds."""
 CLOSE_NOTIFY_S = 1.0
 """How long an idle TLS client may take to confirm the end. Many do so with their next request."""

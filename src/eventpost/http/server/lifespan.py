@@ -24,6 +24,7 @@ class Lifespan:
         self._to_app: asyncio.Queue[Message] = asyncio.Queue()
         self._from_app: asyncio.Queue[Message | None] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
+        self._is_started = False
         self.state: dict[str, Any] = {}
         """What the application left there for its requests."""
 
@@ -34,15 +35,19 @@ class Lifespan:
         if answer is not None and answer["type"] == "lifespan.startup.failed":
             await self._task
             raise LifespanFailed(answer.get("message", "") or "The application did not start.")
+        self._is_started = answer is not None
 
-    async def stop(self) -> None:
-        """Return when the application has ended."""
+    async def stop(self, timeout_s: float) -> None:
+        """Return when the application has ended; after `timeout_s` it is cancelled."""
         if self._task is None:
             return
-        if not self._task.done():
-            await self._ask("lifespan.shutdown")
-        await self._task
-        self._task = None
+        task, self._task = self._task, None
+        await self._to_app.put({"type": "lifespan.shutdown"})
+        _, running = await asyncio.wait([task], timeout=timeout_s)
+        if running:
+            log.warning("http.lifespan_timed_out timeout_s=%s", timeout_s)
+            task.cancel()
+            await asyncio.wait([task])
 
     async def _ask(self, message_type: str) -> Message | None:
         """The application's answer; None when it ended without one."""
@@ -57,8 +62,11 @@ class Lifespan:
         }
         try:
             await self._app(scope, self._to_app.get, self._from_app.put)
-        except Exception as error:  # noqa: BLE001  the edge to any application
-            # The specification: an exception means that the application knows no lifespan.
-            log.debug("http.lifespan_unsupported error=%s", type(error).__name__)
+        except Exception as error:
+            if self._is_started:
+                log.exception("http.lifespan_failed")
+            else:
+                # The specification: the application knows no lifespan.
+                log.debug("http.lifespan_unsupported error=%s", type(error).__name__)
         finally:
             self._from_app.put_nowait(None)

@@ -37,7 +37,7 @@ class HttpLimits:
 
     pipelined_max: int = 64
     """Requests of one connection that wait for their answers; then reading pauses. One read may
-    bring some more, at most what 16 KiB hold."""
+    bring some more, at most what 64 KiB hold."""
     held_bytes_max: int = 64 * 1024
     """Bytes read but not looked at while an ASGI request is under way; then reading pauses."""
     write_bytes_max: int = 64 * 1024

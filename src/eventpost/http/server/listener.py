@@ -38,6 +38,7 @@ class Listener:
         self._socket = sock
         self._accepted = accepted
         self._pause_s = pause_s
+        self._is_wanted = False
         self._is_reading = False
         self._rest: asyncio.TimerHandle | None = None
         self.exhausted_count = 0
@@ -49,15 +50,13 @@ class Listener:
 
     def resume(self) -> None:
         """Accept connections, those that waited first. Does nothing when it does so already."""
-        if not self._is_reading and self._rest is None and self._socket.fileno() >= 0:
-            self._loop.add_reader(self._socket.fileno(), self._accept)
-            self._is_reading = True
+        self._is_wanted = True
+        self._regulate()
 
     def pause(self) -> None:
         """Let further connections wait in the backlog."""
-        if self._is_reading:
-            self._loop.remove_reader(self._socket.fileno())
-            self._is_reading = False
+        self._is_wanted = False
+        self._regulate()
 
     def close(self) -> None:
         """Stop listening. Connections that wait in the backlog are refused by the system."""
@@ -66,6 +65,14 @@ class Listener:
             self._rest.cancel()
             self._rest = None
         self._socket.close()
+
+    def _regulate(self) -> None:
+        is_reading = self._is_wanted and self._rest is None and self._socket.fileno() >= 0
+        if is_reading and not self._is_reading:
+            self._loop.add_reader(self._socket.fileno(), self._accept)
+        elif self._is_reading and not is_reading:
+            self._loop.remove_reader(self._socket.fileno())
+        self._is_reading = is_reading
 
     def _accept(self) -> None:
         for _ in range(ACCEPT_BATCH):
@@ -87,12 +94,16 @@ class Listener:
         """The connection stays in the backlog. Trying again at once would only burn the core."""
         self.exhausted_count += 1
         log.warning("http.accept_exhausted errno=%s pause_s=%s", error.errno, self._pause_s)
-        self.pause()
-        self._rest = self._loop.call_later(self._pause_s, self._go_on)
+        self._rest = self._loop.call_later(self._pause_s, self._end_rest)
+        self._regulate()
 
-    def _go_on(self) -> None:
+    def _end_rest(self) -> None:
         self._rest = None
-        self.resume()
+        self._regulate()
+
+
+_NOT_HERE = frozenset([errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT])
+"""Errors of an address family that this machine does not have: `localhost` often names IPv6."""
 
 
 def bind(
@@ -100,35 +111,41 @@ def bind(
 ) -> list[socket.socket]:
     """Listening sockets for all `addresses`, on one port even when the first picks it (port 0).
 
+    Addresses of families that this machine does not have are left out, unless none remains.
     Raises OSError; no socket is left open then.
     """
     sockets: list[socket.socket] = []
-    port = 0
-    try:
-        for family, address in addresses:
-            if port:
-                address = (address[0], port, *address[2:])
-            sockets.append(_bound(family, address))
-            port = int(sockets[0].getsockname()[1])
-            sockets[-1].listen(backlog)
-    except OSError:
-        for sock in sockets:
-            sock.close()
-        raise
-    return sockets
+    left_out: OSError | None = None
+    for family, address in addresses:
+        if sockets:
+            address = (address[0], sockets[0].getsockname()[1], *address[2:])
+        try:
+            sockets.append(_listening(family, address, backlog))
+        except OSError as error:
+            left_out = error
+            if error.errno not in _NOT_HERE:
+                break
+    else:
+        if sockets:
+            return sockets
+    for sock in sockets:
+        sock.close()
+    raise left_out or OSError(errno.EADDRNOTAVAIL, "there is no address to listen on")
 
 
-def _bound(family: socket.AddressFamily, address: Any) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM)
+def _listening(family: socket.AddressFamily, address: Any, backlog: int) -> socket.socket:
+    sock = None
     try:
+        sock = socket.socket(family, socket.SOCK_STREAM)
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(address)
+        sock.listen(backlog)
     except OSError as error:
-        sock.close()
-        raise OSError(
-            error.errno, f"cannot listen on {address[0]}:{address[1]}: {error.strerror}"
-        ) from error
+        if sock is not None:
+            sock.close()
+        what = f"cannot listen on {address[0]} port {address[1]}: {error.strerror}"
+        raise OSError(error.errno, what) from error
     return sock

@@ -15,7 +15,8 @@ from eventpost.http.server.sink import DROP, STREAM, Sink
 
 CHUNK_HEAD_BYTES = 16
 """What a chunk may cost beside its data before it counts as overhead: size and line ends."""
-
+PARTS_MAX = 1024
+"""Pieces of a body that are kept as they came."""
 
 SLASH, QUESTION_MARK, HASH = b"/?#"
 """As numbers: `in` takes ten times as long to look for bytes in bytes."""
@@ -26,7 +27,6 @@ class RequestReader:
 
     __slots__ = (
         "_answering",
-        "_body",
         "_body_bytes_max",
         "_careful_bytes",
         "_careful_digits",
@@ -45,6 +45,7 @@ class RequestReader:
         "_limits",
         "_mode",
         "_parser",
+        "_parts",
         "_peer",
         "_repeated",
         "_replay",
@@ -83,7 +84,7 @@ class RequestReader:
         self._repeated: list[Header] = []
         self._host: bytes | None = None
         self._mode = DROP
-        self._body: bytes | bytearray = b""
+        self._parts: list[bytes | bytearray] = []
         self._fed_bytes = 0
         self._count_before = 0
         """Requests read before the present feed."""
@@ -130,12 +131,12 @@ class RequestReader:
         """Break the circle of references with the parser."""
         self._parser = None
         self.request = None
-        self._body = b""
+        self._parts.clear()
 
     @property
     def kept_bytes(self) -> int:
         """Bytes of an unfinished body that are held in memory."""
-        return len(self._body)
+        return self.received if self._parts else 0
 
     @property
     def body_bytes_left(self) -> int:
@@ -148,7 +149,7 @@ class RequestReader:
     def drop_body(self) -> None:
         """Read over the rest of the present body."""
         self._mode = DROP
-        self._body = b""
+        self._parts.clear()
 
     def _bound_unfinished(self) -> None:
         """Bound what has begun and may never end."""
@@ -230,10 +231,10 @@ class RequestReader:
             self._refuse_body()
         elif mode is STREAM:
             self._sink.body(chunk)
-        elif not self._body:
-            self._body = chunk
         else:
-            self._add_to_body(chunk)
+            self._parts.append(chunk)
+            if len(self._parts) > PARTS_MAX:
+                self._compact()
 
     def on_chunk_header(self) -> None:
         self._chunk_count += 1
@@ -244,10 +245,9 @@ class RequestReader:
             return
         self.request = None
         self.request_count += 1
-        body = self._body
-        if body:
-            request.body = body if isinstance(body, bytes) else bytes(body)
-            self._body = b""
+        if self._parts:
+            request.body = b"".join(self._parts)
+            self._parts.clear()
         self._sink.complete(request)
 
     # --- heads -----------------------------------------------------------------------------------
@@ -317,10 +317,13 @@ class RequestReader:
             and has_body
         )
 
-    def _add_to_body(self, chunk: bytes) -> None:
-        if isinstance(self._body, bytes):
-            self._body = bytearray(self._body)
-        self._body += chunk
+    def _compact(self) -> None:
+        """A body in tiny pieces must not take many times its size."""
+        first = self._parts[0]
+        whole = first if isinstance(first, bytearray) else bytearray(first)
+        for part in self._parts[1:]:
+            whole += part
+        self._parts[:] = [whole]
 
     def _refuse_body(self) -> None:
         self.drop_body()

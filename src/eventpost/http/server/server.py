@@ -97,7 +97,7 @@ class HttpServer:
             log.warning("http.drain_timed_out connections=%d", self.connection_count)
             await self._drop_all()
         self.pause_sweeps()
-        await self._lifespan.stop()
+        await self._lifespan.stop(self._limits.drain_timeout_s)
 
     async def _drop_all(self) -> None:
         for connection in list(self._shared.connections):
