@@ -198,7 +198,7 @@ class Engine:
                 self.exports.expect(subscription)
 
     def stop(self) -> None:
-        """Send and commit nothing more. Outcomes of attempts in flight are no longer taken, and those
+        """Send and commit nothing more. Outcomes of attempts in flight are no longer taken; those
         that wait for their commit never came: their events are sent again after the next start."""
         self.is_stopped = True
         self.journal.stop()
