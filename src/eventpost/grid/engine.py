@@ -147,6 +147,10 @@ class Engine:
         for subscription in recovered.subscriptions:
             if subscription.topic_id in self.topics:
                 self._restore_subscription(subscription, restored, recovered)
+        for owner_id, index, _generation in recovered.ladder_counts:
+            # Also rows of older generations: somebody has to take them off.
+            if (owner_id, index) in self._lanes:
+                self._lanes[owner_id, index].has_parked = True
 
     def _restore_topic(self, topic: Topic, restored: Restored, recovered: Recovered) -> None:
         for partition in self.add_topic(topic):
@@ -172,7 +176,6 @@ class Engine:
             lane.tally = known.tally
             key = (subscription.id, partition.index, known.generation)
             lane.ladder_count = recovered.ladder_counts.get(key, 0)
-            lane.has_parked = lane.ladder_count > 0
             lane.recovery = known.recovery(partition.routed)
             lane.cursor = known.checkpoint if lane.recovery is not None else known.cursor
             lane.is_live = known.is_live and lane.recovery is None and not lane.is_paused
@@ -181,6 +184,9 @@ class Engine:
             partition.add(lane)
             if known.is_behind:
                 self.journal.soil(lane)
+            if known.is_live and not lane.is_live:
+                # The router passes it by from now on, and must not be remembered without that.
+                self.journal.touch(lane)
 
     def start(self) -> None:
         """Begin to send: what was in flight at the last stop goes out again at once."""
@@ -365,7 +371,7 @@ class Engine:
 
     def breaker_closed(self, lane: Lane) -> None:
         self.watcher.breaker_closed(lane)
-        lane.has_parked = lane.ladder_count > 0
+        lane.has_parked = lane.has_parked or lane.ladder_count > 0
 
     def attempt_failed(self, lane: Lane, record: AttemptRecord) -> None:
         self.watcher.attempt_failed(lane, record)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 RETRY = RetryPolicy()
 """A file that cannot be written is tried again on the default schedule, without end."""
+ANY_TIME_MS = 1 << 62
+"""What waits is due, also when the clock was set back since it fell."""
 
 
 class Exports:
@@ -50,7 +52,7 @@ class Exports:
         query = DeadLetterQuery(
             subscription_id=subscription_id,
             is_replayed=None,
-            export_due_ms=self._engine.clock.now_ms(),
+            export_due_ms=ANY_TIME_MS,
             limit=self._engine.limits.export_events_max,
         )
         self._engine.store.dead_letters(

@@ -68,8 +68,7 @@ class Ladder:
         parked: dict[Lane, None] = {}
         for row in rows:
             if not row.is_parked:
-                self._low_water_ms = min(self._low_water_ms, row.due_ms)
-                self._arrived_ms = min(self._arrived_ms, row.due_ms)
+                self._lower(row.due_ms)
                 self._alarm(row.due_ms)
             elif (lane := self._engine.lane(row.subscription_id, row.partition)) is not None:
                 parked[lane] = None
@@ -77,6 +76,11 @@ class Ladder:
             lane.parked_commits += 1
             lane.has_parked = True
             lane.pump()
+
+    def _lower(self, due_ms: int) -> None:
+        """The mark, and where the answer under way may put it."""
+        self._low_water_ms = min(self._low_water_ms, due_ms)
+        self._arrived_ms = min(self._arrived_ms, due_ms)
 
     def start(self) -> None:
         """Look for due rows now; called once after the start."""
@@ -337,7 +341,7 @@ class Ladder:
                 self._lose(lane, row, Dropped.DAMAGED)
                 continue
             self.release(row)
-            self._low_water_ms = min(self._low_water_ms, row.due_ms)
+            self._lower(row.due_ms)
             if lane is not None and row.is_parked:
                 lane.has_parked = True
                 parked[lane] = None

@@ -616,7 +616,7 @@ class Lane:
         if is_paused and self.is_live:
             self.lag(self.partition.routed)
         if not is_paused:
-            self.has_parked = self.ladder_count > 0
+            self.has_parked = self.has_parked or self.ladder_count > 0
             self.rate_at_ms = self.engine.clock.now_ms()
             self.pump()
 
