@@ -51,6 +51,26 @@ def test_half_closed_in_a_body(loop_kind: str) -> None:
         assert len(server.handler.handled) == 1
 
 
+@pytest.mark.parametrize("rest", [b"POST /fast", HEAD + b"Content-Length: 9\r\n\r\nhalf"])
+def test_half_closed_waits_for_nothing(loop_kind: str, rest: bytes) -> None:
+    """No limit of time runs for the rest of a request that a FIN cut short."""
+    with running(loop_kind) as server, Client(server.server.port) as client:
+        client.send(post("/fast/later") + rest)
+        client.half_close()
+        server.eventually(lambda: len(server.handler.pending) == 1)
+        [connection] = server.server._shared.connections
+        server.eventually(lambda: connection._is_half_closed)
+        now_s = server.on_loop(server.loop.time)
+        server.sweep(now_s)
+        server.sweep(now_s + 1000)
+
+        server.answer(0, response(200))
+
+        assert client.read().status == 200
+        assert client.read_to_end() == b""
+        assert server.handler.refused == []
+
+
 def test_half_closed_with_much_pipelined(loop_kind: str) -> None:
     """All requests before a FIN are answered, also those beyond `pipelined_max`."""
     with running(loop_kind, pipelined_max=2) as server, Client(server.server.port) as client:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from httptools import HttpParserCallbackError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -95,6 +96,17 @@ def test_corpus_is_sorted_rightly() -> None:
         closes = any(not is_keep_alive for *_, is_keep_alive in recorder.seen)
         assert is_malformed == (name.startswith("bad-") or closes), name
         assert not any(b"smuggled" in path for _, path, *_ in recorder.seen), name
+
+
+def test_bug_in_a_callback() -> None:
+    """An exception of our own is not taken for a malformed request."""
+
+    class Broken(Recorder):
+        def complete(self, request: Request) -> None:
+            raise LookupError("a bug")
+
+    with pytest.raises(HttpParserCallbackError):
+        RequestReader(Broken(), HttpLimits()).feed(get())
 
 
 # --- what is written is what is read --------------------------------------------------------------

@@ -122,13 +122,10 @@ class Connection(asyncio.Protocol):
         self._is_half_closed = True
         if self._state in (LINGERING, CLOSED) or self._endpoints.is_tls:
             return False
-        waiting = self._pipeline.waiting
-        if waiting and waiting[-1] is self._reader.request:
-            waiting.pop()  # the rest of it will never come
         for exchange in self._dispatcher.exchanges:
             exchange.half_closed()
-        self._pipeline.is_watched = True
-        return bool(waiting) or self._held.size > 0
+        self._settle()
+        return self._state is not CLOSED
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget()
@@ -186,6 +183,8 @@ class Connection(asyncio.Protocol):
             if self._held.size:
                 self.data_received(self._held.take())
                 return
+        if self._is_half_closed and self._state is READING:
+            self._forget_unfinished()
         self._pipeline.is_watched = (
             self._state is HOLDING
             or self._kept_bytes > 0
@@ -195,6 +194,13 @@ class Connection(asyncio.Protocol):
         if self._is_done():
             self._close_idle()
         self._regulate()
+
+    def _forget_unfinished(self) -> None:
+        """A half-closed client never sends the rest of a request."""
+        waiting = self._pipeline.waiting
+        if waiting and waiting[-1] is self._reader.request:
+            waiting.pop()
+        self._reader.close()
 
     def _account(self) -> None:
         kept_bytes = self._reader.kept_bytes

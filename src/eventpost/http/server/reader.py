@@ -118,9 +118,10 @@ class RequestReader:
             self._parser.feed_data(data)  # type: ignore[union-attr]  # closed readers are not fed
         except httptools.HttpParserUpgrade as upgrade:
             offset = upgrade.args[0]
-        except httptools.HttpParserError as error:
-            # llhttp's own texts are fixed words; the callbacks' errors do not come through it.
-            raise self._cause or Malformed(400, f"Malformed HTTP request: {error}.") from error
+        except httptools.HttpParserCallbackError as error:
+            raise self._cause or error from error
+        except httptools.HttpParserError as error:  # its texts are fixed words
+            raise Malformed(400, f"Malformed HTTP request: {error}.") from error
         else:
             if self.is_in_head or self.request is not None:
                 self._bound_unfinished()
@@ -128,9 +129,11 @@ class RequestReader:
         self._read_on_after_upgrade(data, offset)
 
     def close(self) -> None:
-        """Break the circle of references with the parser."""
+        """Forget what is unfinished; nothing more is fed. Breaks the circle of references with the
+        parser."""
         self._parser = None
         self.request = None
+        self.is_in_head = False
         self._parts.clear()
 
     @property

@@ -141,6 +141,8 @@ class HttpServer:
 
     def _opened(self, task: asyncio.Task[None]) -> None:
         self._opening.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("http.accept_failed", exc_info=error)
         self._connection_closed()
 
     def _connection_closed(self) -> None:
