@@ -18,7 +18,7 @@ from eventpost.app.subscribing import Subscribing
 from eventpost.config.settings import Settings
 from eventpost.core.books import SubscriptionReport, Tally, TopicReport
 from eventpost.core.bounds import check_topic_name
-from eventpost.core.errors import Conflict, InvalidRequest, NotFound
+from eventpost.core.errors import Conflict, InvalidRequest, NotFound, StoreError
 from eventpost.core.events import Event, Schema
 from eventpost.core.filters import ClauseResult
 from eventpost.core.histogram import Histogram
@@ -64,6 +64,14 @@ class Health:
 def new_key() -> str:
     """An access key: 32 random bytes in base64, as Event Grid's are."""
     return b64encode(secrets.token_bytes(32)).decode()
+
+
+def _backup_failed(reason: str) -> StoreError:
+    return StoreError(
+        "BackupFailed",
+        f"The backup was not written: {reason}",
+        fix="choose a file that does not exist, in a folder that the server may write to",
+    )
 
 
 class App:
@@ -376,7 +384,9 @@ class App:
 
     async def backup(self, path: str) -> int:
         """A consistent copy at `path`; returns its bytes."""
-        return await asking.read(lambda done: self.supervisor.store.backup(path, done))
+        return await asking.read(
+            lambda done: self.supervisor.store.backup(path, done), failed=_backup_failed
+        )
 
     async def metrics(self) -> bytes:
         """Prometheus' text: collected here, rendered on another thread."""

@@ -42,8 +42,18 @@ async def kept(start: Callable[[Callable[[Overloaded | None], None]], object]) -
         raise refusal
 
 
-async def read(start: Callable[[Callable[[Answer | ReadFailed], None]], object]) -> Answer:
-    """Start a read and wait for its answer. Raises StoreError when it could not be done."""
+def read_failed(reason: str) -> StoreError:
+    return StoreError(
+        "EP3005", f"The store could not be read: {reason}", fix="run: eventpost store verify"
+    )
+
+
+async def read(
+    start: Callable[[Callable[[Answer | ReadFailed], None]], object],
+    *,
+    failed: Callable[[str], StoreError] = read_failed,
+) -> Answer:
+    """Start a read and wait for its answer. Raises what `failed` makes of why it was not done."""
     future: asyncio.Future[Answer | ReadFailed] = asyncio.get_running_loop().create_future()
 
     def done(answer: Answer | ReadFailed) -> None:
@@ -53,9 +63,5 @@ async def read(start: Callable[[Callable[[Answer | ReadFailed], None]], object])
     start(done)
     answer = await future
     if isinstance(answer, ReadFailed):
-        raise StoreError(
-            "EP3005",
-            f"The store could not be read: {answer.reason}",
-            fix="run: eventpost store verify",
-        )
+        raise failed(answer.reason)
     return answer

@@ -46,7 +46,7 @@ def build(
     _make_private(data)
     steady = clock or LoopClock(loop)
     endpoints = Endpoints(settings, loop, steady, origin=_origin(settings))
-    limits = settings.grid_limits(disk_free_bytes=shutil.disk_usage(data).free)
+    limits = settings.grid_limits(disk_free_bytes=_room(data))
     source = random.Random()
 
     def resource(name: str) -> str:
@@ -83,6 +83,12 @@ def build(
     )
     supervisor.on_reopened = app.reopened
     return app
+
+
+def _room(data: Path) -> int:
+    """Bytes that the store may come to use: what is free, and what it holds already."""
+    own = sum(each.stat().st_size for each in data.iterdir() if each.is_file())
+    return shutil.disk_usage(data).free + own
 
 
 def _finding_expired(evidence: Evidence | None) -> str:
