@@ -2,8 +2,12 @@
 
 import asyncio
 from functools import partial
+from itertools import pairwise
+from random import Random
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from eventpost.http.server import HttpLimits, Message, Receive, Request, Send, response
 from eventpost.http.server.pipeline import Pipeline
@@ -172,3 +176,41 @@ async def slow_app(scope: Message, receive: Receive, send: Send) -> None:
     await gate.wait()
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"slow"})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pipelined_max", [1, 2, 64])
+def test_any_order_of_answers(loop_kind: str, pipelined_max: int) -> None:
+    """Whatever is pipelined, however it arrives, in whatever order it is answered: each request
+    gets its own answer, in the order of the requests."""
+    kinds = st.lists(st.sampled_from(["/fast", "/fast/later", "/asgi"]), min_size=1, max_size=12)
+    with running(loop_kind, pipelined_max=pipelined_max) as server:
+
+        @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+        @given(kinds, st.lists(st.integers(0, 1500), max_size=6), st.randoms(), st.booleans())
+        def exchange(kinds: list[str], cuts: list[int], chance: Random, is_closed: bool) -> None:
+            server.handler.pending.clear()
+            with Client(server.server.port) as client:
+                data = b"".join(post(kind, b"%d" % n) for n, kind in enumerate(kinds))
+                for start, end in pairwise(sorted({0, len(data), *(c % len(data) for c in cuts)})):
+                    client.send(data[start:end])
+                if is_closed:
+                    client.half_close()
+                answer_all(server, kinds.count("/fast/later"), chance)
+
+                bodies = [client.read().body for _ in kinds]
+
+                assert bodies == [b"%d" % number for number in range(len(kinds))]
+
+        exchange()
+
+
+def answer_all(server: Running, count: int, chance: Random) -> None:
+    """Answer `count` pending requests by chance, as they turn up."""
+    answered: set[int] = set()
+    while len(answered) < count:
+        server.eventually(partial(is_pending, server, len(answered)))
+        open_ones = set(range(len(server.handler.pending))) - answered
+        index = chance.choice(sorted(open_ones))
+        server.answer(index, response(200, server.handler.pending[index].body))
+        answered.add(index)
