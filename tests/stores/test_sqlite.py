@@ -7,6 +7,7 @@ from eventpost.core.interfaces import Clock, Store
 from eventpost.stores.executor import InlineExecutor
 from eventpost.stores.sqlite import SqliteSettings, SqliteStore
 from eventpost.testing.store_conformance import StoreConformance
+from eventpost.testing.store_machine import Effort
 
 TINY = SqliteSettings(
     wal_pages=20,
@@ -22,6 +23,10 @@ TINY = SqliteSettings(
 
 class TestInThreads(StoreConformance):
     """As it serves: three threads, the usual bounds."""
+
+    def settings_of_machine(self) -> Effort:
+        """Few: each answer wakes a thread, and what threads do is the other class's as well."""
+        return Effort(sequences=6, steps=30)
 
     def new_place(self, directory: Path, clock: Clock) -> Callable[[], Store]:
         return lambda: SqliteStore(directory, clock)

@@ -50,7 +50,7 @@ Key = tuple[int, int]
 class Effort:
     """How many sequences, and how long each."""
 
-    sequences: int = 40
+    sequences: int = 25
     steps: int = 40
 
 

@@ -63,8 +63,8 @@ def of_event(
     ]
 
 
-def remove_before(connection: apsw.Connection, before_ms: int, rows_max: int) -> bool:
-    """Remove the oldest ones as long as they are older; whether more may be left."""
+def remove_before(connection: apsw.Connection, before_ms: int, rows_max: int) -> int:
+    """Remove the oldest ones as long as they are older; how many were."""
     last_id = count = 0
     for record_id, at_ms in connection.execute(OLDEST, (rows_max,)):
         if at_ms >= before_ms:
@@ -73,4 +73,4 @@ def remove_before(connection: apsw.Connection, before_ms: int, rows_max: int) ->
         count += 1
     if last_id:
         connection.execute(REMOVE_UNTIL, (last_id,))
-    return count == rows_max
+    return count

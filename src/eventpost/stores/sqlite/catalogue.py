@@ -13,7 +13,6 @@ from eventpost.core.interfaces import (
     StateRow,
 )
 from eventpost.core.subscriptions import Subscription, Topic
-from eventpost.stores.sqlite.connection import rows
 
 PUT_TOPIC = "INSERT OR REPLACE INTO topic VALUES (?, ?)"
 REMOVE_TOPIC = "DELETE FROM topic WHERE id = ?"
@@ -21,14 +20,21 @@ TOPICS = "SELECT body FROM topic ORDER BY id"
 PUT_SUBSCRIPTION = "INSERT OR REPLACE INTO subscription VALUES (?, ?, ?)"
 REMOVE_SUBSCRIPTION = "DELETE FROM subscription WHERE id = ?"
 SUBSCRIPTIONS = "SELECT body FROM subscription ORDER BY id"
-SUBSCRIPTIONS_OF = "SELECT id FROM subscription WHERE topic_id = ?"
+REMOVE_SUBSCRIPTIONS_OF = "DELETE FROM subscription WHERE topic_id = ?"
 PUT_SETTING = "INSERT OR REPLACE INTO setting VALUES (?, ?)"
 SETTINGS = "SELECT name, value FROM setting"
 REMOVALS = "SELECT kind, owner_id FROM removal"
 PUT_REMOVAL = "INSERT OR REPLACE INTO removal VALUES (?, ?)"
+PUT_REMOVALS_OF = """
+    INSERT OR REPLACE INTO removal SELECT 'subscription', id FROM subscription WHERE topic_id = ?
+"""
 
 PUT_STATE = "INSERT OR REPLACE INTO state VALUES (?, ?, ?, ?)"
 REMOVE_STATES = "DELETE FROM state WHERE kind = ? AND owner_id = ?"
+REMOVE_STATES_OF = """
+    DELETE FROM state WHERE kind = 'lane' AND owner_id IN
+        (SELECT id FROM subscription WHERE topic_id = ?)
+"""
 STATES = "SELECT kind, owner_id, partition, state FROM state"
 
 PUT_OUTCOME = "INSERT INTO outcome VALUES (?, ?)"
@@ -68,12 +74,17 @@ def change(connection: apsw.Connection, entry: CatalogueChange) -> None:
             execute(REMOVE_TOPIC, (topic_id,))
             execute(REMOVE_STATES, ("partition", topic_id))
             execute(PUT_REMOVAL, ("topic", topic_id))
-            for (subscription_id,) in rows(connection, SUBSCRIPTIONS_OF, (topic_id,)):
-                _remove_subscription(connection, subscription_id)
+            _remove_subscriptions(connection, topic_id)
         case RemoveSubscription(subscription_id):
             _remove_subscription(connection, subscription_id)
         case PutSetting(name, value):
             execute(PUT_SETTING, (name, value))
+
+
+def _remove_subscriptions(connection: apsw.Connection, topic_id: int) -> None:
+    """All of a topic; there may be ten thousand."""
+    for query in (PUT_REMOVALS_OF, REMOVE_STATES_OF, REMOVE_SUBSCRIPTIONS_OF):
+        connection.execute(query, (topic_id,))
 
 
 def _remove_subscription(connection: apsw.Connection, subscription_id: int) -> None:

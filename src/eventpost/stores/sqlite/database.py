@@ -39,8 +39,9 @@ from eventpost.stores.sqlite.events import Log
 from eventpost.stores.sqlite.index import Partition, SegmentIndex
 from eventpost.stores.sqlite.reader import Reader
 from eventpost.stores.sqlite.settings import SqliteSettings
-from eventpost.stores.sqlite.sweeper import RETENTIONS, Sweeper, Swept
+from eventpost.stores.sqlite.sweeper import Sweeper
 from eventpost.stores.sqlite.traces import LAST_ROW, TraceIndex
+from eventpost.stores.sqlite.trimmer import RETENTIONS, Swept
 
 PUT_BLOCK = "INSERT INTO block VALUES (?, ?, ?, ?, ?, ?, ?)"
 CHECKPOINT_LATE = 4

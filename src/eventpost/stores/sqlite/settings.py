@@ -28,8 +28,8 @@ class SqliteSettings:
     """At most the newest so many blocks are read at start to complete the indices."""
     trace_events: int = 4_096
     """Fingerprints per row of the trace index."""
-    slice_bytes_max: int = 4 * MIB
-    """Bytes of events that one commit removes at most."""
+    slice_bytes_max: int = 2 * MIB
+    """Bytes of events that one commit removes at most: 2 to 4 ms."""
     slice_rows_max: int = 1_000
     """Rows that one commit removes at most for trims and removals."""
     busy_timeout_ms: int = 5_000

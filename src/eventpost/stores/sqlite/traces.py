@@ -8,7 +8,6 @@ than its newest row is held in memory, and read from the blocks at start.
 import threading
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import takewhile
 from struct import pack
 from typing import NamedTuple
 
@@ -24,7 +23,10 @@ ROWS_BEFORE = """
     SELECT last_block, blocks, fingerprints FROM trace_index
     WHERE last_block < ? AND published_ms >= ? ORDER BY last_block DESC LIMIT 32
 """
-ROWS_FROM = "SELECT first_block, last_block FROM trace_index WHERE last_block >= ? ORDER BY 2"
+ROW_OVER = """
+    SELECT first_block, last_block FROM trace_index WHERE last_block >= ?
+    ORDER BY last_block LIMIT 1
+"""
 HAS_BLOCKS = "SELECT EXISTS (SELECT 1 FROM block WHERE id BETWEEN ? AND ?)"
 REMOVE_ROW = "DELETE FROM trace_index WHERE last_block = ?"
 
@@ -111,14 +113,15 @@ def hits(fingerprints: bytes, needle: bytes) -> list[int]:
     return found
 
 
-def remove_empty(connection: apsw.Connection, first_block: int, last_block: int) -> None:
-    """Inside a commit that removed blocks of this range: remove rows of which no block is left."""
-    touched = takewhile(
-        lambda row: row[0] <= last_block, connection.execute(ROWS_FROM, (first_block,))
-    )
-    for first, last in list(touched):
-        if not _has_blocks(connection, first, last):
-            connection.execute(REMOVE_ROW, (last,))
+def remove_empty(connection: apsw.Connection, removed: Iterable[int]) -> None:
+    """Inside a commit that removed these blocks: remove rows of which no block is left."""
+    seen = 0
+    for block_id in sorted(removed):
+        if block_id <= seen:
+            continue
+        for first, seen in rows(connection, ROW_OVER, (block_id,)):
+            if first <= block_id and not _has_blocks(connection, first, seen):
+                connection.execute(REMOVE_ROW, (seen,))
 
 
 def _has_blocks(connection: apsw.Connection, first: int, last: int) -> bool:
