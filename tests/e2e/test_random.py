@@ -3,10 +3,11 @@
 import random
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
-from eventpost.core.errors import EventpostError
+from eventpost.core.errors import EventpostError, Overloaded
 from eventpost.testing import HANG, RESET, Grid, Receiver, VirtualClock
 from eventpost.testing.receiver import NewReceiver, Reaction
 
@@ -92,6 +93,20 @@ class Story:
     def release(self) -> None:
         self.handlers[self.some_handler()].release(self.chance.choice([200, 500]))
 
+    def fill_disk(self) -> None:
+        self._break(self.grid.fill_disk)
+
+    def fail_a_sync(self) -> None:
+        self._break(self.grid.fail_next_commit)
+
+    def _break(self, fault: Callable[[], None]) -> None:
+        """The next commit fails, of whatever it is; the store is opened anew."""
+        self.grid.settle()
+        fault()
+        with suppress(Overloaded):
+            self.publish()
+        self.grid.settle()
+
     def restart(self) -> None:
         self.grid.restart()
 
@@ -105,6 +120,7 @@ class Story:
         often = [self.publish] * 8 + [self.let_time_pass] * 6
         seldom = [self.settle, self.pause, self.resume, self.resume, self.rewind, self.change]
         seldom += [self.replay, self.replay]
+        seldom += [self.fill_disk, self.fail_a_sync]
         return [*often, *seldom, self.release, self.restart, self.crash, self.cut_power]
 
     def end_well(self) -> None:
