@@ -5,7 +5,7 @@ outcomes alone wait a little for company. Nothing is routed and nobody is answer
 that holds it is done.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from eventpost.core.errors import Overloaded
@@ -193,6 +193,12 @@ class Journal:
         else:
             self.open.ladder_put.remove(put)
 
+    def rows_under_way(self) -> Iterator[LadderRow]:
+        """Rows that reads of the ladder may not show yet."""
+        yield from self.open.ladder_put
+        if self._committing is not None:
+            yield from self._committing.commit.ladder_put
+
     def wait(self, done: Callable[[bool], None]) -> None:
         """Commit what is open at once; `done(is_durable)` when it is through."""
         self._group.waiting.append(done)
@@ -338,7 +344,7 @@ def store_failed(failure: CommitFailed) -> Overloaded:
         return Overloaded(
             "EP3002",
             "The store is full; nothing was kept.",
-            fix="free disk space; eventpost store show tells what uses it",
+            fix="free disk space; eventpost store usage tells what uses it",
             retry_after_s=10,
         )
     return Overloaded(

@@ -363,6 +363,7 @@ class Ladder:
         self._engine.journal.settled(0)
         lane.ladder_count -= 1
         lane.count_dropped(reason, 1)
+        self._engine.events_lost(lane, row.position, row.position + 1, 1)
 
 
 def _is_damaged(row: LadderRow, damage: Damage | None) -> bool:

@@ -57,6 +57,7 @@ class Lane:
         "failures",
         "fresh",
         "generation",
+        "given_up",
         "has_parked",
         "held_bytes",
         "in_flight",
@@ -110,6 +111,8 @@ class Lane:
         self.offered_ms = 0
         self.unread_ms = 0
         """While the breaker is open: when the next unread event was published, 0 if not known."""
+        self.given_up = 0
+        """Unread events below it are read to be counted only: the store has no room for them."""
         self.recovery: Recovery | None = None
         self.outstanding: dict[int, Delivery] = {}
         self.held_bytes = 0
@@ -191,6 +194,10 @@ class Lane:
         While the breaker is open an event whose time to live has run out becomes a dead letter, and
         one other may come as a probe.
         """
+        if position < self.given_up:
+            self.delta.matched += 1
+            self.count_dropped(Dropped.RETENTION, 1)
+            return True
         if self.breaker.is_open:
             offered_ms = max(published_ms, self.offered_ms)
             now_ms = self.engine.clock.now_ms()
@@ -222,6 +229,8 @@ class Lane:
         if self.recovery is not None:
             # What it held before the restart fits, paused or full: changes wait for the end of it.
             return self.engine.limits.lane_events_max
+        if self.cursor < self.given_up and not self.is_live:
+            return self.engine.limits.lane_events_max
         if self.is_paused:
             return 0
         held = len(self.outstanding)
@@ -239,7 +248,13 @@ class Lane:
     @property
     def has_room(self) -> bool:
         """Whether it takes the next event, now that it reads the log."""
-        if self.is_paused or self.is_removed or self.breaker.is_open or self.recovery is not None:
+        if (
+            self.is_paused
+            or self.is_removed
+            or self.breaker.is_open
+            or self.recovery is not None
+            or self.cursor < self.given_up
+        ):
             return self.room > 0
         limits = self.engine.limits
         held = len(self.outstanding)
@@ -563,6 +578,23 @@ class Lane:
         self._leave(delivery)
         self.count_dropped(reason, 1)
 
+    def give_up(self, below: int) -> None:
+        """The store has no room for events before `below`: what waits in hand is dropped, what was
+        not read yet is read to be counted, what is under way may end. May be called again."""
+        first = self.checkpoint
+        waiting = [delivery for delivery in self.fresh if delivery.position < below]
+        self.fresh = deque(delivery for delivery in self.fresh if delivery.position >= below)
+        for delivery in waiting:
+            self.drop(delivery, Dropped.RETENTION)
+        if self.is_live:
+            is_told = bool(waiting)
+        else:
+            is_told = bool(waiting) or self.cursor < below > self.given_up
+            self.given_up = max(self.given_up, below)
+            self.partition.catchup.wake(self)
+        if is_told:
+            self.engine.events_lost(self, first, below, len(waiting))
+
     def count_dropped(self, reason: Dropped, count: int) -> None:
         if count:
             dropped = self.delta.dropped
@@ -643,6 +675,7 @@ class Lane:
         self.has_parked = self.has_parked or self.ladder_count > 0
         self.ladder_count = 0
         self.recovery = None
+        self.given_up = 0
         self.generation += 1
         self.start_position = min(self.start_position, position)
         self.offered_ms = self.engine.clock.now_ms()

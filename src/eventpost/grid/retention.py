@@ -1,5 +1,10 @@
-"""Which events may go: old ones that nobody needs, and earlier when the store fills up."""
+"""Which events may go: old ones that nobody needs, and earlier when the store fills up.
 
+When everything kept is needed and it is too much, the oldest events are given up all the same, and
+whoever waits for them counts that as dropped.
+"""
+
+from math import ceil
 from typing import TYPE_CHECKING
 
 from eventpost.core.interfaces import ReadFailed, Trim, Usage
@@ -10,6 +15,11 @@ if TYPE_CHECKING:
 
 FULL_AGAIN = 0.95
 """Part of `store_bytes_max` below which publishing is taken up again after it was full."""
+GIVEN_UP = 0.1
+"""Part of the fullest partition's events that is given up at once."""
+
+Positions = dict[tuple[int, int], int]
+"""By (topic id, partition)."""
 
 
 class Retention:
@@ -17,6 +27,7 @@ class Retention:
 
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
+        self._given_up: Positions = {}
         self.usage: Usage | None = None
 
     def start(self) -> None:
@@ -40,46 +51,76 @@ class Retention:
             self._engine.is_full = True
         elif usage.bytes_used < bytes_max * FULL_AGAIN:
             self._engine.is_full = False
-        # The lanes' needs are taken before the ladder's: what moves from a lane to the ladder in
-        # between was needed by the lane.
-        needed = {key: partition.needed for key, partition in self._engine.partitions.items()}
+        # What lanes need is taken before the ladder's floor is: what moves to the ladder in between
+        # was needed by a lane.
+        needed = self._needed()
         self._engine.store.ladder_floor(lambda floor: self._trim(usage, needed, floor))
 
-    def _trim(
-        self,
-        usage: Usage,
-        needed: dict[tuple[int, int], int],
-        floor: dict[tuple[int, int], int] | ReadFailed,
-    ) -> None:
+    def _needed(self) -> Positions:
+        """The lowest positions that lanes need, and rows that are not on the ladder yet."""
+        needed = {key: partition.needed for key, partition in self._engine.partitions.items()}
+        for row in self._engine.journal.rows_under_way():
+            key = (row.topic_id, row.partition)
+            if not row.dead_letter_id and key in needed:
+                needed[key] = min(needed[key], row.position)
+        return needed
+
+    # --- what nobody needs ------------------------------------------------------------------------
+
+    def _trim(self, usage: Usage, needed: Positions, floor: Positions | ReadFailed) -> None:
         self._again()
         if isinstance(floor, ReadFailed) or self._engine.is_stopped:
             return
         limits = self._engine.limits
+        now_ms = self._engine.clock.now_ms()
+        self._engine.journal.open.attempts_before_ms = max(0, now_ms - limits.attempts_kept_ms)
         is_pressed = usage.bytes_used > limits.store_bytes_max * limits.store_bytes_trim
-        before_ms = self._engine.clock.now_ms() - limits.retention_ms
-        self._engine.journal.open.attempts_before_ms = max(
-            0, self._engine.clock.now_ms() - limits.attempts_kept_ms
-        )
+        is_any = False
         for key, partition in list(self._engine.partitions.items()):
-            below = min(needed.get(key, 0), floor.get(key, partition.next))
+            # Rows that wait for what was given up are dropped when they fall due.
+            held = max(floor.get(key, partition.next), self._given_up.get(key, 0))
+            below = min(needed.get(key, 0), held)
             if below <= usage.first_positions.get(key, below):
                 continue
+            is_any = True
             if is_pressed:
                 self._drop(partition, below)
             else:
-                self._engine.store.position_at(
-                    *key,
-                    before_ms,
-                    lambda position, partition=partition, below=below: self._aged(  # type: ignore[misc]
-                        partition, below, position
-                    ),
-                )
+                self._age(partition, below, now_ms - limits.retention_ms)
+        if self._engine.is_full and not is_any:
+            self._give_up(usage)
 
-    def _aged(self, partition: "Partition", below: int, position: int | ReadFailed) -> None:
-        if not isinstance(position, ReadFailed) and not self._engine.is_stopped:
-            self._drop(partition, min(below, position))
+    def _age(self, partition: "Partition", below: int, before_ms: int) -> None:
+        def found(position: int | ReadFailed) -> None:
+            if not isinstance(position, ReadFailed) and not self._engine.is_stopped:
+                self._drop(partition, min(below, position))
+
+        self._engine.store.position_at(partition.topic_id, partition.index, before_ms, found)
 
     def _drop(self, partition: "Partition", below: int) -> None:
         journal = self._engine.journal
+        # A lane may have been moved back, or made, since the needs were taken.
+        below = min(below, partition.needed)
         journal.open.trims.append(Trim(partition.topic_id, partition.index, below))
         journal.settled(0)
+
+    # --- what is needed, and too much -------------------------------------------------------------
+
+    def _give_up(self, usage: Usage) -> None:
+        """Give up the oldest events of the partition that keeps most. They go with a later look,
+        once the lanes have counted what they lose."""
+        if usage.event_count <= usage.dead_letter_count:
+            return  # dead letters fill the store: dropping deliveries would not make the room
+        kept = {
+            key: partition.next - usage.first_positions[key]
+            for key, partition in self._engine.partitions.items()
+            if key in usage.first_positions
+        }
+        if not kept:
+            return
+        fullest = max(kept, key=lambda key: kept[key])
+        partition = self._engine.partitions[fullest]
+        below = usage.first_positions[fullest] + ceil(kept[fullest] * GIVEN_UP)
+        self._given_up[fullest] = below
+        for lane in list(partition.lanes.values()):
+            lane.give_up(below)
