@@ -118,6 +118,25 @@ def test_a_url_is_worth_nothing_after_its_window(
     assert state(grid) == "Failed"
 
 
+def test_an_endpoint_that_did_not_consent_in_time_is_asked_again(
+    grid: Grid, receiver: Receiver, clock: VirtualClock
+) -> None:
+    """A subscription whose window has passed is revived by an update, with its cursor."""
+    grid.topic("songs")
+    receiver.consent = None
+    grid.subscribe("songs", receiver)
+    [event_id] = grid.publish("songs")
+    clock.advance(WINDOW_S)
+    assert state(grid) == "Failed"
+    receiver.consent = True
+
+    grid.client.update_subscription("handler", {})
+
+    assert state(grid) == "Succeeded"
+    grid.settle()
+    assert receiver.ids == [event_id]
+
+
 def test_a_window_runs_on_over_a_restart(
     grid: Grid, receiver: Receiver, clock: VirtualClock
 ) -> None:

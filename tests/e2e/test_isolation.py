@@ -333,6 +333,23 @@ def test_a_probe_that_succeeds_closes_the_breaker(
 
 
 @pytest.mark.grid(breaker_failures=5)
+def test_a_final_answer_closes_the_breaker(
+    grid: Grid, receiver: Receiver, clock: VirtualClock
+) -> None:
+    """A probe that is refused for good shows that the handler is alive."""
+    grid.topic("songs")
+    grid.subscribe("songs", receiver, concurrency=1)
+    fail(grid, receiver, 6)
+    receiver.script(400)
+    receiver.always = 200
+
+    clock.advance(PROBE_S)
+
+    assert not grid.books().is_breaker_open
+    assert sum(grid.books().dead_lettered.values()) == 1
+
+
+@pytest.mark.grid(breaker_failures=5)
 def test_retries_wait_for_the_breaker(grid: Grid, receiver: Receiver, clock: VirtualClock) -> None:
     """A retry that falls due while the breaker is open waits without using up an attempt."""
     grid.topic("songs")

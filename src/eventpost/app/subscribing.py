@@ -130,10 +130,11 @@ class Subscribing:
         self, topic: Topic, current: Subscription, draft: Subscription
     ) -> Subscription:
         """Change a subscription. A new endpoint's handshake comes first; the old one serves until
-        it consents."""
+        it consents. One that never consented is asked again."""
         self._check(topic, draft)
         asked = None
-        if _needs_handshake(current.endpoint, draft.endpoint):
+        is_failed = current.provisioning_state is ProvisioningState.FAILED
+        if is_failed or _needs_handshake(current.endpoint, draft.endpoint):
             asked = await self._consented(topic, draft)
             current = self._found_again(current)
         changed = _changed(current, draft, asked)
