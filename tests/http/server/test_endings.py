@@ -1,11 +1,15 @@
 """How connections end: clients that leave, stall or do not read, and limits of time and number."""
 
 import asyncio
+import gc
 import socket
 
 import pytest
 
-from eventpost.http.server import Message, Receive, Send, response
+from eventpost.http.server import Message, Receive, Request, Send, response
+from eventpost.http.server.connection import Connection
+from eventpost.http.server.pipeline import Pipeline
+from eventpost.http.server.reader import RequestReader
 from tests.http.server.support import PATIENCE_S, Client, Running, get, post, running
 
 HEAD = b"POST /fast HTTP/1.1\r\nHost: a\r\n"
@@ -97,6 +101,38 @@ def test_silent_end(loop_kind: str) -> None:
         client.half_close()
 
         assert client.read_to_end() == b""
+
+
+@pytest.mark.parametrize("ending", ["idle", "pending", "application", "malformed", "body"])
+def test_lost_connections_leave_nothing(loop_kind: str, ending: str) -> None:
+    """A connection that is gone is freed at once, not when the garbage collector runs."""
+    data = {
+        "idle": get(),
+        "pending": post("/fast/later"),
+        "application": get("/asgi"),
+        "malformed": b"nonsense\r\n\r\n",
+        "body": post(body=b"cut short")[:-1],
+    }[ending]
+    with running(loop_kind) as server:
+        gc.collect()
+        gc.disable()
+        try:
+            with Client(server.server.port) as client:
+                client.send(data)
+                server.eventually(lambda: server.server.connection_count == 1)
+                if ending in ("idle", "application", "malformed"):
+                    client.read()
+            if ending == "pending":  # still owed, even though the client has gone
+                server.eventually(lambda: len(server.handler.pending) == 1)
+                server.answer(0, response(200))
+            server.eventually(lambda: server.server.connection_count == 0)
+            server.handler.pending.clear()
+            server.handler.handled.clear()
+
+            kinds = (Connection, Pipeline, RequestReader, Request)
+            server.eventually(lambda: not any(isinstance(o, kinds) for o in gc.get_objects()))
+        finally:
+            gc.enable()
 
 
 # --- limits of time -------------------------------------------------------------------------------

@@ -131,6 +131,9 @@ class Connection(asyncio.Protocol):
         self._forget()
         self._shared.bodies_bytes -= self._kept_bytes
         self._shared.connections.discard(self)
+        self._dispatcher.detach()
+        # Circles of references would live on until the garbage collector runs, which is seldom.
+        del self._pipeline, self._dispatcher, self._reader
         self._shared.closed()
 
     def pause_writing(self) -> None:
@@ -175,6 +178,8 @@ class Connection(asyncio.Protocol):
 
     def _settle(self) -> None:
         """Bring state, reading and accounts in line with what has just happened."""
+        if self._state is CLOSED:
+            return
         self._account()
         if self._state is READING and self._must_hold():
             self._state = HOLDING

@@ -178,8 +178,12 @@ class Dispatcher:
         self.is_taking = False
         self._connection.take_no_more()
 
+    def detach(self) -> None:
+        """Let go of the reader, which lets go of what it reads for."""
+        del self._reader
+
     def close(self) -> None:
-        """The connection is gone."""
+        """The connection is given up: begin nothing more, and tell the applications."""
         self.is_taking = False
         for exchange in self.exchanges:
             exchange.disconnect()

@@ -37,8 +37,7 @@ class HttpServer:
         self._loop = loop
         self._limits = limits or HttpLimits()
         self._shared = Shared(loop, fast, asgi, self._limits, self._connection_closed)
-        self._lifespan = Lifespan(asgi)
-        self._is_lifespan_begun = False
+        self._lifespan: Lifespan | None = None
         self._listeners: list[Listener] = []
         self._opening: set[asyncio.Task[None]] = set()
         self._sweeping: asyncio.TimerHandle | None = None
@@ -49,23 +48,37 @@ class HttpServer:
     async def start(self, host: str, port: int, ssl_context: ssl.SSLContext | None = None) -> None:
         """Listen on `host` and `port` (0 takes a free one), with TLS when there is a context.
 
-        Starts the ASGI application first. May be called again for another address. Raises OSError
-        when it cannot listen there, and LifespanFailed when the application cannot start.
+        Connections are accepted once the ASGI application has started. May be called again for
+        another address. Raises OSError when it cannot listen there, and LifespanFailed when the
+        application cannot start; then nothing listens.
         """
-        if not self._is_lifespan_begun:
-            self._is_lifespan_begun = True
-            await self._lifespan.start()
-            self._shared.state = self._lifespan.state
-            self._sweep_later()
-        found = await self._loop.getaddrinfo(
-            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        addresses = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
-        for sock in bind(addresses, self._limits.backlog):
+        sockets = await self._bound(host, port)
+        try:
+            await self._begin()
+        except BaseException:
+            for sock in sockets:
+                sock.close()
+            raise
+        for sock in sockets:
             accepted = partial(self._open, ssl_context)
             listener = Listener(self._loop, sock, accepted, self._limits.accept_pause_s)
             self._listeners.append(listener)
             listener.resume()
+
+    async def _bound(self, host: str, port: int) -> list[socket.socket]:
+        found = await self._loop.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        addresses = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
+        return bind(addresses, self._limits.backlog)
+
+    async def _begin(self) -> None:
+        """What is done once, however many listeners there are."""
+        if self._lifespan is None:
+            self._lifespan = Lifespan(self._shared.app)
+            await self._lifespan.start()
+            self._shared.state = self._lifespan.state
+            self._sweep_later()
 
     @property
     def port(self) -> int:
@@ -97,7 +110,8 @@ class HttpServer:
             log.warning("http.drain_timed_out connections=%d", self.connection_count)
             await self._drop_all()
         self.pause_sweeps()
-        await self._lifespan.stop(self._limits.drain_timeout_s)
+        if self._lifespan is not None:
+            await self._lifespan.stop(self._limits.drain_timeout_s)
 
     async def _drop_all(self) -> None:
         for connection in list(self._shared.connections):
