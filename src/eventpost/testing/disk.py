@@ -96,6 +96,10 @@ class Disk:
             if not file.name.endswith("-shm"):
                 shutil.copyfile(file, self._current / file.name)
         shutil.rmtree(before)  # dead files stay readable to those that have them open
+        self.disarm()
+
+    def disarm(self) -> None:
+        """Fail at nothing that was set before."""
         self.cut_at_sync = self.cut_at_write = self.fail_sync_at = self.full_at_write = None
 
     def file(self, name: str) -> "_File":

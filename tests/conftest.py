@@ -1,0 +1,44 @@
+"""What all tests share: a way to tell figures, so that a run of the suite ends with them."""
+
+import sys
+from collections.abc import Callable
+
+import pytest
+
+FIGURES = "figures"
+Say = Callable[[str], None]
+
+
+@pytest.fixture
+def say() -> Say:
+    """Says a line as it happens: shown with `-s`, and when the test fails."""
+
+    def write(line: str) -> None:
+        sys.stdout.write(f"{line}\n")
+
+    return write
+
+
+@pytest.fixture
+def figures(say: Say, record_property: Callable[[str, object], None]) -> Say:
+    """Says a line that stands in the summary of the whole run, too."""
+
+    def tell(line: str) -> None:
+        say(line)
+        record_property(FIGURES, line)
+
+    return tell
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    lines = [
+        f"{report.nodeid.rpartition('::')[2]}: {line}"
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        for name, line in getattr(report, "user_properties", ())
+        if name == FIGURES and report.when == "call"
+    ]
+    if lines:
+        terminalreporter.section(FIGURES)
+        for line in lines:
+            terminalreporter.line(line)
