@@ -145,13 +145,23 @@ def _delivery(
             story.next_ms = row.due_ms
     if story.where is not Where.DELIVERED:
         return story
-    if not lane.compiled.matches(event):
+    if position in lane.outstanding:
+        story.where = Where.SENDING  # whatever the filter says by now
+    elif not lane.compiled.matches(event):
         story.where = Where.UNMATCHED
         story.clauses = lane.compiled.explain(event)
-    elif position in lane.outstanding:
-        story.where = Where.SENDING
     elif position < lane.start_position:
         story.where = Where.BEFORE_START
-    elif position >= lane.taken or (lane.recovery is not None and position >= lane.cursor):
+    elif position >= lane.taken or _is_being_restored(lane, position):
         story.where = Where.UNREAD
     return story
+
+
+def _is_being_restored(lane: "Lane", position: int) -> bool:
+    """Whether the lane held the event before a restart and has not come to it again."""
+    recovery = lane.recovery
+    return (
+        recovery is not None
+        and position >= lane.cursor
+        and recovery.is_outstanding(position, is_match=True)
+    )
