@@ -14,7 +14,7 @@ from eventpost.testing.receiver import NewReceiver, Reaction
 SEEDS = range(1, 5)
 STEPS = 60
 HOUR_S = 3_600
-REACTIONS: list[Reaction] = [200] * 8 + [500, 503, RESET, HANG, 400]
+REACTIONS: list[Reaction] = [*[200] * 8, 500, 503, RESET, HANG, 400]
 
 tiny = pytest.mark.grid(
     lane_events_max=6,

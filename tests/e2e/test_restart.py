@@ -201,6 +201,7 @@ def test_the_catalogue_lasts(grid: Grid, receiver: Receiver, end: str) -> None:
     assert request.headers["x-secret"] == "s"
 
 
+@pytest.mark.slow
 def test_many_crashes_in_a_row(grid: Grid, new_receiver: NewReceiver, clock: VirtualClock) -> None:
     """Crash after crash, with handlers that fail at random: every event arrives or is a dead
     letter, and nothing more than what was in flight at a crash arrives twice."""

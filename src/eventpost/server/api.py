@@ -4,6 +4,7 @@ Layer: server. It runs on the event loop's thread, like the application it speak
 """
 
 from collections.abc import Awaitable, Callable
+from functools import cache
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -49,13 +50,20 @@ def operations() -> list[Operation]:
 def build(app: AppPort) -> ASGIApp:
     """The ASGI application for everything but the data plane. May be called more than once."""
     routes = [
-        *Probes(app, openapi.document(operations())).routes(),
+        *Probes(app, _document()).routes(),
         *(_route(operation, app) for operation in operations()),
     ]
     api = Starlette(routes=routes, exception_handlers={HTTPException: _unrouted(routes)})
     # A redirect would lose the token and the body; the problem document names the routes instead.
     api.router.redirect_slashes = False
     return api
+
+
+@cache
+def _document() -> bytes:
+    """Written once: a process that starts many servers, as tests do, spends most of a start on
+    it."""
+    return openapi.document(operations())
 
 
 def _route(operation: Operation, app: AppPort) -> Route:
