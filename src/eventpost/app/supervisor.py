@@ -13,6 +13,9 @@ from eventpost.grid.engine import Engine
 
 REOPEN_WAIT_S = 0.5
 REOPEN_WAIT_S_MAX = 10.0
+DRAIN_S_MAX = 10.0
+"""How long a stop waits for attempts in flight; what is still out then is sent again."""
+DRAIN_LOOK_S = 0.01
 
 
 class Supervisor:
@@ -78,8 +81,18 @@ class Supervisor:
             self._reopening.cancel()
         engine = self._engine
         if engine is not None and not engine.is_stopped:
+            await _drained(engine)
             saved = asyncio.Event()
             engine.journal.wait(lambda _: saved.set())
             await saved.wait()
             engine.stop()
         await asyncio.to_thread(self.store.close)
+
+
+async def _drained(engine: Engine) -> None:
+    """Send nothing more and wait for what is out, so that a stop repeats as little as it can."""
+    engine.is_draining = True
+    loop = asyncio.get_running_loop()
+    deadline_s = loop.time() + DRAIN_S_MAX
+    while engine.in_flight and not engine.is_stopped and loop.time() < deadline_s:
+        await asyncio.sleep(DRAIN_LOOK_S)

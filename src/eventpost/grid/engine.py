@@ -98,6 +98,8 @@ class Engine:
         self._new_destination = surroundings.new_destination
         self._on_failed = surroundings.on_failed
         self.is_stopped = False
+        self.is_draining = False
+        """Nothing new is sent; attempts in flight still end."""
         self.is_full = False
         self.deliveries_held = 0
         self.deliveries_max = self.limits.deliveries_max
@@ -202,6 +204,11 @@ class Engine:
         for subscription in self.subscriptions.values():
             if subscription.deadletter is not None:
                 self.exports.expect(subscription)
+
+    @property
+    def in_flight(self) -> int:
+        """Attempts under way."""
+        return sum(lane.in_flight for lane in self._lanes.values())
 
     def stop(self) -> None:
         """Send and commit nothing more. Outcomes of attempts in flight are no longer taken; those

@@ -324,7 +324,7 @@ class Lane:
         self.last_was_retry = False
 
     def _may_send(self) -> bool:
-        if self.is_paused or self.is_removed:
+        if self.is_paused or self.is_removed or self.engine.is_draining:
             return False
         if self.engine.journal.is_choked:
             self.engine.journal.choke(self)
