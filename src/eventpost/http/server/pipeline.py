@@ -101,7 +101,10 @@ class Pipeline:
         out = self._out
         if not out:
             return
-        data = out[0] if len(out) == 1 else b"".join(out)
+        if len(out) == 1:
+            self._write(out.pop())
+            return
+        data = b"".join(out)
         out.clear()
         self._write(data)
 

@@ -11,12 +11,12 @@ from eventpost.http.server import rules
 from eventpost.http.server.limits import HttpLimits
 from eventpost.http.server.request import Answering, Header, Request
 from eventpost.http.server.rules import Malformed
-from eventpost.http.server.sink import DROP, STREAM, Sink
+from eventpost.http.server.sink import DROP, KEEP, Sink
 
 CHUNK_HEAD_BYTES = 16
 """What a chunk may cost beside its data before it counts as overhead: size and line ends."""
 PARTS_MAX = 1024
-"""Pieces of a body that are kept as they came."""
+"""Pieces of an unfinished body that are kept as they came."""
 
 SLASH, QUESTION_MARK, HASH = b"/?#"
 """As numbers: `in` takes ten times as long to look for bytes in bytes."""
@@ -164,6 +164,8 @@ class RequestReader:
                 raise Malformed(431, "The request head is too large.")
         elif self.request is not None and self.request.is_chunked:
             self._bound_chunk_overhead()
+        if len(self._parts) > PARTS_MAX:
+            self._compact()
 
     def _bound_chunk_overhead(self) -> None:
         """llhttp does not show chunk extensions: they are what is left when data is subtracted."""
@@ -226,18 +228,11 @@ class RequestReader:
             raise
 
     def on_body(self, chunk: bytes) -> None:
-        self.received += len(chunk)
-        mode = self._mode
-        if mode is DROP:
-            return
-        if self.received > self._body_bytes_max:
-            self._refuse_body()
-        elif mode is STREAM:
-            self._sink.body(chunk)
-        else:
+        self.received = received = self.received + len(chunk)
+        if self._mode is KEEP and received <= self._body_bytes_max:
             self._parts.append(chunk)
-            if len(self._parts) > PARTS_MAX:
-                self._compact()
+        elif self._mode is not DROP:
+            self._stream(chunk)
 
     def on_chunk_header(self) -> None:
         self._chunk_count += 1
@@ -248,9 +243,10 @@ class RequestReader:
             return
         self.request = None
         self.request_count += 1
-        if self._parts:
-            request.body = b"".join(self._parts)
-            self._parts.clear()
+        parts = self._parts
+        if parts:
+            request.body = b"".join(parts)
+            parts.clear()
         self._sink.complete(request)
 
     # --- heads -----------------------------------------------------------------------------------
@@ -268,9 +264,8 @@ class RequestReader:
         path, query = url, b""
         if QUESTION_MARK in url:
             path, _, query = url.partition(b"?")
-        request = Request(
-            parser.get_method(), path, query, index, self._peer, self._is_tls, self._answering
-        )
+        method = parser.get_method()
+        request = Request(method, path, query, index, self._peer, self._is_tls, self._answering)
         if self._repeated:
             request.repeated = tuple(self._repeated)
         is_keep_alive = parser.should_keep_alive()
@@ -288,7 +283,7 @@ class RequestReader:
             b"transfer-encoding" in index
             or b"expect" in index
             or b"upgrade" in index
-            or request.method == b"HEAD"
+            or method == b"HEAD"
         ):
             self._note_rare(request, parser)
         return request
@@ -328,7 +323,9 @@ class RequestReader:
             whole += part
         self._parts[:] = [whole]
 
-    def _refuse_body(self) -> None:
-        self.drop_body()
-        if self.request is not None:
+    def _stream(self, chunk: bytes) -> None:
+        if self.received <= self._body_bytes_max:
+            self._sink.body(chunk)
+        elif self.request is not None:
+            self.drop_body()
             self._sink.too_large(self.request)
