@@ -5,7 +5,7 @@ is on disk, and publishing answers 503 until then.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from eventpost.core.errors import StoreError
 from eventpost.core.interfaces import CommitFailed, Recovered, Store
@@ -26,11 +26,15 @@ class Supervisor:
         store: Store,
         new_engine: Callable[[Store, Recovered, Callable[[CommitFailed], None]], Engine],
         log: Callable[..., None],
+        *,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self.store = store
         self._new_engine = new_engine
         self.on_reopened: Callable[[Engine], None] = lambda _: None
         self._log = log
+        self._sleep = sleep
+        self._is_opening = False
         self._engine: Engine | None = None
         self._reopening: asyncio.Task[None] | None = None
         self._is_closing = False
@@ -45,7 +49,11 @@ class Supervisor:
 
     async def open(self) -> Engine:
         """Open the store and start sending. Raises StoreError."""
-        recovered = await asyncio.to_thread(self.store.open)
+        self._is_opening = True
+        try:
+            recovered = await asyncio.to_thread(self.store.open)
+        finally:
+            self._is_opening = False
         self._engine = self._new_engine(self.store, recovered, self._failed)
         self._engine.start()
         return self._engine
@@ -60,8 +68,8 @@ class Supervisor:
 
     async def _reopen(self) -> None:
         wait_s = REOPEN_WAIT_S
-        while True:
-            await asyncio.sleep(wait_s)
+        while not self._is_closing:
+            await self._sleep(wait_s)
             try:
                 engine = await self.open()
             except StoreError as error:
@@ -78,7 +86,9 @@ class Supervisor:
         """Commit what waits, stop sending, close the store."""
         self._is_closing = True
         if self._reopening is not None:
-            self._reopening.cancel()
+            if not self._is_opening:  # else the store is closed once it is open
+                self._reopening.cancel()
+            await asyncio.wait({self._reopening})
         engine = self._engine
         if engine is not None and not engine.is_stopped:
             await _drained(engine)
@@ -94,5 +104,6 @@ async def _drained(engine: Engine) -> None:
     engine.is_draining = True
     loop = asyncio.get_running_loop()
     deadline_s = loop.time() + DRAIN_S_MAX
-    while engine.in_flight and not engine.is_stopped and loop.time() < deadline_s:
+    # Looked at only here, at the end: an event set by every outcome would cost the hot path.
+    while engine.in_flight and not engine.is_stopped and loop.time() < deadline_s:  # noqa: ASYNC110
         await asyncio.sleep(DRAIN_LOOK_S)

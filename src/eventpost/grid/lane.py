@@ -80,6 +80,7 @@ class Lane:
         "retries",
         "retries_in_flight",
         "rows",
+        "rows_max",
         "settled",
         "start_position",
         "subscription",
@@ -98,6 +99,7 @@ class Lane:
         self.engine = engine
         self.events_max = engine.limits.lane_events_max
         self.bytes_max = engine.limits.lane_bytes_max
+        self.rows_max = engine.limits.ladder_rows_max
         self.partition = partition
         self.configure(subscription)
         self.destination = destination
@@ -158,6 +160,7 @@ class Lane:
             self.is_paused
             or self.breaker.is_open
             or len(outstanding) >= self.events_max
+            or self.ladder_count >= self.rows_max
             or self.held_bytes >= self.bytes_max
             or (
                 engine.deliveries_held >= engine.deliveries_max
@@ -234,6 +237,8 @@ class Lane:
         if self.is_paused:
             return 0
         held = len(self.outstanding)
+        if self.ladder_count >= self.engine.limits.ladder_rows_max:
+            return 0
         if self.breaker.is_open:
             if self._is_unread_expired():
                 return self.engine.limits.lane_events_max

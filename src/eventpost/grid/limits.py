@@ -24,6 +24,8 @@ class GridLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Deliveries that all lanes hold together, the shares above aside."""
     cursor_gap_max: int = 20_000
     """A delivery in flight that holds its cursor back further than this becomes a ladder row."""
+    ladder_rows_max: int = 2_000_000
+    """Rows of one subscription on the ladder; at it the lane reads no further, its cursor lags."""
     retries_held_max: int = 128
     """Due ladder rows that one lane holds; the rest are parked."""
     ladder_page: int = 500
