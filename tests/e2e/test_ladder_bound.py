@@ -15,7 +15,7 @@ def test_a_full_ladder_makes_the_cursor_lag(
     """No more rows than the bound while a handler fails; all of it arrives once it recovers."""
     grid.topic("songs")
     grid.subscribe("songs", receiver, concurrency=1)
-    receiver.always(503)
+    receiver.always = 503
     for _ in range(EVENTS):
         grid.publish("songs")
         grid.settle()
@@ -23,7 +23,7 @@ def test_a_full_ladder_makes_the_cursor_lag(
     assert grid.books().ladder == ROWS_MAX
     assert grid.books().lag > 0
 
-    receiver.always(200)
+    receiver.always = 200
     while grid.books().delivered < EVENTS:
         clock.advance(60)
         grid.settle()
