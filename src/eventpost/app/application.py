@@ -38,6 +38,7 @@ from eventpost.core.subscriptions import (
 from eventpost.core.version import VERSION
 from eventpost.formats.publish import decode_publish
 from eventpost.grid import catalogue
+from eventpost.grid.engine import Listeners
 from eventpost.grid.trace import Story, tell
 from eventpost.telemetry import logs
 from eventpost.telemetry.metrics import Snapshot, copied, render
@@ -98,6 +99,10 @@ class App:
         self._topics: dict[str, Topic] = {}
         self.endpoints = endpoints
         self.publish_times = Histogram()
+        self.taking_dead_letters = asyncio.Lock()
+        """Held from reading dead letters until it is durable that they were replayed or purged."""
+        self.listeners: Listeners = {}
+        """Who hears of the events of a topic, whichever engine runs."""
         self._subscribing = Subscribing(self, endpoints)
         self.checks: list[Callable[[], Health]] = []
         """Further workers' health; the server adds its own."""
@@ -120,6 +125,7 @@ class App:
 
     def reopened(self, engine: "Engine") -> None:
         """The store was opened anew: what it holds is what counts."""
+        engine.listeners = self.listeners
         self._topics = {topic.name: topic for topic in engine.topics.values()}
         self._subscribing.resume()
 
@@ -246,10 +252,10 @@ class App:
         await self._subscribing.change(msgspec.structs.replace(subscription, is_paused=is_paused))
 
     async def rewind(self, topic: str, name: str, position: int | None, at_ms: int | None) -> int:
-        found, subscription = self.subscription(name, topic)
         if position is None:
             assert at_ms is not None, "a position or a time"
-            position = await self.position_at(found, at_ms)
+            position = await self.position_at(self.subscription(name, topic)[0], at_ms)
+        found, subscription = self.subscription(name, topic)
         partition = self.grid.partitions_of(found.id)[0]
         if not 0 <= position <= partition.routed:
             raise InvalidRequest(

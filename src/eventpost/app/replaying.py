@@ -6,10 +6,8 @@ exactly what it said.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
-
-import msgspec
 
 from eventpost.app import asking
 from eventpost.core.events import Event
@@ -18,6 +16,7 @@ from eventpost.core.interfaces import DeadLetter, DeadLetterQuery
 if TYPE_CHECKING:
     from eventpost.app.application import App
 
+Take = Callable[[list[DeadLetter], Callable[[bool], None]], int]
 PAGE = 500
 PACE_S = 0.1
 """A paced replay puts back a tenth of a second's worth at a time."""
@@ -29,49 +28,49 @@ async def replay(
     """Put matching dead letters back on the ladder; yields the running count."""
     page = PAGE if rate_per_s is None else max(1, min(PAGE, int(rate_per_s * PACE_S)))
     total = 0
-    async for letters in _pages(app, query, page):
-        counted = 0
-
-        def start(done: object, letters: list[DeadLetter] = letters) -> None:
-            nonlocal counted
-            counted = app.grid.dead_letters.replay(letters, done)  # type: ignore[arg-type]
-
-        await asking.durable(start)
-        total += counted
+    async for read, taken in _pages(
+        app, query, page, lambda letters, done: app.grid.dead_letters.replay(letters, done)
+    ):
+        total += taken
         yield total
         if rate_per_s is not None:
-            await asyncio.sleep(len(letters) / rate_per_s)
+            await asyncio.sleep(read / rate_per_s)
 
 
 async def purge(app: "App", query: DeadLetterQuery) -> AsyncIterator[int]:
     """Remove matching dead letters for good; yields the running count."""
     total = 0
-    async for letters in _pages(app, query, PAGE):
-        counted = 0
-
-        def start(done: object, letters: list[DeadLetter] = letters) -> None:
-            nonlocal counted
-            counted = app.grid.dead_letters.purge(letters, done)  # type: ignore[arg-type]
-
-        await asking.durable(start)
-        total += counted
+    async for _, taken in _pages(
+        app, query, PAGE, lambda letters, done: app.grid.dead_letters.purge(letters, done)
+    ):
+        total += taken
         yield total
 
 
-async def _pages(app: "App", query: DeadLetterQuery, page: int) -> AsyncIterator[list[DeadLetter]]:
-    """What the query matches now, a page at a time; what falls later is left alone."""
+async def _pages(
+    app: "App", query: DeadLetterQuery, page: int, take: Take
+) -> AsyncIterator[tuple[int, int]]:
+    """Take what the query matches now, a page at a time; what falls later is left alone. Yields how
+    many were read and how many of these were taken, once that is durable."""
     until_ms = app.grid.clock.now_ms() if query.until_ms is None else query.until_ms
     after_id = query.after_id
     left = query.limit
     while left > 0:
-        letters = await app.dead_letters(
-            _copy(query, after_id=after_id, limit=min(page, left), until_ms=until_ms)
-        )
-        if not letters:
-            return
-        yield letters
+        following = _copy(query, after_id=after_id, limit=min(page, left), until_ms=until_ms)
+        async with app.taking_dead_letters:  # or another replay would take what was read
+            letters = await app.dead_letters(following)
+            if not letters:
+                return
+            taken = await _durably(take, letters)
+        yield len(letters), taken
         after_id = letters[-1].id
         left -= len(letters)
+
+
+async def _durably(take: Take, letters: list[DeadLetter]) -> int:
+    counts: list[int] = []
+    await asking.durable(lambda done: counts.append(take(letters, done)))
+    return counts[0]
 
 
 def _copy(query: DeadLetterQuery, **changes: int) -> DeadLetterQuery:
@@ -79,16 +78,11 @@ def _copy(query: DeadLetterQuery, **changes: int) -> DeadLetterQuery:
     return DeadLetterQuery(**{**fields, **changes})
 
 
-class Missed(msgspec.Struct, frozen=True):
-    """So many events were passed over because their reader was too slow."""
-
-    count: int
-
-
 async def tail(
     app: "App", topic_id: int, waiting_max: int
 ) -> AsyncIterator[tuple[int, int, Event]]:
-    """Events of a topic as they become durable, from now on."""
+    """Events of a topic as they become durable, from now on. The oldest of more than `waiting_max`
+    that wait for a slow reader are passed over: the positions tell."""
     waiting: deque[tuple[int, int, Event]] = deque(maxlen=waiting_max)
     arrived = asyncio.Event()
 
@@ -97,7 +91,7 @@ async def tail(
             waiting.append((first + offset, published_ms, event))
         arrived.set()
 
-    listeners = app.grid.listeners.setdefault(topic_id, [])
+    listeners = app.listeners.setdefault(topic_id, [])
     listeners.append(listener)
     try:
         while True:

@@ -53,9 +53,9 @@ class Subscribing:
                 fix="choose another name, or use eventpost subscription update",
             )
         self._check(topic, draft)
-        cursor = await self._cursor(topic, start)
         self._reserved.add(key)
         try:
+            cursor = await self._cursor(topic, start)
             subscription = msgspec.structs.replace(
                 draft,
                 id=self._app.grid.new_subscription_id(),
@@ -86,7 +86,7 @@ class Subscribing:
         if start == START_NOW:
             return None
         if start == START_EARLIEST:
-            return 0
+            start = 0  # the oldest event that is kept, whenever it was published
         if isinstance(start, int):
             return await self._app.position_at(topic, start)
         raise InvalidRequest(

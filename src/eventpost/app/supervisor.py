@@ -34,7 +34,7 @@ class Supervisor:
         self.on_reopened: Callable[[Engine], None] = lambda _: None
         self._log = log
         self._sleep = sleep
-        self._is_opening = False
+        self.is_opening = False
         self._engine: Engine | None = None
         self._reopening: asyncio.Task[None] | None = None
         self._is_closing = False
@@ -49,11 +49,11 @@ class Supervisor:
 
     async def open(self) -> Engine:
         """Open the store and start sending. Raises StoreError."""
-        self._is_opening = True
+        self.is_opening = True
         try:
             recovered = await asyncio.to_thread(self.store.open)
         finally:
-            self._is_opening = False
+            self.is_opening = False
         self._engine = self._new_engine(self.store, recovered, self._failed)
         self._engine.start()
         return self._engine
@@ -86,7 +86,7 @@ class Supervisor:
         """Commit what waits, stop sending, close the store."""
         self._is_closing = True
         if self._reopening is not None:
-            if not self._is_opening:  # else the store is closed once it is open
+            if not self.is_opening:  # else the store is closed once it is open
                 self._reopening.cancel()
             await asyncio.wait({self._reopening})
         engine = self._engine

@@ -42,6 +42,7 @@ from eventpost.grid.partition import Partition
 from eventpost.grid.retention import Retention
 from eventpost.grid.tail import Stretch, Tail
 
+Listeners = dict[int, list[Callable[[int, int, list[Event]], None]]]
 NewDestination = Callable[[Topic, Subscription], Destination]
 
 
@@ -116,7 +117,7 @@ class Engine:
         self.dead_letters = DeadLetters(self, recovered)
         self.exports = Exports(self)
         self.retention = Retention(self)
-        self.listeners: dict[int, list[Callable[[int, int, list[Event]], None]]] = {}
+        self.listeners: Listeners = {}
         """Called with (first, published_ms, events) for each commit of a topic, by topic id."""
         self.journal = Journal(
             self.store,
