@@ -1,5 +1,6 @@
 """What all tests share: a way to tell figures, so that a run of the suite ends with them."""
 
+import signal
 import sys
 from collections.abc import Callable
 
@@ -42,3 +43,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section(FIGURES)
         for line in lines:
             terminalreporter.line(line)
+
+
+def pytest_configure() -> None:
+    """A shell that runs its jobs in the background has them ignore Ctrl-C, and their children too;
+    the tests of Ctrl-C need the usual disposition."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
