@@ -168,6 +168,47 @@ def test_damage_does_not_stop_the_sweeper(tmp_path: Path, open_store: NewDriver)
     assert verified(driver) == []
 
 
+def test_events_of_a_block_that_is_gone_are_not_passed_over(
+    tmp_path: Path, open_store: NewDriver
+) -> None:
+    """Reading where a row is missing fails with the positions, and goes on behind them."""
+    driver = open_store()
+    write(driver)
+    driver.store.close()
+    connection = apsw.Connection(str(tmp_path / "data" / "eventpost.db"))
+    connection.execute("DELETE FROM block WHERE id = 2")
+    connection.close()
+    driver = open_store()
+
+    before = driver.answer(list, driver.store.read, 1, 0, 0, 1 << 20)
+    missing = driver.answer(ReadFailed, driver.store.read, 1, 0, 2, 1 << 20)
+    single = driver.answer(ReadFailed, driver.store.events, [(1, 0, 3), (1, 0, 5)])
+    behind = driver.answer(list, driver.store.read, 1, 0, 4, 1 << 20)
+
+    assert [segment.first for segment in (*before, *behind)] == [0, 4]
+    assert missing.damage == Damage(1, 0, 2, 4)
+    assert single.damage == Damage(1, 0, 3, 4)
+
+
+def test_a_damaged_head_among_the_newest_is_refused(tmp_path: Path, open_store: NewDriver) -> None:
+    """When it cannot be told which positions were given, none are given: the store says so."""
+    driver = open_store()
+    write(driver)
+    driver.store.close()
+    connection = apsw.Connection(str(tmp_path / "data" / "eventpost.db"))
+    head = bytearray(connection.execute("SELECT head FROM block WHERE id = 3").fetchall()[0][0])  # type: ignore[arg-type]  # a blob
+    head[8] ^= 0x04
+    connection.execute("UPDATE block SET head = ? WHERE id = 3", (bytes(head),))
+    connection.close()
+
+    with pytest.raises(StoreError) as raised:
+        open_store()
+
+    assert raised.value.code == codes.SEGMENT_DAMAGED
+    assert "block 3" in raised.value.what
+    assert "backup" in raised.value.fix
+
+
 def test_any_flipped_byte_is_noticed_or_harmless(tmp_path: Path, open_store: NewDriver) -> None:
     """Flipping any one byte of the pages of events never yields a wrong event."""
     driver = open_store()

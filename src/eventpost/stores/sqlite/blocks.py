@@ -6,7 +6,8 @@ that touches a thousand topics so costs a few rows instead of a thousand (measur
 docs/decisions/0002-sqlite-store.md).
 
     head    = segment_count x (topic id, partition, first, count, published ms), then
-              event_count x length, then event_count x fingerprint of the event's id
+              event_count x length, then event_count x fingerprint of the event's id, then
+              a checksum of the head alone, for a start reads heads without their bodies
     traces  = msgpack of one [traceparent, tracestate] or null per event; NULL when none has one
     body    = the wires, one after the other
     checksum over the id, head, traces and body
@@ -36,6 +37,7 @@ BlockRow = tuple[int, int, int, int, bytes, bytes | None, bytes]
 
 SEGMENT = Struct("<IIqIq")
 _ID = Struct("<q")
+_CHECKSUM_BYTES = 4
 _TRACES = msgspec.msgpack.Decoder(list[tuple[str, str] | None])
 _encode = msgspec.msgpack.Encoder().encode
 _pack_segment = SEGMENT.pack
@@ -175,23 +177,27 @@ def seal(
     traces: bytes | None,
     body: bytes,
 ) -> BlockRow:
-    """The row with its checksum."""
-    checksum = _checksum(block_id, head, traces, body)
+    """The row with its checksums; `head` is what comes before its own."""
+    of_head = crc32(head, crc32(_ID.pack(block_id)))
+    checksum = crc32(body, crc32(traces or b"", of_head))
+    head += of_head.to_bytes(_CHECKSUM_BYTES, "little")
     return (block_id, segment_count, event_count, checksum, head, traces, body)
 
 
-def _checksum(block_id: int, head: bytes, traces: bytes | None, body: bytes) -> int:
-    return crc32(body, crc32(traces or b"", crc32(head, crc32(_ID.pack(block_id)))))
-
-
 class Head:
-    """What a block holds, without its events."""
+    """What a block holds, without its events. Raises DamagedError when the head is not what was
+    written."""
 
-    __slots__ = ("block_id", "event_count", "head", "segment_count")
+    __slots__ = ("block_id", "checksum", "event_count", "head", "segment_count")
 
     def __init__(self, block_id: int, segment_count: int, event_count: int, head: bytes) -> None:
-        if len(head) != segment_count * SEGMENT.size + event_count * 8:
+        checksum = crc32(head[:-_CHECKSUM_BYTES], crc32(_ID.pack(block_id)))
+        size = segment_count * SEGMENT.size + event_count * 8 + _CHECKSUM_BYTES
+        if len(head) != size or head[-_CHECKSUM_BYTES:] != checksum.to_bytes(
+            _CHECKSUM_BYTES, "little"
+        ):
             raise DamagedError(f"block {block_id}")
+        self.checksum = checksum
         self.block_id = block_id
         self.segment_count = segment_count
         self.event_count = event_count
@@ -220,7 +226,8 @@ class Head:
 
     def fingerprints(self) -> bytes:
         """4 bytes per event."""
-        return self.head[self.segment_count * SEGMENT.size + self.event_count * 4 :]
+        start = self.segment_count * SEGMENT.size + self.event_count * 4
+        return self.head[start:-_CHECKSUM_BYTES]
 
 
 class Block(Head):
@@ -230,9 +237,9 @@ class Block(Head):
 
     def __init__(self, row: BlockRow) -> None:
         block_id, segment_count, event_count, checksum, head, traces, body = row
-        if _checksum(block_id, head, traces, body) != checksum:
-            raise DamagedError(f"block {block_id}")
         super().__init__(block_id, segment_count, event_count, head)
+        if crc32(body, crc32(traces or b"", self.checksum)) != checksum:
+            raise DamagedError(f"block {block_id}")
         self.traces = traces
         self.body = body
 

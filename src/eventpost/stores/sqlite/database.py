@@ -29,25 +29,22 @@ from eventpost.stores.sqlite import (
     connection,
     deadletters,
     ladder,
+    recovery,
     schema,
     wal,
 )
 from eventpost.stores.sqlite.backup import Backup
-from eventpost.stores.sqlite.blocks import Head
-from eventpost.stores.sqlite.connection import rows, value
 from eventpost.stores.sqlite.events import Log
 from eventpost.stores.sqlite.index import Partition, SegmentIndex
 from eventpost.stores.sqlite.reader import Reader
 from eventpost.stores.sqlite.settings import SqliteSettings
 from eventpost.stores.sqlite.sweeper import Sweeper
-from eventpost.stores.sqlite.traces import LAST_ROW, TraceIndex
-from eventpost.stores.sqlite.trimmer import RETENTIONS, Swept
+from eventpost.stores.sqlite.traces import TraceIndex
+from eventpost.stores.sqlite.trimmer import Swept
 
 PUT_BLOCK = "INSERT INTO block VALUES (?, ?, ?, ?, ?, ?, ?)"
 CHECKPOINT_LATE = 4
 """A commit checkpoints by itself when nobody has, and the log is this many times too long."""
-LAST_BLOCK = "SELECT coalesce(max(id), 0) FROM block"
-HEADS = "SELECT id, segment_count, event_count, head FROM block WHERE id > ? ORDER BY id"
 
 
 @dataclass(slots=True)
@@ -104,68 +101,14 @@ class Database:
         schema.migrate(self._connection, version, steps)
         wal.empty(self._connection)
         self._connection.set_wal_hook(self._logged)
-        marks = self._marks()
+        marks = recovery.load_marks(self._connection, self._settings.unindexed_blocks_max)
         self._topics.update((topic.id, topic) for topic in catalogue.topics(self._connection))
-        self._load_indices(marks)
+        self._last_block = recovery.load_indices(
+            self._connection, self._index, self._traces, self._topics, marks
+        )
         self._sweeper.load(self._connection, marks)
         self._count_blocks()
-        return self._recover(marks)
-
-    def _marks(self) -> dict[str, int]:
-        """A smaller `unindexed_blocks_max` must not make a start miss what a larger one left."""
-        bound = (catalogue.UNINDEXED_BLOCKS_MAX, self._settings.unindexed_blocks_max)
-        marks = catalogue.marks(self._connection)
-        if marks.get(bound[0], 0) < bound[1]:
-            self._connection.execute(catalogue.RAISE_MARK, bound)
-            marks[bound[0]] = bound[1]
-        return marks
-
-    def _load_indices(self, marks: dict[str, int]) -> None:
-        execute = self._connection.execute
-        self._index.load(self._connection)
-        ends = {}
-        for topic_id, partition, floor, first, end in execute(RETENTIONS):
-            self._index.retain((topic_id, partition), floor, first)
-            ends[topic_id, partition] = end
-        in_table = value(self._connection, LAST_BLOCK)
-        self._last_block = max(in_table, marks.get(catalogue.LAST_BLOCK, 0))
-        traced = value(self._connection, LAST_ROW)
-        after = self._last_block - marks[catalogue.UNINDEXED_BLOCKS_MAX]
-        heads = [Head(*row) for row in execute(HEADS, (after,))]
-        removed = {owner_id for kind, owner_id in execute(catalogue.REMOVALS) if kind == "topic"}
-        known = self._topics.keys() | removed
-        self._index.complete(
-            segment for head in heads for segment in head.placed() if segment.topic_id in known
-        )
-        self._index.raise_ends(ends)
-        self._traces.complete([head for head in heads if head.block_id > traced])
-
-    def _recover(self, marks: dict[str, int]) -> Recovered:
-        below = marks.get(catalogue.OUTCOMES_BELOW, 0)
-        last_outcome = value(self._connection, catalogue.LAST_OUTCOME)
-        return Recovered(
-            topics=list(self._topics.values()),
-            subscriptions=catalogue.subscriptions(self._connection),
-            settings=catalogue.settings(self._connection),
-            next_positions=self._next_positions(),
-            states=catalogue.states(self._connection),
-            outcomes=[
-                (row[0], row[1]) for row in rows(self._connection, catalogue.OUTCOMES, (below,))
-            ],
-            ladder_counts=ladder.counts(self._connection),
-            dead_letter_counts=deadletters.counts(self._connection),
-            last_outcome_id=max(last_outcome, below - 1),
-            topic_id_max=marks.get(catalogue.TOPIC_ID_MAX, 0),
-            subscription_id_max=marks.get(catalogue.SUBSCRIPTION_ID_MAX, 0),
-            dead_letter_id_max=value(self._connection, deadletters.ID_MAX),
-        )
-
-    def _next_positions(self) -> dict[tuple[int, int], int]:
-        return {
-            (topic.id, partition): self._index.next_position((topic.id, partition))
-            for topic in self._topics.values()
-            for partition in range(topic.partition_count)
-        }
+        return recovery.recover(self._connection, self._index, self._topics, marks)
 
     # --- committing -----------------------------------------------------------------------------
 

@@ -75,12 +75,22 @@ class Log:
                 segment = self._segment(key, entry)
                 if segment is not None and segment.end > position:
                     yield segment
+                    position = segment.end
+                self._check_seen(key, entry, position)
                 position = max(position, entry.end)
 
     def _segment(self, key: Key, entry: Entry) -> Segment | None:
-        """None when it was removed meanwhile."""
+        """None when it is not there."""
         block = self._block(key, entry)
         return None if block is None else block.segment(*key)
+
+    def _check_seen(self, key: Key, entry: Entry, position: int) -> None:
+        """Positions of `entry` from `position` on are not there: rightly so only when they were
+        given up meanwhile."""
+        if key in self.index.partitions and max(position, self.index.floor(key)) < entry.end:
+            missing = Entry(max(position, entry.first), entry.end, entry.block_id)
+            cause = DamagedError(f"block {entry.block_id}")
+            raise DamagedSegmentError(key, missing, cause)
 
     def _block(self, key: Key, entry: Entry) -> Block | None:
         try:
@@ -109,17 +119,17 @@ class Log:
 
     def _events_of_block(self, wanted: list[tuple[EventKey, Entry]]) -> dict[EventKey, Segment]:
         block = self._block(wanted[0][0][:2], wanted[0][1])
-        if block is None:
-            return {}
         segments: dict[Key, Segment | None] = {}
         found: dict[EventKey, Segment] = {}
-        for event_key, _ in wanted:
+        for event_key, entry in wanted:
             key, position = event_key[:2], event_key[2]
             if key not in segments:
-                segments[key] = block.segment(*key)
+                segments[key] = None if block is None else block.segment(*key)
             segment = segments[key]
             if segment is not None and segment.first <= position < segment.end:
                 found[event_key] = _single(segment, position)
+            else:
+                self._check_seen(key, Entry(position, position + 1, entry.block_id), position)
         return found
 
     def find(self, event_id: str, topic_id: int | None, since_ms: int, limit: int) -> list[Found]:
