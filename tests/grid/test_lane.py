@@ -402,6 +402,30 @@ def test_the_bytes_held(new_rig: NewRig, more: int) -> None:
     assert rig.handler().ids == ids
 
 
+@pytest.mark.parametrize("count", [7, 8, 9, 20])
+@pytest.mark.parametrize("start", [None, 0])
+def test_the_rows_on_the_ladder(new_rig: NewRig, count: int, start: int | None) -> None:
+    """At so many rows a lane takes nothing more, live or from the log, and goes on as they go."""
+    rig = new_rig(ladder_rows_max=8, lane_events_max=1)
+    rig.topic()
+    ids = rig.publish(count) if start == 0 else []
+    rig.subscribe(retry=AT_ONCE, start=start, is_paused=True)
+    rig.handler().react = lambda _: failed(retry_after_s=60)
+    rig.change(is_paused=False)
+    if start is None:
+        ids = [rig.publish(1)[0] for _ in range(count)]
+    else:
+        rig.settle()
+
+    assert rig.lane().ladder_count == min(count, 8)
+    assert rig.books().matched == min(count, 8)
+    rig.handler().react = lambda _: DELIVERED
+    rig.advance(120.0)
+
+    assert rig.books().delivered == count
+    assert set(rig.handler().ids) == set(ids)
+
+
 @pytest.mark.parametrize(("more", "held"), [(-1, 9), (0, 10), (1, 10)])
 def test_what_all_lanes_hold(new_rig: NewRig, more: int, held: int) -> None:
     """All lanes together hold so many deliveries."""

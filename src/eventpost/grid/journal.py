@@ -181,21 +181,17 @@ class Journal:
 
     def put_row(self, row: LadderRow) -> None:
         self._puts[row_key(row)] = row
-        self.open.ladder_put.append(row)
         self.settled(0)
 
     def remove_row(self, row: LadderRow) -> None:
         """Take a row off the ladder, one that was put in this very group included."""
-        put = self._puts.pop(row_key(row), None)
-        if put is None:
+        if self._puts.pop(row_key(row), None) is None:
             self.open.ladder_remove.append(row)
             self._group.departing.append(self.departed.add(row))
-        else:
-            self.open.ladder_put.remove(put)
 
     def rows_under_way(self) -> Iterator[LadderRow]:
         """Rows that reads of the ladder may not show yet."""
-        yield from self.open.ladder_put
+        yield from self._puts.values()
         if self._committing is not None:
             yield from self._committing.commit.ladder_put
 
@@ -246,6 +242,7 @@ class Journal:
             self._add_outcome(commit)
         if self._sweep or self._commits_since_sweep >= self._limits.snapshot_commits:
             self._add_states(commit)
+        commit.ladder_put = [*self._puts.values()]
         if commit.is_empty() and not group.waiting and not has_leftovers:
             return
         self._group = Group()

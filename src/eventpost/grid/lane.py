@@ -265,6 +265,7 @@ class Lane:
         held = len(self.outstanding)
         return (
             held < limits.lane_events_max
+            and self.ladder_count < limits.ladder_rows_max
             and self.held_bytes < limits.lane_bytes_max
             and (
                 self.engine.deliveries_held < limits.deliveries_max or held < limits.lane_share_min
