@@ -230,6 +230,7 @@ def test_what_nobody_needs_goes_before_the_store_is_full(small: NewRig) -> None:
     assert not rig.engine.is_full
 
 
+@pytest.mark.slow
 def test_a_full_store_refuses(small: NewRig) -> None:
     """At the limit publishing is refused, and taken up again a little below it."""
     rig = small()
@@ -248,6 +249,7 @@ def test_a_full_store_refuses(small: NewRig) -> None:
     rig.publish(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("why", ["paused", "hanging", "failing", "open breaker"])
 def test_what_waits_gives_way(small: NewRig, why: str) -> None:
     """When everything is needed and there is no room, the oldest events are given up: each is
@@ -288,6 +290,7 @@ def test_what_waits_gives_way(small: NewRig, why: str) -> None:
     assert rig.watcher.lost
 
 
+@pytest.mark.slow
 def test_what_was_given_up_stays_counted(small: NewRig) -> None:
     """Drops outlive a crash, and nothing that was dropped comes back."""
     rig = small()
