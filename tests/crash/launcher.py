@@ -1,89 +1,105 @@
-"""The real program, killed by itself at a named point of the commit path.
+"""The real program, which ends itself at a named point, or lives by a clock that is wrong.
 
-`python -m tests.crash.launcher POINT COUNT serve ...` runs `eventpost serve ...` and sends itself
-SIGKILL when it comes to the point for the COUNT-th time with events in hand.
+`python -m tests.crash.launcher serve ...` is `eventpost serve ...` with
+
+    EVENTPOST_CRASH_POINT=NAME:COUNT   SIGKILL when it comes to that point for the COUNT-th time
+    EVENTPOST_CLOCK_OFFSET_S=SECONDS   the wall clock is so many seconds ahead
+
+The points are put around functions of the program from outside, so that the program itself holds
+nothing for them and pays nothing.
 """
 
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from eventpost.cli.main import main
-from eventpost.grid import engine
-from eventpost.stores.sqlite import database
+from eventpost.destinations.webhook import WebhookDestination
+from eventpost.grid.catchup import CatchUp
+from eventpost.grid.deadletters import DeadLetters
+from eventpost.grid.engine import Engine
+from eventpost.grid.export import Exports
+from eventpost.grid.journal import Journal
+from eventpost.grid.lane import Lane
+from eventpost.stores.sqlite.database import Database
 
-POINTS = ("before-commit", "after-commit", "after-answer", "after-route", "after-outcomes")
+POINT = "EVENTPOST_CRASH_POINT"
+CLOCK_OFFSET = "EVENTPOST_CLOCK_OFFSET_S"
 
 
-class _Fuse:
-    def __init__(self, count: int) -> None:
-        self._left = count
+class Point(NamedTuple):
+    """Before or after a call of `owner.function` whose arguments are meant."""
 
-    def burn(self) -> None:
-        self._left -= 1
-        if self._left <= 0:
+    owner: type
+    function: str
+    is_before: bool
+    is_meant: Callable[..., bool] = lambda *_: True
+
+
+def _has_events(_database: Any, commit: Any) -> bool:
+    return bool(commit.appends)
+
+
+def _has_outcomes(_database: Any, commit: Any) -> bool:
+    return bool(commit.outcome_id)
+
+
+def _has_publishers(_owner: Any, group: Any, _result: Any) -> bool:
+    return bool(group.published)
+
+
+POINTS = {
+    "while-opening": Point(Database, "__init__", is_before=False),
+    "before-commit": Point(Database, "commit", True, _has_events),
+    "after-commit": Point(Database, "commit", False, _has_events),
+    "before-answer": Point(Journal, "_done", True),
+    "after-answer": Point(Engine, "_committed", True, _has_publishers),
+    "after-routing": Point(Engine, "_committed", False, _has_publishers),
+    "after-sending": Point(WebhookDestination, "deliver", is_before=False),
+    "after-outcome": Point(Lane, "_on_outcome", is_before=False),
+    "after-commit-of-outcomes": Point(Database, "commit", False, _has_outcomes),
+    "after-dead-letter": Point(DeadLetters, "fall", is_before=False),
+    "after-file": Point(Exports, "_written", is_before=True),
+    "while-restoring": Point(CatchUp, "_was_read", is_before=False),
+}
+"""In the order in which an event comes by, restarts first and last."""
+
+
+def arm(point: Point, count: int) -> None:
+    """End the process when it has come by `count` times."""
+    original = getattr(point.owner, point.function)
+    left = count
+
+    def burn() -> None:
+        nonlocal left
+        left -= 1
+        if left <= 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
+    def around(*arguments: Any, **named: Any) -> Any:
+        is_meant = point.is_meant(*arguments)
+        if is_meant and point.is_before:
+            burn()
+        result = original(*arguments, **named)
+        if is_meant and not point.is_before:
+            burn()
+        return result
 
-def arm(point: str, count: int) -> None:
-    """Wrap the one function that the point belongs to."""
-    fuse = _Fuse(count)
-    if point in {"before-commit", "after-commit", "after-outcomes"}:
-        _wrap(database.Database, "commit", _around_commit(point, fuse))
-    elif point == "after-answer":
-        _wrap(engine.Engine, "_committed", _before_routing(fuse))
-    else:
-        assert point == "after-route", point
-        _wrap(engine.Engine, "_committed", _after_routing(fuse))
-
-
-def _wrap(owner: type, name: str, wrapper: Callable[[Any], Any]) -> None:
-    setattr(owner, name, wrapper(getattr(owner, name)))
+    setattr(point.owner, point.function, around)
 
 
-def _around_commit(point: str, fuse: _Fuse) -> Callable[[Any], Any]:
-    def wrapper(original: Any) -> Any:
-        def commit(self: Any, commit: Any) -> Any:
-            is_ours = bool(commit.outcome_id) if point == "after-outcomes" else bool(commit.appends)
-            if point == "before-commit" and is_ours:
-                fuse.burn()
-            result = original(self, commit)
-            if point != "before-commit" and is_ours:
-                fuse.burn()
-            return result
-
-        return commit
-
-    return wrapper
-
-
-def _before_routing(fuse: _Fuse) -> Callable[[Any], Any]:
-    def wrapper(original: Any) -> Any:
-        def committed(self: Any, group: Any, result: Any) -> Any:
-            if group.published:
-                fuse.burn()
-            return original(self, group, result)
-
-        return committed
-
-    return wrapper
-
-
-def _after_routing(fuse: _Fuse) -> Callable[[Any], Any]:
-    def wrapper(original: Any) -> Any:
-        def committed(self: Any, group: Any, result: Any) -> Any:
-            answer = original(self, group, result)
-            if group.published:
-                fuse.burn()
-            return answer
-
-        return committed
-
-    return wrapper
+def set_clock(offset_s: float) -> None:
+    """Let the wall clock be wrong; monotonic time is as it is."""
+    time_ns = time.time_ns
+    time.time_ns = lambda: time_ns() + int(offset_s * 1e9)
 
 
 if __name__ == "__main__":
-    arm(sys.argv[1], int(sys.argv[2]))
-    sys.exit(main(sys.argv[3:]))
+    wanted, _, after = os.environ.pop(POINT, "").partition(":")
+    if wanted:
+        arm(POINTS[wanted], int(after or 1))
+    set_clock(float(os.environ.pop(CLOCK_OFFSET, "0")))
+    sys.exit(main(sys.argv[1:]))

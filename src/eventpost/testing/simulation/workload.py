@@ -208,6 +208,8 @@ class Workload:
         account, lane = found
         wanted = declarations.filter_(self._draw)
         now = account.now
+        if wanted == now.subscription.filter:
+            return
         subscription = msgspec.structs.replace(now.subscription, filter=wanted)
         passages = account.filtered(self._ledger.log_of(account), lane.taken, wanted)
         self._put(process, account, Version(subscription, now.generation, passages))

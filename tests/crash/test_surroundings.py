@@ -1,0 +1,177 @@
+"""What surrounds the real program fails: directory, clock, descriptors, a second process."""
+
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Say
+from tests.crash.conftest import NewProgram
+from tests.crash.outside import Outside
+from tests.crash.program import Program, until
+from tests.crash.station import check, prepare, report
+
+DESCRIPTORS_MAX = 100
+HOUR_S = 3_600.0
+WITHOUT_PRIVILEGE = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--")
+"""To root a directory is never read-only; without this privilege it is."""
+
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
+
+
+@pytest.fixture
+def unprivileged() -> tuple[str, ...]:
+    """A command before the program that makes file modes count."""
+    if os.geteuid() != 0:
+        return ()
+    if shutil.which(WITHOUT_PRIVILEGE[0]) is None:
+        pytest.skip("root ignores file modes, and there is no setpriv to prevent it")
+    return WITHOUT_PRIVILEGE
+
+
+@contextmanager
+def read_only(directory: Path) -> Iterator[None]:
+    directory.chmod(0o500)
+    try:
+        yield
+    finally:
+        directory.chmod(0o700)
+
+
+def test_a_directory_that_cannot_be_written_is_refused(
+    new_program: NewProgram, tmp_path: Path, unprivileged: tuple[str, ...]
+) -> None:
+    """A new data directory in a read-only one: an error that names it, nothing is left behind."""
+    parent = tmp_path / "parent"
+    parent.mkdir()
+    program = new_program(parent / "data", prefix=unprivileged)
+
+    with read_only(parent):
+        program.begin()
+        assert program.process.wait(60) == 1
+
+    assert "EP3007" in program.log
+    assert "Traceback" not in program.log
+    assert list(parent.iterdir()) == []
+
+
+def test_a_store_that_became_read_only_is_refused_unharmed(
+    new_program: NewProgram,
+    outside: Outside,
+    unprivileged: tuple[str, ...],
+    figures: Say,
+) -> None:
+    """A data directory that was made read-only is refused, and is as it was when it is writable
+    again."""
+    program = new_program(prefix=unprivileged)
+    program.start()
+    key = prepare(program, outside)
+    outside.start_publishing(program, key)
+    outside.wait_for_acknowledged(100)
+    program.kill()
+    outside.stop_publishing()
+
+    with read_only(program.data):
+        for path in program.data.iterdir():
+            path.chmod(0o400)
+        program.begin()
+        assert program.process.wait(60) == 1
+    assert "EP3007" in program.log
+    assert "Traceback" not in program.log
+
+    for path in program.data.iterdir():
+        path.chmod(0o600)
+    program.start()
+    check(program, outside, figures)
+
+
+@pytest.mark.parametrize("steps", [(HOUR_S, 0.0), (-HOUR_S, 0.0), (HOUR_S, -HOUR_S)])
+def test_the_clock_steps_between_restarts(
+    program: Program, outside: Outside, figures: Say, steps: tuple[float, float]
+) -> None:
+    """A clock that is an hour ahead or behind after a restart loses nothing and expires nothing."""
+    program.start()
+    key = prepare(program, outside)
+    outside.sicken(0.3)
+    outside.start_publishing(program, key)
+    for offset_s in steps:
+        outside.wait_for_acknowledged(150)
+        program.kill()
+        program.start(clock_offset_s=offset_s)
+    outside.wait_for_acknowledged(150)
+    outside.stop_publishing()
+    outside.heal()
+
+    # What failed while the clock was ahead is due when the clock has come there, or at a restart
+    # with a clock that is.
+    program.kill()
+    program.start(clock_offset_s=HOUR_S + 60)
+    check(program, outside, figures)
+    for books in report(program).subscriptions:
+        assert "TimeToLiveExceeded" not in books.dead_lettered
+
+
+def test_running_out_of_descriptors_passes(
+    new_program: NewProgram, outside: Outside, figures: Say
+) -> None:
+    """With all file descriptors taken by idle connections publishing and delivering stall, and go
+    on as soon as there are some."""
+    limit = ("sh", "-c", f'ulimit -n {DESCRIPTORS_MAX}; exec "$@"', "sh")
+    program = new_program(prefix=limit)
+    program.start()
+    key = prepare(program, outside)
+    outside.start_publishing(program, key)
+    outside.wait_for_acknowledged(50)
+
+    idle = [connected(program) for _ in range(DESCRIPTORS_MAX)]
+    outside.stop_publishing()
+    outside.start_publishing(program, key)  # on new connections, which get no descriptor
+    until(lambda: "EP9002" in program.log or "descriptor" in program.log, "it ran out")
+    for connection in idle:
+        connection.close()
+    outside.wait_for_acknowledged(50)
+    outside.stop_publishing()
+
+    check(program, outside, figures)
+    assert program.stop() == 0
+
+
+def connected(program: Program) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", program.port), timeout=5)
+
+
+def test_a_second_process_is_refused(
+    new_program: NewProgram, outside: Outside, figures: Say
+) -> None:
+    """A second process on the same data directory ends with an error that names the first; the
+    first goes on serving."""
+    first = new_program()
+    first.start()
+    key = prepare(first, outside)
+    outside.start_publishing(first, key)
+
+    second = new_program(first.data)
+    second.begin()
+    code = second.process.wait(60)
+
+    assert code == 1
+    assert "EP3010" in second.log
+    assert str(first.process.pid) in second.log
+    outside.wait_for_acknowledged(20)
+    outside.stop_publishing()
+    check(first, outside, figures)
+
+
+def test_the_lock_goes_with_a_killed_process(new_program: NewProgram) -> None:
+    """After SIGKILL nothing has to be cleaned up by hand: the next process opens the directory."""
+    program = new_program()
+    program.start()
+    program.kill()
+
+    program.start()
+
+    assert program.is_ready
