@@ -134,7 +134,7 @@ def test_the_handover_to_the_router(new_rig: NewRig, lag: int) -> None:
 
     assert rig.handler().ids == ids
     assert rig.lane().is_live
-    assert rig.lane().partition.lagging == set()
+    assert rig.lane().partition.lagging == {}
 
 
 def test_a_router_that_waits_for_its_own_past(rig: Rig) -> None:

@@ -233,5 +233,5 @@ class CatchUp:
             return
         lane.end_recovery()
         lane.is_live = True
-        self._partition.lagging.discard(lane)
+        self._partition.lagging.pop(lane, None)
         self._engine.journal.touch(lane)

@@ -220,7 +220,7 @@ class Lane:
         """Stop taking from the router at `position`; from there the lane reads the log itself."""
         self.is_live = False
         self.cursor = position
-        self.partition.lagging.add(self)
+        self.partition.lagging[self] = None
         self.engine.journal.touch(self)
 
     @property

@@ -59,7 +59,8 @@ class Partition:
         self.is_removed = False
         self.is_recovering = False
         self.lanes: dict[int, Lane] = {}
-        self.lagging: set[Lane] = set()
+        self.lagging: dict[Lane, None] = {}
+        """In the order in which they began to lag, so that a run can be repeated exactly."""
         self.matcher: Matcher[Lane] = Matcher()
         self.catchup = CatchUp(engine, self)
 
@@ -67,12 +68,12 @@ class Partition:
         self.lanes[lane.subscription.id] = lane
         self.matcher.add(lane, lane.subscription.filter, self.schema)
         if not lane.is_live:
-            self.lagging.add(lane)
+            self.lagging[lane] = None
 
     def remove(self, lane: "Lane") -> None:
         del self.lanes[lane.subscription.id]
         self.matcher.remove(lane)
-        self.lagging.discard(lane)
+        self.lagging.pop(lane, None)
 
     def committed(self, first: int, events: list[Event], published_ms: int) -> None:
         """Events are durable at `first`: route them, unless older ones are still being read."""
