@@ -3,11 +3,12 @@
 from collections import Counter
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 
 from eventpost.core.books import Dropped
 from eventpost.core.events import Delivery
-from eventpost.core.outcomes import DELIVERED, Delivered, Outcome
+from eventpost.core.outcomes import DELIVERED, Delivered, Failed, Outcome
 from eventpost.core.subscriptions import RetryPolicy
 from tests.grid.conftest import NewRig
 from tests.grid.rig import UNTRIED, Rig, failed
@@ -180,6 +181,19 @@ def test_one_outcome_for_a_batch(rig: Rig) -> None:
     assert rig.lane().ladder_count == 5
     assert rig.lane().breaker.failures == 1
     assert len(rig.watcher.failed) == 5
+
+
+def test_a_reconnect_of_a_batch(rig: Rig) -> None:
+    """A fresh connection counts once for its attempt, however many events that carried."""
+    rig.subscribe(max_events_per_batch=5, retry=AT_ONCE)
+    rig.publish(5)
+    again = msgspec.structs.replace(failed().evidence, reconnect_count=1)
+
+    rig.handler().answer(Failed(again))
+    rig.publish(5)
+    rig.handler().answer(Delivered(again))
+
+    assert rig.lane().reconnects == 2
 
 
 def test_expired_events_leave_their_batch(rig: Rig) -> None:

@@ -415,8 +415,10 @@ class Lane:
             if not (self.fresh or self.retries) and self.is_live and not self.has_parked:
                 return
         elif isinstance(outcome, Delivered | Failed):
+            self._count_reconnects((outcome,))
             self._settle_all(deliveries, [outcome] * len(deliveries))
         else:
+            self._count_reconnects(outcome)
             self._settle_all(deliveries, outcome)
         self.pump()
 
@@ -459,14 +461,18 @@ class Lane:
         failed: Failed | None = None
         for delivery, outcome in zip(deliveries, outcomes, strict=True):
             if isinstance(outcome, Delivered):
-                if outcome.evidence is not None:
-                    self.reconnects += outcome.evidence.reconnect_count
                 self._delivered((delivery,))
             else:
                 failed = outcome
                 self._failed(delivery, outcome)
         if failed is not None:
             self._count_failure(failed)
+
+    def _count_reconnects(self, outcomes: Sequence[Outcome]) -> None:
+        """Once for an attempt, however many events it carried."""
+        for outcome in outcomes:
+            if outcome.evidence is not None:
+                self.reconnects += outcome.evidence.reconnect_count
 
     def _count_failure(self, failed: Failed) -> None:
         """A handler that answers finally is alive: only what is tried again opens the breaker. What
@@ -508,7 +514,6 @@ class Lane:
         self, delivery: Delivery, evidence: Evidence, finding: str, next_ms: int
     ) -> None:
         record = self._attempt(delivery, evidence, finding, next_ms)
-        self.reconnects += evidence.reconnect_count
         self.failures.append(record)
         self.engine.journal.open.attempts.append(record)
         self.engine.attempt_failed(self, record)
