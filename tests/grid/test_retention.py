@@ -290,6 +290,33 @@ def test_what_waits_gives_way(small: NewRig, why: str) -> None:
     assert rig.watcher.lost
 
 
+@pytest.mark.parametrize("is_paused", [True, False])
+@pytest.mark.parametrize("below", [0, 1, 5, 10])
+def test_giving_up(new_rig: NewRig, below: int, is_paused: bool) -> None:
+    """Exactly what lies before the bound is counted as dropped: in hand, unread or under way; a
+    lane that is paused or full takes nothing behind it."""
+    rig = new_rig(lane_events_max=2)
+    rig.topic()
+    rig.publish(10)
+    rig.subscribe(start=0, concurrency=1, is_paused=is_paused)
+    held = 0 if is_paused else 2
+
+    for _ in range(2):  # a second look changes nothing
+        rig.lane().give_up(below)
+        rig.settle()
+
+    in_flight = 0 if is_paused else 1
+    assert rig.dropped(Dropped.RETENTION) == max(0, below - in_flight)
+    assert len(rig.lane().outstanding) <= held
+    assert rig.lane().cursor >= below
+    rig.handler().always(DELIVERED)
+    rig.change(is_paused=False)
+    assert rig.books().delivered == 10 - max(0, below - in_flight)
+    assert rig.handler().ids == [
+        f"e{index}" for index in range(10) if index >= below or (index == 0 and not is_paused)
+    ]
+
+
 @pytest.mark.slow
 def test_what_was_given_up_stays_counted(small: NewRig) -> None:
     """Drops outlive a crash, and nothing that was dropped comes back."""

@@ -52,7 +52,7 @@ class CatchUp:
             self._turn_router()
             return
         lagging = partition.lagging
-        self._ready = {lane: None for lane in self._ready if lane in lagging and lane.has_room}
+        self._ready = {lane: None for lane in self._ready if lane in lagging and lane.may_read}
         if not self._ready:
             return
         position = min(lane.cursor for lane in self._ready)
@@ -216,7 +216,7 @@ class CatchUp:
             self._engine.journal.touch(lane)
         if position >= self._partition.routed:
             self._rejoin_lane(lane)
-        elif not lane.has_room:
+        elif not lane.may_read:
             self._ready.pop(lane, None)
 
     def _rejoin(self, routed: int) -> None:

@@ -232,8 +232,6 @@ class Lane:
         if self.recovery is not None:
             # What it held before the restart fits, paused or full: changes wait for the end of it.
             return self.engine.limits.lane_events_max
-        if self.cursor < self.given_up and not self.is_live:
-            return self.engine.limits.lane_events_max
         if self.is_paused:
             return 0
         held = len(self.outstanding)
@@ -251,15 +249,14 @@ class Lane:
         return limits.lane_events_max - held
 
     @property
+    def may_read(self) -> bool:
+        """Whether it goes on reading the log: to take events, or to count those given up."""
+        return self.has_room or (self.cursor < self.given_up and not self.is_removed)
+
+    @property
     def has_room(self) -> bool:
         """Whether it takes the next event, now that it reads the log."""
-        if (
-            self.is_paused
-            or self.is_removed
-            or self.breaker.is_open
-            or self.recovery is not None
-            or self.cursor < self.given_up
-        ):
+        if self.is_paused or self.is_removed or self.breaker.is_open or self.recovery is not None:
             return self.room > 0
         limits = self.engine.limits
         held = len(self.outstanding)
