@@ -95,6 +95,7 @@ def test_an_old_destination_is_closed_once_its_attempts_are_over(rig: Rig) -> No
     old = rig.handler()
     endpoint = rig.subscription().endpoint
     rig.change(endpoint=msgspec.structs.replace(endpoint, address="other"))
+    rig.advance(endpoint.response_timeout_s)
     closed = [old.is_closed]
 
     old.answer(DELIVERED)

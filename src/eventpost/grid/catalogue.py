@@ -26,7 +26,7 @@ Done = Callable[[bool], None]
 RECOVERY_WAIT_S = 0.05
 """A change of a filter waits so long, again and again, for a lane that is still being restored."""
 OLD_DESTINATION_S = 120.0
-"""A replaced destination is closed after this long, when its attempts have ended."""
+"""A replaced destination is closed so long after its response timeout: its attempts have ended."""
 
 
 def put_topic(engine: "Engine", topic: Topic, done: Done) -> None:
@@ -85,7 +85,8 @@ def change_subscription(engine: "Engine", subscription: Subscription, done: Done
         if subscription.endpoint != old.endpoint or subscription.name != old.name:
             replaced = lane.destination
             lane.destination = engine.renew_destination(topic, subscription)
-            engine.clock.call_later(OLD_DESTINATION_S, replaced.close)
+            closed_s = old.endpoint.response_timeout_s + OLD_DESTINATION_S
+            engine.clock.call_later(closed_s, replaced.close)
     _keep(engine, subscription, lanes)
     engine.journal.wait(done)
     for lane in lanes:
