@@ -5,6 +5,7 @@ events. A row that cannot run when it falls due (its lane is paused or full, its
 parked: it leaves the due index and is fetched per lane later, so that it holds up nobody.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,8 @@ class Ladder:
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
         self._claimed: dict[Key, LadderRow] = {}
+        self._claimed_due: Counter[int] = Counter()
+        """How many of these were due at a time."""
         self._low_water_ms = 0
         self._arrived_ms = NEVER_MS
         """The earliest due time of a row that arrived while due rows are being read."""
@@ -110,8 +113,8 @@ class Ladder:
         self._arrived_ms = NEVER_MS
         mark_ms = self._low_water_ms
         departed = self._engine.journal.departed
-        known = sum(1 for row in self._claimed.values() if row.due_ms == mark_ms)
-        limit = self._engine.limits.ladder_page + known + departed.due_count(mark_ms)
+        known = self._claimed_due[mark_ms] + departed.due_count(mark_ms)
+        limit = self._engine.limits.ladder_page + known
         read = departed.read_started()
         until_ms = self._engine.clock.now_ms()
         self._engine.store.due(
@@ -172,10 +175,15 @@ class Ladder:
     def claim(self, lane: "Lane", row: LadderRow) -> None:
         """The row is in hand; a poll that meets it passes over it."""
         self._claimed[_key(row)] = row
+        self._claimed_due[row.due_ms] += 1
         lane.claimed += 1
 
     def release(self, row: LadderRow) -> None:
-        if self._claimed.pop(_key(row), None) is not None:
+        claimed = self._claimed.pop(_key(row), None)
+        if claimed is not None:
+            self._claimed_due[claimed.due_ms] -= 1
+            if not self._claimed_due[claimed.due_ms]:
+                del self._claimed_due[claimed.due_ms]
             lane = self._engine.lane(row.subscription_id, row.partition)
             if lane is not None:
                 lane.claimed -= 1
@@ -184,7 +192,9 @@ class Ladder:
         """The lane is removed, and its rows with it."""
         if lane.claimed:
             of_lane = (lane.subscription.id, lane.partition.index)
-            self._claimed = {key: row for key, row in self._claimed.items() if key[:2] != of_lane}
+            for key, row in list(self._claimed.items()):
+                if key[:2] == of_lane:
+                    self.release(row)
 
     @property
     def claimed_count(self) -> int:
