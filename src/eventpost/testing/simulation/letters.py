@@ -11,10 +11,12 @@ Then = Callable[[Process, list[DeadLetter]], None]
 
 
 class Letters:
-    """A list may be old when it is acted upon: another action may have come in between."""
+    """One replay or purge at a time, from reading the page until it is durable, as the application
+    has it. Everything else goes on in between."""
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._taking: Process | None = None
         self._draw = world.draw
         self._ledger = world.ledger
 
@@ -26,17 +28,21 @@ class Letters:
 
     def _list_letters(self, process: Process, then: Then) -> None:
         def listed(letters: list[DeadLetter] | ReadFailed) -> None:
-            if process is self._world.process and not isinstance(letters, ReadFailed):
+            if process is not self._world.process or isinstance(letters, ReadFailed):
+                self._taking = None
+            else:
                 then(process, letters)
 
-        query = DeadLetterQuery(limit=PAGE)
-        process.store.dead_letters(query, listed)
+        if self._taking is not process:
+            self._taking = process
+            process.store.dead_letters(DeadLetterQuery(limit=PAGE), listed)
 
     def _replay(self, process: Process, letters: list[DeadLetter]) -> None:
         counted = self._draw.sample(letters, self._draw.randint(0, len(letters)))
         before = self._replayed(process)
 
         def done(is_durable: bool) -> None:
+            self._taking = None
             if is_durable:
                 for account, count in asked:
                     account.replays_durable += count
@@ -64,4 +70,8 @@ class Letters:
         chosen = self._draw.sample(letters, self._draw.randint(0, len(letters)))
         for letter in chosen:
             self._ledger.accounts[letter.subscription_id].purged.add(letter.position)
-        process.engine.dead_letters.purge(chosen, lambda _: None)
+
+        def done(_is_durable: bool) -> None:
+            self._taking = None
+
+        process.engine.dead_letters.purge(chosen, done)
