@@ -16,6 +16,7 @@ class Stage(StrEnum):
     """How far an attempt came, in the order of the way."""
 
     SETTINGS = "settings"  # before anything was tried: a setting or a rule of ours forbids it
+    CREDENTIALS = "credentials"  # who we are could not be found out
     NAME = "name"
     CONNECT = "connect"
     PROXY = "proxy"
@@ -49,6 +50,8 @@ class Fault(StrEnum):
     MALFORMED = "malformed"  # the peer does not speak HTTP
     TOO_LARGE = "too_large"  # answer or event above a bound of ours
     STATUS = "status"
+    CODE = "code"  # an answer in another protocol than HTTP says no; `code` names it
+    INCOMPLETE = "incomplete"  # half a set of credentials
     NO_CONSENT = "no_consent"
     NO_DESCRIPTORS = "no_descriptors"  # this process ran out of file descriptors
     UNEXPECTED = "unexpected"
@@ -70,6 +73,16 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reconnect_count: int = 0
     """1 when a kept connection was found closed and one fresh connection was tried."""
     proxy: str | None = None
+    system: str | None = None
+    """The queue system or service spoken to, by its module's name (`sqs`, `kafka`)."""
+    operation: str | None = None
+    """What was asked of it, by the words of `queues.interfaces` (`send`, `settle`)."""
+    code: str | None = None
+    """The service's own name for what is wrong (`AuthorizationFailure`, `NO_ROUTE`)."""
+    request_id: str | None = None
+    """The service's, by which its operators find the request."""
+    credential: str | None = None
+    """Which link of the SDK's chain answered; never a key."""
     detail: str = ""
 
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from eventpost.core.outcomes import Evidence, Fault, Stage
-from eventpost.diagnosis import catalogue, codes
+from eventpost.diagnosis import catalogue, codes, services
 
 _BY_STAGE_AND_FAULT = {
     (Stage.NAME, Fault.TIMED_OUT): "EP2003",
@@ -68,6 +68,8 @@ _BY_FAULT = {
     Fault.TOO_LARGE: "EP2209",
     Fault.NO_CONSENT: "EP2603",
     Fault.NO_DESCRIPTORS: "EP9002",
+    Fault.CODE: services.SERVICE_REFUSES,
+    Fault.INCOMPLETE: services.SERVICE_REFUSES,
     Fault.UNEXPECTED: codes.UNEXPECTED,
 }
 
@@ -119,6 +121,10 @@ class Explanation:
 
 def classify(evidence: Evidence) -> str:
     """The code of the finding that this evidence leads to; every evidence leads to one."""
+    if evidence.code is not None and evidence.system is not None:
+        found = services.finding(evidence.system, evidence.code)
+        if found is not None:
+            return found
     code = _BY_STAGE_AND_FAULT.get((evidence.stage, evidence.fault))
     if code is not None:
         return code

@@ -1,0 +1,26 @@
+"""What services call their failures, and which finding that is: one module per system.
+
+A module's name is the system's (`Evidence.system`). Its `FINDINGS` maps the service's own codes to
+findings; `""` is the finding of a code that the table lacks. Read on first use.
+"""
+
+import importlib
+import importlib.util
+from functools import cache
+
+SERVICE_REFUSES = "EP4000"
+
+
+def finding(system: str, code: str) -> str | None:
+    """The finding of a service's code, or None when the system says nothing about it."""
+    known = _findings(system)
+    return known.get(code) or known.get("")
+
+
+@cache
+def _findings(system: str) -> dict[str, str]:
+    name = f"{__name__}.{system}"
+    if not system.isidentifier() or importlib.util.find_spec(name) is None:
+        return {}
+    found: dict[str, str] = importlib.import_module(name).FINDINGS
+    return found

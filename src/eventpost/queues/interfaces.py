@@ -1,0 +1,187 @@
+"""What every queue system offers: send, receive, extend, settle, release, probe. A contract.
+
+Layer: queues. On top of it stand the one queue destination, the one queue source, the lease engine
+and the workers; below it one file per system. Nothing above knows which system it speaks to.
+
+Calls block and may come from any thread, several at once: whoever must not wait calls on a thread
+of its own. No call raises for what the outside world does: a failure is a value with evidence.
+Every call ends within the bounds of the connection's timeouts.
+
+What the words mean, system by system:
+
+- Azure Storage Queues: extend gives a new visibility and a new pop receipt, release a visibility of
+  the delay, settle deletes. A redelivery carries the same message id.
+- Amazon SQS: extend and release are ChangeMessageVisibility, settle is DeleteMessage. A redelivery
+  carries the same message id.
+- RabbitMQ: there is nothing to extend; what is not acknowledged is held while the channel lives,
+  and the server's consumer timeout closes it. Release is a reject with requeue, or a delay queue;
+  settle is an ack. The publisher's `message_id` identifies a redelivery when opted in, else nothing.
+- Kafka: there is nothing to extend; the group's session holds the partition. Release appends to a
+  retry topic and settles; settle moves the committed offset over a finished prefix. Topic,
+  partition and offset identify a redelivery.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+import msgspec
+
+from eventpost.core.outcomes import Failed, Outcome
+
+AttributeValue = str | bytes | int | float
+"""What a header or message attribute may hold; an adapter says which it sends as what."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traits:
+    """What a system can do, as bounds. Constant for the life of a queue object."""
+
+    system: str
+    """The module's name: `sqs`, `storagequeue`, `rabbitmq`, `kafka`."""
+    message_bytes_max: int
+    """Of one encoded message, attributes included where the system counts them."""
+    send_count_max: int
+    """Messages of one call of `send` that travel as one request; more are cut by the adapter."""
+    receive_count_max: int
+    wait_s_max: float
+    """The longest poll that the server itself holds open; 0 when it answers at once."""
+    lease_s_max: float
+    """0 when leases have no length (held while the connection lives)."""
+    can_extend: bool
+    delay_s_max: float
+    """The longest delay of a send and of a release; 0 when there is none."""
+    has_ids: bool
+    """Whether a redelivery carries the same id."""
+    has_receive_count: bool
+    is_log: bool = False
+    """Whether settling moves a position over a finished prefix instead of removing messages."""
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """One message to send. `body` goes out as it is, or as the connection's encoding says."""
+
+    body: bytes
+    attributes: Mapping[str, AttributeValue] = {}
+    content_type: str = ""
+    delay_s: float = 0.0
+    message_id: str = ""
+    """The publisher's own id: AMQP `message_id`; nothing on systems that assign ids."""
+    group: str = ""
+    """What must stay in order: SQS `MessageGroupId`, the key of a Kafka record."""
+    deduplication_id: str = ""
+    """SQS FIFO."""
+    routing_key: str | None = None
+    """AMQP; None: the queue's own."""
+    priority: int | None = None
+
+
+class Received(msgspec.Struct, kw_only=True, eq=False):
+    """One message under lease. Equal to itself only; belongs to whoever received it.
+
+    `extend` replaces `receipt` and `lease_until_s` in place, so calls on one message never overlap:
+    its holder keeps a lock for it.
+    """
+
+    id: str
+    """The transport's id, the same at every redelivery; "" where `Traits.has_ids` is false."""
+    body: bytes
+    attributes: dict[str, str | bytes] = {}
+    system_attributes: dict[str, str] = {}
+    """What the system itself says (`ApproximateReceiveCount`, `x-death`), as text."""
+    content_type: str = ""
+    receive_count: int = 0
+    """1 at the first delivery; 0 where the system does not count."""
+    sent_ms: int = 0
+    """UTC, 0 when unknown."""
+    group: str = ""
+    receipt: object = None
+    """The adapter's own."""
+    lease_until_s: float = float("inf")
+    """By the monotonic clock: when the system may hand it to somebody else."""
+
+
+class Settled(Enum):
+    """What came of one entry of extend, settle or release."""
+
+    DONE = "done"
+    """The server has done it, or it had been done before (the message is gone)."""
+    LOST = "lost"
+    """The lease is not ours any more: the message comes back to somebody with a fresh receipt."""
+
+
+Verdict = Settled | Failed
+
+
+class Rung(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that a probe looked at, in the order of `eventpost doctor`'s ladder."""
+
+    name: str
+    """`credentials`, `name`, `connect`, `tls`, `authentication`, `receive`, `send`, ..."""
+    failed: Failed | None = None
+    detail: str = ""
+    """What was proven good, for people."""
+
+
+class Queue(Protocol):
+    """One queue (a topic with its group, for a log) of one connection."""
+
+    traits: Traits
+
+    def send(self, messages: Sequence[Message]) -> Sequence[Outcome]:
+        """Send; one outcome per message, in order. `Delivered` means that the server has it, as
+        durably as the server promises. A failure after the request was out may have been stored."""
+        ...
+
+    def receive(self, count_max: int, wait_s: float, lease_s: float) -> list[Received] | Failed:
+        """Up to `count_max` messages as soon as there is one, [] after about `wait_s`.
+
+        `wait_s` may be shortened to what the server holds open (`Traits.wait_s_max`). A page may be
+        smaller than `count_max`. `wake` ends a wait."""
+        ...
+
+    def extend(self, held: Sequence[Received], lease_s: float) -> Sequence[Verdict]:
+        """Hold them for `lease_s` from now. Only where `Traits.can_extend`."""
+        ...
+
+    def settle(self, held: Sequence[Received]) -> Sequence[Verdict]:
+        """Say that they are done: they never come again. One verdict each, in order; the entries of
+        a batch request fail one by one."""
+        ...
+
+    def release(self, held: Sequence[Received], delay_s: float) -> Sequence[Verdict]:
+        """Give them back, to come again after `delay_s` (at most `Traits.delay_s_max`)."""
+        ...
+
+    def probe(self) -> Sequence[Rung]:
+        """Look, without writing, whether all of the above would work; stops at the first that does
+        not."""
+        ...
+
+    def wake(self) -> None:
+        """Let a `receive` that waits return soon. Harmless when none waits."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections. Calls under way end with a failure or as they may. Idempotent."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Bounds in seconds of the requests of one connection."""
+
+    connect_s: float = 5.0
+    request_s: float = 15.0
+    """Beside the wait of a long poll."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Which queue: what a source's `queue` or an endpoint's address says, and its options."""
+
+    name: str
+    """A queue's name, URL or ARN, `EXCHANGE/ROUTING-KEY`, or a topic: as the system has it."""
+    options: Mapping[str, object] = field(default_factory=dict)
+    """Checked by the adapter's own `Options` (a msgspec Struct that refuses unknown fields)."""
