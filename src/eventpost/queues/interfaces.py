@@ -15,7 +15,7 @@ What the words mean, system by system:
   carries the same message id.
 - RabbitMQ: there is nothing to extend; what is not acknowledged is held while the channel lives,
   and the server's consumer timeout closes it. Release is a reject with requeue, or a delay queue;
-  settle is an ack. The publisher's `message_id` identifies a redelivery when opted in, else nothing.
+  settle is an ack. The publisher's `message_id` identifies a redelivery, when opted in.
 - Kafka: there is nothing to extend; the group's session holds the partition. Release appends to a
   retry topic and settles; settle moves the committed offset over a finished prefix. Topic,
   partition and offset identify a redelivery.
