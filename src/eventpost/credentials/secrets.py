@@ -6,12 +6,18 @@ Layer: credentials.
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit, urlunsplit
+
+from msgspec import Meta
 
 from eventpost.core.errors import InvalidRequest
 
 SECRET_BYTES_MAX = 65_536
 MASK = "***"
+
+Reference = Annotated[str, Meta(pattern=r"^(|(env|file):[^\r\n]+)$")]
+"""A field that names a secret; "" for none. A value is refused without being repeated."""
 
 
 def is_reference(text: str) -> bool:

@@ -53,6 +53,14 @@ class EvidenceView(View, frozen=True, kw_only=True, omit_defaults=True):
     retry_after_s: int | None = None
     reconnect_count: int = 0
     proxy: str | None = None
+    system: str | None = None
+    """The queue system or service spoken to."""
+    operation: str | None = None
+    code: str | None = None
+    """The service's own name for what is wrong."""
+    request_id: str | None = None
+    credential: str | None = None
+    """Which link of the SDK's chain said who we are."""
     detail: str = ""
 
 
