@@ -5,7 +5,11 @@ and the workers; below it one file per system. Nothing above knows which system 
 
 Calls block and may come from any thread, several at once: whoever must not wait calls on a thread
 of its own. No call raises for what the outside world does: a failure is a value with evidence.
-Every call ends within the bounds of the connection's timeouts.
+Every call ends within the bounds of the connection's timeouts. More entries than travel as one
+request are cut by the adapter; no entries are no request.
+
+A queue object belongs to the process that made it: a forked child makes one of its own, and neither
+uses nor closes its parent's.
 
 What the words mean, system by system:
 
@@ -45,13 +49,17 @@ class Traits:
     send_count_max: int
     """Messages of one call of `send` that travel as one request; more are cut by the adapter."""
     receive_count_max: int
+    batch_count_max: int = 1
+    """Entries of one call of `extend`, `settle` or `release` that travel as one request."""
     wait_s_max: float
     """The longest poll that the server itself holds open; 0 when it answers at once."""
     lease_s_max: float
     """0 when leases have no length (held while the connection lives)."""
     can_extend: bool
     delay_s_max: float
-    """The longest delay of a send and of a release; 0 when there is none."""
+    """The longest delay of a send; 0 when there is none. A longer one is a final failure."""
+    release_delay_s_max: float
+    """The longest delay of a release; 0 when there is none. A longer one is cut to it."""
     has_ids: bool
     """Whether a redelivery carries the same id."""
     has_receive_count: bool
@@ -81,7 +89,8 @@ class Received(msgspec.Struct, kw_only=True, eq=False):
     """One message under lease. Equal to itself only; belongs to whoever received it.
 
     `extend` replaces `receipt` and `lease_until_s` in place, so calls on one message never overlap:
-    its holder keeps a lock for it.
+    its holder keeps a lock for it. An adapter knows a message by its `receipt`, not by the object:
+    extend and settle also serve a copy that holds no body and no attributes any more.
     """
 
     id: str
@@ -99,7 +108,8 @@ class Received(msgspec.Struct, kw_only=True, eq=False):
     receipt: object = None
     """The adapter's own."""
     lease_until_s: float = float("inf")
-    """By the monotonic clock: when the system may hand it to somebody else."""
+    """By the monotonic clock: when the system may hand it to somebody else. Counted from before the
+    request went out, so that it is never too late."""
 
 
 class Settled(Enum):
@@ -128,17 +138,24 @@ class Queue(Protocol):
     """One queue (a topic with its group, for a log) of one connection."""
 
     traits: Traits
+    identity: str
+    """The same for everybody who speaks to this queue, from whatever machine and process, and for
+    no other queue (`sqs:https://sqs.eu-west-1.amazonaws.com/123/jobs`). What a ledger keeps
+    finished ids under. Holds no secret."""
 
     def send(self, messages: Sequence[Message]) -> Sequence[Outcome]:
         """Send; one outcome per message, in order. `Delivered` means that the server has it, as
-        durably as the server promises. A failure after the request was out may have been stored."""
+        durably as the server promises. A failure after the request was out may have been stored.
+        What can never be taken (above a bound of `Traits`) fails finally, before anything is sent;
+        the others of the call go."""
         ...
 
     def receive(self, count_max: int, wait_s: float, lease_s: float) -> list[Received] | Failed:
         """Up to `count_max` messages as soon as there is one, [] after about `wait_s`.
 
         `wait_s` may be shortened to what the server holds open (`Traits.wait_s_max`). A page may be
-        smaller than `count_max`. `wake` ends a wait."""
+        smaller than `count_max`; a `lease_s` above `Traits.lease_s_max` is cut to it. `wake` ends a
+        wait. Two calls may wait at the same time."""
         ...
 
     def extend(self, held: Sequence[Received], lease_s: float) -> Sequence[Verdict]:
@@ -160,11 +177,12 @@ class Queue(Protocol):
         ...
 
     def wake(self) -> None:
-        """Let a `receive` that waits return soon. Harmless when none waits."""
+        """Let every `receive` that waits return soon. Harmless, and forgotten, when none waits."""
         ...
 
     def close(self) -> None:
-        """Let go of connections. Calls under way end with a failure or as they may. Idempotent."""
+        """Let go of connections. Calls under way end with a failure or as they may, soon; later
+        ones fail. What is held and not settled comes again. Idempotent."""
         ...
 
 

@@ -36,6 +36,7 @@ TRAITS = Traits(
     lease_s_max=60.0,
     can_extend=True,
     delay_s_max=0.0,
+    release_delay_s_max=0.0,
     has_ids=True,
     has_receive_count=True,
 )
@@ -76,6 +77,7 @@ class PigeonQueue:
     traits = TRAITS
 
     def __init__(self, connection: PigeonConnection, address: Address) -> None:
+        self.identity = f"pigeon:{connection.loft}/{address.name}"
         self.options = options_of(address, Options)
         self.loft = LOFTS.setdefault((connection.loft, address.name), Loft())
 
