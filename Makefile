@@ -8,12 +8,13 @@ ROUNDS ?= 30
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup packages demo test test-quick test-slow test-crash check format docs bench crash clean
+.PHONY: help setup packages services demo test test-quick test-slow test-crash check format docs bench crash clean
 
 help:
 	@echo "make demo              the tour, in a terminal (ARGS=--once ends by itself)"
 	@echo "make test              everything: checks, quick tests, slow tests, crash tests"
 	@echo "make test-quick        the tests that take less than half a second each"
+	@echo "make services          install the services that tests run against"
 	@echo "make check             format, lint, types, import layers, docs"
 	@echo "make format            put the code into its format"
 	@echo "make docs              write the generated pages of docs/ anew"
@@ -22,16 +23,19 @@ help:
 	@echo "make clean             remove what the targets above made"
 
 setup:
-	@$(UV) sync --locked --quiet
+	@$(UV) sync --locked --quiet --all-extras
 
 packages:
 	@scripts/system-packages
+
+services: packages
+	@scripts/test-services
 
 demo: setup
 	@$(RUN) eventpost demo $(ARGS)
 
 # All parts run, also after one failed: a broken format must not hide a broken promise.
-test: packages
+test: services
 	@failed=""; \
 	for part in check test-quick test-slow test-crash; do \
 	    $(MAKE) --no-print-directory $$part || failed="$$failed $$part"; \
@@ -39,15 +43,15 @@ test: packages
 	if [ -n "$$failed" ]; then echo "== failed:$$failed"; exit 1; fi; \
 	echo "== all tests passed"
 
-test-quick: setup
+test-quick: setup services
 	@echo "== quick tests"
 	@$(RUN) scripts/run-tests "not slow and not crash" -n $(WORKERS) $(ARGS)
 
-test-slow: setup
+test-slow: setup services
 	@echo "== slow tests"
 	@$(RUN) scripts/run-tests "slow and not crash" -n $(WORKERS) $(ARGS)
 
-test-crash: setup
+test-crash: setup services
 	@echo "== crash tests"
 	@$(RUN) scripts/run-tests "crash" $(ARGS)
 

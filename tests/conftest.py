@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+pytest_plugins = ["tests.services.fixtures"]
+
 FIGURES = "figures"
 Say = Callable[[str], None]
 
