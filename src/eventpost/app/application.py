@@ -175,11 +175,12 @@ class App:
             raise InvalidRequest(
                 "BuiltinTopic", f"The topic {name!r} is built in and cannot be deleted."
             )
-        dropped_count = sum(
-            self._report_one(each).tally.pending for each in self.subscriptions(name)
-        )
+        subscriptions = self.subscriptions(name)
+        dropped_count = sum(self._report_one(each).tally.pending for each in subscriptions)
         del self._topics[name]
         await asking.durable(lambda done: catalogue.remove_topic(self.grid, topic.id, done))
+        for subscription in subscriptions:
+            self.endpoints.say_farewell(topic, subscription)
         logs.log("topic.deleted", topic=name, dropped_count=dropped_count)
 
     async def regenerate_key(self, name: str, key_name: str) -> Topic:
@@ -234,6 +235,7 @@ class App:
             dropped_count = catalogue.remove_subscription(self.grid, subscription.id, done)
 
         await asking.durable(start)
+        self.endpoints.say_farewell(found, subscription)
         logs.log(
             "subscription.deleted",
             subscription=name,

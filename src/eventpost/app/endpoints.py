@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import logging
 import os
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -14,12 +15,14 @@ from eventpost.core.interfaces import Destination
 from eventpost.core.outcomes import Evidence
 from eventpost.core.subscriptions import Subscription, Topic
 from eventpost.destinations import handshake, kinds
+from eventpost.destinations.farewell import Farewells
 from eventpost.destinations.folder import FolderFiles
-from eventpost.diagnosis.classify import Explanation, explain
+from eventpost.diagnosis.classify import Explanation, classify, explain
 from eventpost.formats import topics
 from eventpost.http.addresses import AddressGuard
 from eventpost.http.client import HttpClient
 from eventpost.http.proxies import NO_PROXIES, Proxies, from_environment
+from eventpost.telemetry.logs import log
 
 WEBHOOK = "webhook"
 FILE_THREADS = 2
@@ -52,6 +55,7 @@ class Endpoints:
             topic_prefix=self._prefix,
             delivery_times=self.delivery_times,
         )
+        self._farewells = Farewells(self._services, lambda: str(uuid.uuid4()), _farewell_failed)
 
     def new_destination(self, topic: Topic, subscription: Subscription) -> Destination:
         return kinds.new_destination(topic, subscription, self._services)
@@ -80,12 +84,37 @@ class Endpoints:
         )
         return await handshake.validate(self.client, question)
 
+    def say_farewell(self, topic: Topic, subscription: Subscription) -> None:
+        """Tell a webhook that its subscription is gone. Nobody waits for it, and it is not tried
+        again: there is nothing left to try it for."""
+        self._farewells.say(topic, subscription)
+
     def explain(self, evidence: Evidence) -> Explanation:
         return explain(evidence)
 
     def close(self) -> None:
         self.client.close()
         self._threads.shutdown(wait=True, cancel_futures=True)
+
+
+def _farewell_failed(topic: Topic, subscription: Subscription, evidence: Evidence | None) -> None:
+    seen: dict[str, object] = {"detail": "too many endpoints wait to be told"}
+    if evidence is not None:
+        seen = {
+            "finding": classify(evidence),
+            "stage": evidence.stage.value,
+            "fault": evidence.fault.value,
+            "status": evidence.status,
+            "address": evidence.address,
+            "detail": evidence.detail,
+        }
+    log(
+        "subscription.farewell_failed",
+        level=logging.WARNING,
+        subscription=subscription.name,
+        topic=topic.name,
+        **seen,
+    )
 
 
 def _guard(settings: Settings) -> AddressGuard:

@@ -220,16 +220,11 @@ def _changed(
         validation_deadline_ms=state.validation_deadline_ms,
         pending_endpoint=current.pending_endpoint if asked is None else None,
     )
-    if asked is None or not asked.validation_code or not _has_consent(current):
+    if asked is None or not asked.validation_code or not current.has_consent:
         return changed
     return msgspec.structs.replace(
         changed, endpoint=current.endpoint, pending_endpoint=asked.endpoint
     )
-
-
-def _has_consent(subscription: Subscription) -> bool:
-    """Whether its endpoint may serve, once it is not paused."""
-    return not msgspec.structs.replace(subscription, is_paused=False).is_held
 
 
 def _needs_handshake(old: Endpoint, new: Endpoint) -> bool:

@@ -167,7 +167,12 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """A new endpoint whose handshake waits for manual action; the old one serves until then."""
 
     @property
+    def has_consent(self) -> bool:
+        """Whether its endpoint wants events; one that waits to take its place does not count."""
+        is_consented = self.provisioning_state is ProvisioningState.SUCCEEDED
+        return is_consented or self.pending_endpoint is not None
+
+    @property
     def is_held(self) -> bool:
         """Whether nothing may be sent: paused, or its endpoint has not consented yet."""
-        is_consented = self.provisioning_state is ProvisioningState.SUCCEEDED
-        return self.is_paused or not (is_consented or self.pending_endpoint is not None)
+        return self.is_paused or not self.has_consent

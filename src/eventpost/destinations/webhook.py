@@ -176,12 +176,7 @@ class WebhookDestination:
         if last != first:
             message_id += f"-{last}"
         timestamp_s = self._services.now_ms() // 1000
-        signature = standardwebhooks.sign(self._signing_keys, message_id, timestamp_s, body)
-        return b"webhook-id: %b\r\nwebhook-timestamp: %d\r\nwebhook-signature: %b\r\n" % (
-            message_id.encode(),
-            timestamp_s,
-            signature,
-        )
+        return standardwebhooks.lines(self._signing_keys, message_id, timestamp_s, body)
 
     # --- the outcome --------------------------------------------------------------------------
 

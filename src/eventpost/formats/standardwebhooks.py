@@ -32,6 +32,15 @@ def key(secret: str) -> bytes:
     return decoded
 
 
+def lines(keys: Sequence[bytes], message_id: str, timestamp_s: int, body: bytes) -> bytes:
+    """The three headers of a signed request, each line with its end."""
+    return b"webhook-id: %b\r\nwebhook-timestamp: %d\r\nwebhook-signature: %b\r\n" % (
+        message_id.encode(),
+        timestamp_s,
+        sign(keys, message_id, timestamp_s, body),
+    )
+
+
 def sign(keys: Sequence[bytes], message_id: str, timestamp_s: int, body: bytes) -> bytes:
     """The value of `webhook-signature`: one signature per key, so that secrets can be rotated.
 

@@ -5,8 +5,8 @@
     [first] = receiver.wait_for(1)
     assert first.event["subject"] == "genre/blues"
 
-It consents to handshakes unless `receiver.consent` says otherwise; handshakes are kept apart from
-deliveries.
+It consents to handshakes unless `receiver.consent` says otherwise; handshakes, and farewells of
+deleted subscriptions, are kept apart from deliveries.
 """
 
 import asyncio
@@ -24,7 +24,11 @@ from eventpost.testing.background import BackgroundLoop
 
 PATIENCE_S = 10.0
 """A test that waits longer than this for a request fails instead of hanging."""
+ACCEPT_TURNS = 5
+"""Turns of the loop from an accepted socket to its task. A server that is closed in between forgets
+the socket, and whoever connected waits for ever."""
 VALIDATION = "SubscriptionValidation"
+DELETION = "SubscriptionDeletion"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,8 @@ class Receiver:
         self.requests: list[Received] = []
         """Deliveries in the order of their arrival."""
         self.handshakes: list[Received] = []
+        self.farewells: list[Received] = []
+        """Notices that a subscription was deleted; each is answered with 200."""
         self._script: deque[Reaction] = deque()
         self._changed = threading.Condition()
         self._held: list[asyncio.Future[Reaction]] = []
@@ -207,6 +213,10 @@ class Receiver:
 
     async def _refuse(self) -> None:
         if self._server is not None:
+            for listening in self._server.sockets:
+                asyncio.get_running_loop().remove_reader(listening.fileno())
+            for _ in range(ACCEPT_TURNS):
+                await asyncio.sleep(0)
             self._server.close()
             self._server = None
         tasks = list(self._tasks)
@@ -251,6 +261,8 @@ class Receiver:
         )
         if is_handshake:
             reaction, log = self._handshake(request), self.handshakes
+        elif request.headers.get("aeg-event-type") == DELETION:
+            reaction, log = 200, self.farewells
         else:
             reaction, log = self._next(request), self.requests
         hanging: asyncio.Future[Reaction] | None = None
