@@ -3,12 +3,14 @@
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 pytest_plugins = ["tests.services.fixtures"]
 
 FIGURES = "figures"
+THIRD_PARTY = Path(__file__).parent / "thirdparty"
 Say = Callable[[str], None]
 
 
@@ -31,6 +33,12 @@ def figures(say: Say, record_property: Callable[[str, object], None]) -> Say:
         record_property(FIGURES, line)
 
     return tell
+
+
+@pytest.fixture
+def pigeon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A third party's package `eventpost-pigeon` is installed, as far as Python can tell."""
+    monkeypatch.syspath_prepend(str(THIRD_PARTY))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -6,12 +6,13 @@ import pytest
 
 from tests.cli.receiver import Receiver
 from tests.cli.running import Program, server
+from tests.conftest import THIRD_PARTY
 
 
 @pytest.fixture(scope="session")
 def grid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    """The program beside a running server."""
-    with server(tmp_path_factory.mktemp("grid")) as program:
+    """The program beside a running server, which has a third party's queue system."""
+    with server(tmp_path_factory.mktemp("grid"), PYTHONPATH=str(THIRD_PARTY)) as program:
         yield program
 
 

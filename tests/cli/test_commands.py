@@ -238,6 +238,76 @@ def test_a_file_is_planned_applied_and_then_has_no_changes(
     assert "hush" not in json.dumps(change)
 
 
+def test_a_connection_is_made_shown_changed_and_deleted(grid: Program) -> None:
+    """The verbs of `connection` do what they say; settings are read as the file reads them."""
+    made = grid.ok(
+        *("connection", "create", "loft-9", "--kind", "pigeon", "--json"),
+        *("--set", "height_m=7", "--set", "whistle=env:WHISTLE", "--set", "loft="),
+    ).json
+    assert made["settings"] == {"height_m": 7, "whistle": "env:WHISTLE"}
+    assert "pigeon" in grid.ok("connection", "list").out
+    assert "env:WHISTLE" in grid.ok("connection", "show", "loft-9").out
+
+    words = ("--set", "height_m=", "--set", "loft=barn", "--json")
+    changed = grid.ok("connection", "update", "loft-9", *words).json
+
+    assert changed["settings"] == {"loft": "barn", "whistle": "env:WHISTLE"}
+    unwritten = grid.run("connection", "update", "loft-9", "--set", "hush")
+    assert unwritten.code == 2
+    assert "hush" not in unwritten.err
+    grid.ok("connection", "delete", "loft-9")
+    assert grid.run("connection", "show", "loft-9").code == 1
+
+
+def test_a_source_is_made_shown_paused_changed_and_deleted(grid: Program) -> None:
+    """The verbs of `source` do what they say."""
+    grid.ok("topic", "create", "songs-9")
+    made = grid.ok(
+        *("source", "create", "letters-9", "--topic", "songs-9", "--kind", "pigeon"),
+        *("--queue", "grey", "--option", "breed=racing", "--format", "raw", "--lease", "90s"),
+        *("--input-mapping-fields", "eventType=data.kind", "--prefetch", "5", "--json"),
+        *("--input-mapping-default-values", "subject=a=b", "--receives-max", "3"),
+    ).json
+    assert made["options"] == {"breed": "racing"}
+    assert made["inputMappingFields"] == {"eventtype": "data.kind"}
+    assert made["inputMappingDefaultValues"] == {"subject": "a=b"}
+    assert (made["lease"], made["prefetch"], made["receivesMax"]) == ("90s", 5, 3)
+    assert "letters-9" in grid.ok("source", "list", "--topic", "songs-9").out
+    assert "breed=racing" in grid.ok("source", "show", "letters-9").out
+
+    assert grid.ok("source", "pause", "letters-9", "--json").json["isPaused"] is True
+    changed = grid.ok("source", "update", "letters-9", "--lease", "", "--json").json
+    assert (changed["lease"], changed["isPaused"], changed["prefetch"]) == ("1m", True, 5)
+    assert grid.ok("source", "resume", "letters-9", "--json").json["isPaused"] is False
+    grid.ok("source", "delete", "letters-9")
+    assert grid.run("source", "show", "letters-9").code == 1
+
+
+def test_queues_are_planned_and_applied(grid: Program, tmp_path: Path) -> None:
+    """Connections and sources of a file are made, and pruned, in the order in which they can be."""
+    declared = tmp_path / "eventpost.yaml"
+    declared.write_text(
+        "connections:\n  loft-10: {kind: pigeon, height_m: 5}\n"
+        "topics: {songs-10: {}}\n"
+        "sources:\n  letters-10:\n    topic: songs-10\n    kind: pigeon\n    queue: grey\n"
+        "    connection: loft-10\n    lease: 60s\n"
+    )
+    assert grid.ok("apply", str(declared)).out.splitlines()[:3] == [
+        "+ connection loft-10",
+        "+ topic songs-10",
+        "+ source letters-10 into songs-10",
+    ]
+    assert grid.ok("plan", str(declared), "--check", "--json").json == []
+
+    refused = grid.run("connection", "delete", "loft-10")
+    assert refused.code == 1
+    assert "source letters-10" in refused.err
+    declared.write_text(declared.read_text().replace("height_m: 5", "height_m: 500"))
+    wrong = grid.run("apply", str(declared))
+    assert wrong.code == 2
+    assert "higher than 100 m" in wrong.err
+
+
 def test_a_server_that_is_not_there_is_exit_code_3(tmp_path: Path) -> None:
     """Where nothing listens, every command says so and ends with 3."""
     alone = program(tmp_path, EVENTPOST_URL="http://127.0.0.1:9")

@@ -142,8 +142,7 @@ def test_quantities_may_have_units() -> None:
         ("store:\n  url: postgresql://x\n", ["store.url", "not available in this version"]),
         ("grid:\n  lane_events_max: -1\n", ["grid.lane_events_max", "negative"]),
         ("grid:\n  retention_ms: 5\n", ["`grid.retention_ms` is unknown"]),
-        ("connections:\n  a: {kind: kafka}\n", ["`connections` is not available in this version"]),
-        ("\n\nsources:\n  a: {}\n", ["eventpost.yaml:3", "`sources` is not available"]),
+        ("\n\nconections:\n  a: {}\n", ["eventpost.yaml:3", "`connections`"]),
         ("logs:\n  level: loud\n", ["logs.level", "eventpost.yaml:2"]),
     ],
 )

@@ -1,16 +1,21 @@
 """What a file declares, compared with what a server has."""
 
+import msgspec
 import pytest
 
 from eventpost.config import declared, file
-from eventpost.config.plan import Action, Change, plan
+from eventpost.config.plan import Action, Change, Declarations, plan
 from eventpost.core.errors import InvalidRequest
 from eventpost.registry import masks
 from eventpost.registry.declarations import (
+    ConnectionDeclaration,
+    SourceDeclaration,
     SubscriptionDeclaration,
     TopicDeclaration,
     from_core,
+    from_source,
     to_core,
+    to_source,
 )
 
 STATION = """
@@ -24,6 +29,25 @@ subscriptions:
     retry: {max_delivery_attempts: 2, event_ttl_minutes: 1}
     delivery_attribute_mappings:
       - {name: x-key, value: hush, is_secret: true}
+"""
+
+QUEUES = """
+connections:
+  home: {kind: rabbitmq, host: localhost, port: 5672, password: env:RABBIT}
+topics:
+  song-requests: {}
+sources:
+  jobs:
+    kind: rabbitmq
+    connection: home
+    queue: songs
+    topic: song-requests
+    options: {wait_s: 5, names: [a, b]}
+    format: raw
+    input_mapping_fields: {eventType: data.kind}
+    lease: 1m
+subscriptions:
+  out: {topic: song-requests, endpoint_type: rabbitmq, endpoint: blues, connection: home}
 """
 
 TWINS = """subscriptions:
@@ -48,15 +72,26 @@ def planned(
     *,
     topics: list[TopicDeclaration] | None = None,
     subscriptions: list[SubscriptionDeclaration] | None = None,
+    connections: list[ConnectionDeclaration] | None = None,
+    sources: list[SourceDeclaration] | None = None,
     is_pruning: bool = False,
 ) -> list[Change]:
+    current = Declarations(
+        topics=topics or [],
+        subscriptions=subscriptions or [],
+        connections=connections or [],
+        sources=sources or [],
+    )
+    return plan(wanted(text), current, is_pruning=is_pruning)
+
+
+def wanted(text: str) -> Declarations:
     config = file.parse(text, name="eventpost.yaml")
-    return plan(
+    return Declarations(
         topics=declared.declared_topics(config),
         subscriptions=declared.declared_subscriptions(config),
-        current_topics=topics or [],
-        current_subscriptions=subscriptions or [],
-        is_pruning=is_pruning,
+        connections=declared.declared_connections(config),
+        sources=declared.declared_sources(config),
     )
 
 
@@ -147,6 +182,107 @@ def test_a_subscription_to_no_topic_is_refused_before_anything_changes() -> None
     assert "'song-request'" in caught.value.fix
 
 
+def test_connections_come_first_and_sources_last() -> None:
+    """A connection is made before what uses it, a source after those who wait for its events."""
+    assert steps(planned(QUEUES)) == [
+        ("create", "connection home"),
+        ("create", "topic song-requests"),
+        ("create", "subscription out"),
+        ("create", "source jobs"),
+    ]
+
+
+def test_connections_and_sources_that_are_there_need_no_change() -> None:
+    """What a server shows of a connection and a source, spelt its own way, is no difference."""
+    has = wanted(QUEUES)
+    shown = [from_source(to_source(each), topic=each.topic) for each in has.sources]
+    assert shown[0].lease == "1m"
+    assert shown[0].input_mapping_fields == {"eventtype": "data.kind"}
+
+    changes = planned(
+        QUEUES,
+        topics=[*has.topics],
+        subscriptions=[as_the_server_shows(each) for each in has.subscriptions],
+        connections=[*has.connections],
+        sources=shown,
+    )
+
+    assert changes == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "differences"),
+    [
+        ("port: 5672", "port: 5671", [("settings.port", 5672, 5671)]),
+        (", port: 5672", "", [("settings.port", 5672, None)]),
+        ("lease: 1m", "lease: 90s", [("lease", "1m", "90s")]),
+        ("wait_s: 5, ", "", [("options.wait_s", 5, None)]),
+        ("wait_s: 5", "wait_s: 5, more: 1", [("options.more", None, 1)]),
+        ("names: [a, b]", "names: [b]", [("options.names", ["a", "b"], ["b"])]),
+    ],
+)
+def test_a_changed_setting_is_told(
+    before: str, after: str, differences: list[tuple[str, object, object]]
+) -> None:
+    """A setting or option that changes, comes or goes is one difference with both values."""
+    has = wanted(QUEUES)
+
+    (change,) = planned(
+        QUEUES.replace(before, after),
+        topics=[*has.topics],
+        subscriptions=[*has.subscriptions],
+        connections=[*has.connections],
+        sources=[*has.sources],
+    )
+
+    assert change.action is Action.UPDATE
+    assert [(each.field, each.before, each.after) for each in change.differences] == differences
+
+
+def test_a_source_cannot_change_its_topic() -> None:
+    """Another topic is reported as impossible, never done by deleting."""
+    has = wanted(QUEUES)
+    (moved,) = [msgspec.structs.replace(each, topic="others") for each in has.sources]
+
+    changes = planned(QUEUES, topics=[*has.topics], connections=[*has.connections], sources=[moved])
+
+    assert ("impossible", "source jobs") in steps(changes)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (QUEUES.replace("  home: {", "  hame: {"), "Subscription out: there is no connection"),
+        (QUEUES.replace("topic: song-requests\n    opt", "topic: other\n    opt"), "Source jobs"),
+    ],
+)
+def test_what_is_used_must_be_there(text: str, what: str) -> None:
+    """A connection or topic that is neither declared nor there is named before anything changes."""
+    with pytest.raises(InvalidRequest, match=what):
+        planned(text)
+
+
+def test_pruning_goes_from_what_uses_to_what_is_used() -> None:
+    """Sources and subscriptions that are not named go before their topics and connections."""
+    has = wanted(QUEUES)
+
+    changes = planned(
+        "",
+        topics=[*has.topics],
+        subscriptions=[*has.subscriptions],
+        connections=[*has.connections],
+        sources=[*has.sources],
+        is_pruning=True,
+    )
+
+    assert steps(changes) == [
+        ("delete", "source jobs"),
+        ("delete", "subscription out"),
+        ("delete", "topic song-requests"),
+        ("delete", "connection home"),
+    ]
+
+
 def test_what_the_file_does_not_name_stays_unless_pruned() -> None:
     """Undeclared things are left alone; pruning deletes them, built-in topics never."""
     topics = [
@@ -185,6 +321,20 @@ def test_what_the_file_does_not_name_stays_unless_pruned() -> None:
             ["eventpost.yaml:2", "oncurrency"],
         ),
         (TWINS, ["eventpost.yaml:3", "one and other"]),
+        ("connections:\n  abc: {host: x}\n", ["eventpost.yaml:2", "connections.abc", "kind"]),
+        (
+            "connections:\n  abc: {kind: rabbitmq, url: 'amqp://me:hush@h'}\n",
+            ["eventpost.yaml:2", "settings.url", "env:NAME"],
+        ),
+        ("sources:\n  abc: {topic: t-1, kind: sqs}\n", ["eventpost.yaml:2", "names no queue"]),
+        (
+            "sources:\n  abc: {topic: t-1, kind: sqs, queue: q, format: xml}\n",
+            ["eventpost.yaml:2", "xml", "roadrunner"],
+        ),
+        (
+            "sources:\n  abc:\n    topic: t-1\n    kind: sqs\n    queu: q\n",
+            ["eventpost.yaml:5", "sources.abc.queu", "'queue'"],
+        ),
     ],
 )
 def test_a_wrong_declaration_is_named_with_its_line(text: str, parts: list[str]) -> None:

@@ -2,7 +2,6 @@
 
 import importlib
 from collections.abc import Mapping
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -12,13 +11,7 @@ from eventpost.queues import kinds
 from eventpost.queues.interfaces import Address, Message, Queue
 from eventpost.queues.kinds import Services
 
-THIRD_PARTY = Path(__file__).parents[1] / "thirdparty"
-
-
-@pytest.fixture(autouse=True)
-def pigeon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The third party's package, installed as far as Python can tell."""
-    monkeypatch.syspath_prepend(str(THIRD_PARTY))
+pytestmark = pytest.mark.usefixtures("pigeon")
 
 
 def connection(settings: Mapping[str, object]) -> msgspec.Struct:

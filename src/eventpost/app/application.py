@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from eventpost.app import asking, replaying
+from eventpost.app.connecting import Connecting
+from eventpost.app.sourcing import Sourcing
 from eventpost.app.subscribing import Subscribing
 from eventpost.config.settings import Settings
 from eventpost.core.books import SubscriptionReport, Tally, TopicReport
@@ -103,6 +105,8 @@ class App:
         """Held from reading dead letters until it is durable that they were replayed or purged."""
         self.listeners: Listeners = {}
         """Who hears of the events of a topic, whichever engine runs."""
+        self.connections = Connecting(self)
+        self.sources = Sourcing(self)
         self._subscribing = Subscribing(self, endpoints)
         self.checks: list[Callable[[], Health]] = []
         """Further workers' health; the server adds its own."""

@@ -80,6 +80,8 @@ class Subscribing:
         schema = draft.endpoint.delivery_schema
         if schema is not None:
             check_delivery_schema(topic.input_schema, schema)
+        if draft.endpoint.connection is not None:
+            self._app.connections.get(draft.endpoint.connection)
         self._endpoints.check(draft)
 
     async def _cursor(self, topic: Topic, start: str | int) -> int | None:

@@ -6,7 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, cast
 
 from eventpost.cli import output
-from eventpost.cli.connection import connect
+from eventpost.cli.connecting import connect
 from eventpost.cli.parser import (
     EXIT_DONE,
     EXIT_USAGE,

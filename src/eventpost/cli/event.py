@@ -4,7 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from eventpost.cli import output
-from eventpost.cli.connection import connect
+from eventpost.cli.connecting import connect
 from eventpost.cli.parser import EXIT_BAD, EXIT_DONE, Commands, as_json, command, connection, noun
 
 if TYPE_CHECKING:

@@ -27,6 +27,7 @@ def build_parser() -> Parser:
     from eventpost.cli import (
         completion,
         config,
+        connection,
         deadletter,
         demo,
         event,
@@ -34,6 +35,7 @@ def build_parser() -> Parser:
         plan,
         publish,
         serve,
+        source,
         store,
         subscription,
         topic,
@@ -43,7 +45,8 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"eventpost {VERSION}")
     group = cli.nouns(parser)
     for module in (
-        *(demo, serve, plan, topic, subscription, publish, event, deadletter),
+        *(demo, serve, plan, topic, subscription, connection, source, publish, event),
+        deadletter,
         *(store, config, explain, completion),
     ):
         module.add(group)

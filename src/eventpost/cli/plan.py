@@ -4,7 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from eventpost.cli import output
-from eventpost.cli.connection import connect
+from eventpost.cli.connecting import connect
 from eventpost.cli.parser import (
     EXIT_BAD,
     EXIT_DONE,
@@ -68,24 +68,27 @@ def apply(arguments: argparse.Namespace) -> int:
 def _changes(client: "Client", arguments: argparse.Namespace) -> "list[Change]":
     """Read the file, ask the server, compare."""
     from eventpost.config import declared, file
-    from eventpost.config import plan as planning
+    from eventpost.config.plan import Declarations
+    from eventpost.config.plan import plan as planned
     from eventpost.registry.declarations import TopicDeclaration
 
     config = file.load(arguments.file)
-    topics = declared.declared_topics(config)
-    subscriptions = declared.declared_subscriptions(config)
-    return planning.plan(
-        topics=topics,
-        subscriptions=subscriptions,
-        current_topics=[
+    wanted = Declarations(
+        topics=declared.declared_topics(config),
+        subscriptions=declared.declared_subscriptions(config),
+        connections=declared.declared_connections(config),
+        sources=declared.declared_sources(config),
+    )
+    current = Declarations(
+        topics=[
             TopicDeclaration(name=topic.name, input_schema=topic.input_schema)
             for topic in client.list_topics()
         ],
-        current_subscriptions=[
-            _with_full_url(client, each) for each in client.list_subscriptions()
-        ],
-        is_pruning=arguments.prune,
+        subscriptions=[_with_full_url(client, each) for each in client.list_subscriptions()],
+        connections=client.list_connections(),
+        sources=client.list_sources(),
     )
+    return planned(wanted, current, is_pruning=arguments.prune)
 
 
 def _with_full_url(client: "Client", shown: "SubscriptionView") -> "SubscriptionView":
@@ -107,12 +110,24 @@ def _apply(client: "Client", change: "Change") -> None:
     match change.action, change.kind:
         case "create", "topic":
             client.create_topic(change.name, input_schema=declaration["inputSchema"])
+        case "create", "connection":
+            client.create_connection(declaration)
+        case "create", "source":
+            client.create_source(declaration)
         case "create", _:
             client.create_subscription(declaration)
+        case "update", "connection":
+            client.replace_connection(change.name, declaration)
+        case "update", "source":
+            client.replace_source(change.name, declaration)
         case "update", _:
             client.replace_subscription(change.name, declaration, topic=change.topic)
         case "delete", "topic":
             client.delete_topic(change.name)
+        case "delete", "connection":
+            client.delete_connection(change.name)
+        case "delete", "source":
+            client.delete_source(change.name)
         case "delete", _:
             client.delete_subscription(change.name, topic=change.topic)
 
@@ -134,11 +149,17 @@ def _print_change(change: "Change") -> None:
             after = "another value, hidden"
         output.line(f"    {difference.field}: {before or '(none)'} -> {after or '(none)'}")
     if change.action == "impossible":
-        output.line("    This cannot be changed: delete the topic and create it anew.")
+        output.line(f"    This cannot be changed: delete the {change.kind} and create it anew.")
 
 
 def _of(change: "Change") -> str:
-    return f" of {change.topic}" if change.kind == "subscription" else ""
+    match change.kind:
+        case "subscription":
+            return f" of {change.topic}"
+        case "source":
+            return f" into {change.topic}"
+        case _:
+            return ""
 
 
 def _summary(changes: "list[Change]", what: str) -> str:

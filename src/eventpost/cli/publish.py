@@ -5,7 +5,7 @@ import time
 from typing import TYPE_CHECKING
 
 from eventpost.cli import files, output
-from eventpost.cli.connection import connect
+from eventpost.cli.connecting import connect
 from eventpost.cli.parser import (
     EXIT_BAD,
     EXIT_DONE,

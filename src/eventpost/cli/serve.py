@@ -30,7 +30,7 @@ def serve(arguments: argparse.Namespace) -> int:
 
     file = settings_options.config_file(arguments)
     settings = settings_options.effective(arguments, file).settings
-    if file is not None and (file.topics or file.subscriptions):
+    if file is not None and file.has_declarations:
         name = file.document.name
         output.note(f"What {name} declares is made so by `eventpost apply {name}`.")
     wanted = settings.logs

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from eventpost.cli import output
-from eventpost.cli.connection import connect
+from eventpost.cli.connecting import connect
 from eventpost.cli.parser import EXIT_BAD, EXIT_DONE, Commands, as_json, command, connection, noun
 from eventpost.cli.progress import waiting
 

@@ -7,6 +7,7 @@ line, the API and the file refuse the same things with the same words.
 import argparse
 from collections.abc import Callable, Sequence
 
+from eventpost.cli.pairs import settings
 from eventpost.cli.parser import Parser
 
 Words = list[str]
@@ -51,16 +52,40 @@ def changes(arguments: argparse.Namespace) -> dict[str, object]:
 
 def _emptied(declared: dict[str, object]) -> dict[str, object]:
     return {
-        name: _emptied(value) if isinstance(value, dict) else None if value in ("", []) else value
+        name: None
+        if value in ("", [], {})
+        else _emptied(value)
+        if isinstance(value, dict)
+        else value
         for name, value in declared.items()
     }
 
 
 def _endpoint_options(group: "argparse._ArgumentGroup") -> None:
     add = group.add_argument
-    add("--endpoint", metavar="ADDRESS", help="URL of the webhook")
+    add("--endpoint", metavar="ADDRESS", help="URL of the webhook, or name of the queue")
     add("--endpoint-type", metavar="KIND", help="kind of endpoint (default: webhook)")
     add("--connection", metavar="NAME", help="named connection that the endpoint uses")
+    add(
+        "--endpoint-option",
+        action="append",
+        metavar="KEY=VALUE",
+        help="an option of the queue's system (repeatable); a list is JSON",
+    )
+    add(
+        "--message-format",
+        metavar="FORMAT",
+        help="how an event stands in a queue's message: event, raw, roadrunner or dramatiq "
+        "(default: event)",
+    )
+    add(
+        "--message-property",
+        nargs="*",
+        action="append",
+        metavar="WORD",
+        help="property of a queue's messages (group, deduplication-id, routing-key, message-id, "
+        "delay, priority): NAME static VALUE or NAME dynamic PATH (repeatable)",
+    )
     add(
         "--delivery-attribute-mapping",
         nargs="*",
@@ -180,10 +205,15 @@ def advanced_filters(filters: list[Words]) -> list[dict[str, object]]:
 
 def attribute_mappings(mappings: list[Words]) -> list[dict[str, object]]:
     """The delivery properties of every `--delivery-attribute-mapping`."""
-    return [_attribute_mapping(words) for words in mappings if words]
+    return [_mapping("--delivery-attribute-mapping", words) for words in mappings if words]
 
 
-def _attribute_mapping(words: Sequence[str]) -> dict[str, object]:
+def message_properties(mappings: list[Words]) -> list[dict[str, object]]:
+    """The properties of every `--message-property`."""
+    return [_mapping("--message-property", words) for words in mappings if words]
+
+
+def _mapping(option: str, words: Sequence[str]) -> dict[str, object]:
     from eventpost.core.errors import InvalidRequest
 
     match [word if index != 1 else word.lower() for index, word in enumerate(words)]:
@@ -196,8 +226,7 @@ def _attribute_mapping(words: Sequence[str]) -> dict[str, object]:
             return {"name": name, "type": "dynamic", "sourceField": path}
     raise InvalidRequest(
         "InvalidDeliveryAttribute",
-        f"`--delivery-attribute-mapping` has {len(words)} words that make no property"
-        f" (the first is `{words[0]}`).",
+        f"`{option}` has {len(words)} words that make no property (the first is `{words[0]}`).",
         fix="Write NAME static VALUE [true|false], or NAME dynamic PATH.",
     )
 
@@ -208,6 +237,9 @@ _FIELDS: dict[str, tuple[str, Read | None]] = {
     "endpoint": ("endpoint", None),
     "endpoint_type": ("endpointType", None),
     "connection": ("connection", None),
+    "endpoint_option": ("endpointOptions", settings),
+    "message_format": ("messageFormat", None),
+    "message_property": ("messageProperties", message_properties),
     "delivery_attribute_mapping": ("deliveryAttributeMappings", attribute_mappings),
     "signing_secret": ("signingSecrets", None),
     "insecure": ("tlsInsecure", None),

@@ -4,7 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from eventpost.cli import output
-from eventpost.cli.connection import connect
+from eventpost.cli.connecting import connect
 from eventpost.cli.parser import EXIT_DONE, Commands, as_json, command, connection, noun, nouns
 
 if TYPE_CHECKING:

@@ -5,7 +5,14 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, overload
 
 from eventpost.client.calls import Call, Lines, Pages
-from eventpost.client.operations import deadletters, server, subscriptions, topics
+from eventpost.client.operations import (
+    connections,
+    deadletters,
+    server,
+    sources,
+    subscriptions,
+    topics,
+)
 
 if TYPE_CHECKING:
     from eventpost.client.clients import AsyncClient, Client
@@ -83,6 +90,22 @@ class Operations:
     resume_subscription = _Calling(subscriptions.resume_subscription)
     rewind_subscription = _Calling(subscriptions.rewind_subscription)
     test_subscription = _Calling(subscriptions.test_subscription)
+
+    list_connections = _Calling(connections.list_connections)
+    create_connection = _Calling(connections.create_connection)
+    show_connection = _Calling(connections.show_connection)
+    replace_connection = _Calling(connections.replace_connection)
+    update_connection = _Calling(connections.update_connection)
+    delete_connection = _Calling(connections.delete_connection)
+
+    list_sources = _Calling(sources.list_sources)
+    create_source = _Calling(sources.create_source)
+    show_source = _Calling(sources.show_source)
+    replace_source = _Calling(sources.replace_source)
+    update_source = _Calling(sources.update_source)
+    delete_source = _Calling(sources.delete_source)
+    pause_source = _Calling(sources.pause_source)
+    resume_source = _Calling(sources.resume_source)
 
     list_dead_letters = _Calling(deadletters.list_dead_letters)
     dead_letters = _Following(deadletters.dead_letters)

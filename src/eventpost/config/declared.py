@@ -1,16 +1,21 @@
-"""The topics and subscriptions that a file declares, checked, with the line of every mistake."""
+"""What a file declares, checked, with the line of every mistake."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import msgspec
 
-from eventpost.config.file import ConfigFile
+from eventpost.config.file import ConfigFile, mapping
 from eventpost.core.errors import InvalidRequest
-from eventpost.registry import shapes
+from eventpost.registry import pulled, shapes
 from eventpost.registry.declarations import (
+    ConnectionDeclaration,
+    SourceDeclaration,
     SubscriptionDeclaration,
     TopicDeclaration,
     from_core,
+    to_connection,
     to_core,
 )
 
@@ -54,10 +59,58 @@ def declared_subscriptions(file: ConfigFile) -> list[SubscriptionDeclaration]:
     return subscriptions
 
 
+def declared_connections(file: ConfigFile) -> list[ConnectionDeclaration]:
+    """The file's connections: `kind`, and beside it the kind's own settings, which the server
+    checks. Raises InvalidRequest with the line."""
+    connections = []
+    for key, value in file.connections.items():
+        where = file.document.place(("connections", key))
+        settings = dict(mapping(file.document, value, ("connections", key)))
+        kind = settings.pop("kind", "")
+        if not isinstance(kind, str) or not kind:
+            raise InvalidRequest(
+                "InvalidFile",
+                f"{where}: connections.{key} names no kind.",
+                fix="Add a line `kind: KIND`, such as aws or kafka.",
+            )
+        connection = ConnectionDeclaration(name=key, kind=kind, settings=settings)
+        with placed(where):
+            to_connection(connection)
+        connections.append(connection)
+    return connections
+
+
+def declared_sources(file: ConfigFile) -> list[SourceDeclaration]:
+    """The file's sources. Raises InvalidRequest with the line."""
+    sources = []
+    for key, value in file.sources.items():
+        where = file.document.place(("sources", key))
+        source = _read(file, "sources", key, value, SourceDeclaration)
+        source = msgspec.structs.replace(source, name=source.name or key)
+        for field in ("topic", "kind", "queue"):
+            if not getattr(source, field):
+                raise InvalidRequest(
+                    "InvalidFile",
+                    f"{where}: sources.{key} names no {field}.",
+                    fix=f"Add a line `{field}: ...`.",
+                )
+        with placed(where):
+            pulled.completed(source)
+        sources.append(source)
+    return sources
+
+
 def complete(subscription: SubscriptionDeclaration, *, where: str) -> SubscriptionDeclaration:
     """In the form in which the server shows it. Raises InvalidRequest naming the place."""
-    try:
+    with placed(where):
         return from_core(to_core(subscription), topic=subscription.topic, is_masked=False)
+
+
+@contextmanager
+def placed(where: str) -> Iterator[None]:
+    """Puts the place before what an error says."""
+    try:
+        yield
     except InvalidRequest as error:
         raise InvalidRequest(
             error.code, f"{where}: {error.what}", why=error.why, fix=error.fix

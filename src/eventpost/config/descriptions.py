@@ -24,6 +24,8 @@ BY_NAME = {
     "limits.delivery_attribute_bytes_max": "The longest value of a delivery property.",
     "limits.delivery_attribute_name_chars_max": "The longest name of a delivery property.",
     "limits.signing_secrets_max": "Signing secrets of one subscription at the same time.",
+    "limits.lease_s_min": "The shortest `--lease` of a source.",
+    "limits.lease_s_max": "The longest `--lease` of a source.",
     "grid.breaker_probe_s_max": "The longest wait between two probes of an open breaker.",
     "grid.retention_interval_s": "How often it is looked for events past their retention.",
     "grid.export_events_max": "Dead letters in one file.",

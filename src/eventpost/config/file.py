@@ -1,7 +1,7 @@
-"""`eventpost.yaml`: its settings, and the topics and subscriptions that it declares.
+"""`eventpost.yaml`: its settings, and the topics, subscriptions, connections and sources that it
+declares.
 
-Every mistake is named with file and line, an unknown key with the nearest known one. What belongs
-to later versions is recognised and refused, so that nothing declared is ignored in silence.
+Every mistake is named with file and line, an unknown key with the nearest known one.
 """
 
 from dataclasses import dataclass, field
@@ -13,8 +13,7 @@ from eventpost.config.inventory import Setting, base_type, sections, settings
 from eventpost.config.yaml12 import Document
 from eventpost.core.errors import InvalidRequest
 
-DECLARATIONS = ("topics", "subscriptions")
-NOT_AVAILABLE = ("connections", "sources")
+DECLARATIONS = ("connections", "topics", "subscriptions", "sources")
 
 
 @dataclass(slots=True)
@@ -26,6 +25,12 @@ class ConfigFile:
     """Values by setting name, each with `FILE:LINE`."""
     topics: dict[str, object] = field(default_factory=dict)
     subscriptions: dict[str, object] = field(default_factory=dict)
+    connections: dict[str, object] = field(default_factory=dict)
+    sources: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def has_declarations(self) -> bool:
+        return any(getattr(self, name) for name in DECLARATIONS)
 
 
 def load(path: str) -> ConfigFile:
@@ -48,14 +53,12 @@ def parse(text: str, *, name: str) -> ConfigFile:
     config = ConfigFile(document)
     root = mapping(document, document.value, ())
     for key, value in root.items():
-        if key in NOT_AVAILABLE and value:
-            raise _not_available(document, key)
         if key in DECLARATIONS:
             getattr(config, key).update(mapping(document, value, (key,)))
         elif key in sections():
             _read_section(config, key, mapping(document, value, (key,)))
-        elif key not in NOT_AVAILABLE:
-            raise unknown_key(document, (key,), [*DECLARATIONS, *sections(), *NOT_AVAILABLE])
+        else:
+            raise unknown_key(document, (key,), [*DECLARATIONS, *sections()])
     return config
 
 
@@ -109,15 +112,6 @@ def _value(setting: Setting, value: object, place: str) -> object:
             f"{place}: {setting.name}: {error}.",
             fix=f"{setting.description} The default is {setting.default!r}.",
         ) from error
-
-
-def _not_available(document: Document, key: str) -> InvalidRequest:
-    return InvalidRequest(
-        "NotAvailable",
-        f"{document.place((key,))}: `{key}` is not available in this version.",
-        why="This version delivers to webhooks and takes events in over HTTP.",
-        fix=f"Remove the section `{key}`.",
-    )
 
 
 def _article(value: object) -> str:

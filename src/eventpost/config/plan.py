@@ -3,17 +3,22 @@
 What the server has and the file does not name is left alone unless pruning is asked for.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-import msgspec
-
-from eventpost.config.declared import complete
+from eventpost.config.differences import Difference, between
 from eventpost.core.errors import InvalidRequest
 from eventpost.core.subscriptions import BUILTIN_TOPIC_PREFIX
-from eventpost.registry import masks, shapes
-from eventpost.registry.declarations import SubscriptionDeclaration, TopicDeclaration
+from eventpost.registry import shapes
+from eventpost.registry.declarations import (
+    ConnectionDeclaration,
+    SourceDeclaration,
+    SubscriptionDeclaration,
+    TopicDeclaration,
+)
+
+Declaration = TopicDeclaration | SubscriptionDeclaration | ConnectionDeclaration | SourceDeclaration
 
 
 class Action(StrEnum):
@@ -23,13 +28,14 @@ class Action(StrEnum):
     IMPOSSIBLE = "impossible"  # only deleting and creating anew would do it
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One field, by its path on the wire; values as they may be shown, secrets masked."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declarations:
+    """Everything that a file declares, or that a server has."""
 
-    field: str
-    before: object
-    after: object
+    topics: Sequence[TopicDeclaration] = ()
+    subscriptions: Sequence[SubscriptionDeclaration] = ()
+    connections: Sequence[ConnectionDeclaration] = ()
+    sources: Sequence[SourceDeclaration] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,163 +44,168 @@ class Change:
 
     action: Action
     kind: str
-    """`topic` or `subscription`."""
+    """`connection`, `topic`, `subscription` or `source`."""
     topic: str
+    """"" for a connection."""
     name: str
-    declaration: TopicDeclaration | SubscriptionDeclaration | None = None
+    declaration: Declaration | None = None
     differences: list[Difference] = field(default_factory=list)
 
     @property
     def title(self) -> str:
-        return f"topic {self.name}" if self.kind == "topic" else f"subscription {self.name}"
+        return f"{self.kind} {self.name}"
 
 
-def plan(
-    *,
-    topics: Sequence[TopicDeclaration],
-    subscriptions: Sequence[SubscriptionDeclaration],
-    current_topics: Sequence[TopicDeclaration],
-    current_subscriptions: Sequence[SubscriptionDeclaration],
-    is_pruning: bool = False,
-) -> list[Change]:
-    """The changes, in the order in which they can be made.
+def plan(wanted: Declarations, current: Declarations, *, is_pruning: bool = False) -> list[Change]:
+    """The changes, in the order in which they can be made: a source begins to pull once those who
+    wait for its events are there.
 
-    Raises InvalidRequest for a subscription to a topic that is neither declared nor there.
+    Raises InvalidRequest for a subscription or a source of a topic, or over a connection, that is
+    neither declared nor there.
     """
-    has_topics = {topic.name: topic for topic in current_topics}
-    _check_topics(subscriptions, {*has_topics, *(topic.name for topic in topics)})
-    has = {(each.topic, each.name): each for each in current_subscriptions}
+    _check_topics(wanted, current)
+    _check_connections(wanted, current)
     changes = [
-        *_topic_changes(topics, has_topics),
-        *_subscription_changes(subscriptions, has),
+        *_connection_changes(wanted, current),
+        *_topic_changes(wanted, current),
+        *_subscription_changes(wanted, current),
+        *_source_changes(wanted, current),
     ]
-    if not is_pruning:
-        return changes
-    kept = {(each.topic, each.name) for each in subscriptions}
-    kept_topics = {topic.name for topic in topics} | {each.topic for each in subscriptions}
-    gone = [
-        *(
-            Change(action=Action.DELETE, kind="subscription", topic=each.topic, name=each.name)
-            for identity, each in has.items()
-            if identity not in kept
-        ),
-        *(
-            Change(action=Action.DELETE, kind="topic", topic=name, name=name)
-            for name in has_topics
-            if name not in kept_topics and not name.startswith(BUILTIN_TOPIC_PREFIX)
-        ),
-    ]
-    return [*changes, *gone]
+    return [*changes, *_pruned(wanted, current)] if is_pruning else changes
 
 
-def _check_topics(subscriptions: Sequence[SubscriptionDeclaration], known: set[str]) -> None:
-    for subscription in subscriptions:
-        if subscription.topic not in known:
+# --- what must be there ---------------------------------------------------------------------------
+
+
+def _check_topics(wanted: Declarations, current: Declarations) -> None:
+    known = sorted({each.name for each in (*wanted.topics, *current.topics)})
+    users = [
+        *(("Subscription", each.name, each.topic) for each in wanted.subscriptions),
+        *(("Source", each.name, each.topic) for each in wanted.sources),
+    ]
+    for what, name, topic in users:
+        if topic not in known:
             raise InvalidRequest(
                 "TopicNotFound",
-                f"Subscription {subscription.name}: there is no topic `{subscription.topic}`.",
+                f"{what} {name}: there is no topic `{topic}`.",
                 why="The file does not declare it, and the server has none of that name.",
-                fix=f"{shapes.nearest(subscription.topic, sorted(known))}Declare it under topics.",
+                fix=f"{shapes.nearest(topic, known)}Declare it under topics.",
             )
 
 
-def _topic_changes(
-    topics: Iterable[TopicDeclaration], has: Mapping[str, TopicDeclaration]
-) -> Iterable[Change]:
-    for topic in topics:
-        current = has.get(topic.name)
-        if current is not None and current.schema is topic.schema:
+def _check_connections(wanted: Declarations, current: Declarations) -> None:
+    known = sorted({each.name for each in (*wanted.connections, *current.connections)})
+    users = [
+        *(("Subscription", each.name, each.connection) for each in wanted.subscriptions),
+        *(("Source", each.name, each.connection) for each in wanted.sources),
+    ]
+    for what, name, connection in users:
+        if connection and connection not in known:
+            raise InvalidRequest(
+                "ConnectionNotFound",
+                f"{what} {name}: there is no connection `{connection}`.",
+                why="The file does not declare it, and the server has none of that name.",
+                fix=f"{shapes.nearest(connection, known)}Declare it under connections.",
+            )
+
+
+# --- what is made and changed ---------------------------------------------------------------------
+
+
+def _connection_changes(wanted: Declarations, current: Declarations) -> Iterable[Change]:
+    has = {each.name: each for each in current.connections}
+    for connection in wanted.connections:
+        yield from _change("connection", "", connection, has.get(connection.name))
+
+
+def _topic_changes(wanted: Declarations, current: Declarations) -> Iterable[Change]:
+    has = {each.name: each for each in current.topics}
+    for topic in wanted.topics:
+        known = has.get(topic.name)
+        if known is not None and known.schema is topic.schema:
             continue
-        before = current.schema.value if current else ""
+        before = known.schema.value if known else ""
         yield Change(
-            action=Action.IMPOSSIBLE if current else Action.CREATE,
+            action=Action.IMPOSSIBLE if known else Action.CREATE,
             kind="topic",
             topic=topic.name,
             name=topic.name,
             declaration=topic,
-            differences=[Difference("inputSchema", before, topic.schema.value)] if current else [],
+            differences=[Difference("inputSchema", before, topic.schema.value)] if known else [],
         )
 
 
-def _subscription_changes(
-    subscriptions: Iterable[SubscriptionDeclaration],
-    has: Mapping[tuple[str, str], SubscriptionDeclaration],
-) -> Iterable[Change]:
-    for subscription in subscriptions:
-        current = has.get((subscription.topic, subscription.name))
-        differences = differences_between(current, subscription) if current else []
-        if current is None or differences:
+def _subscription_changes(wanted: Declarations, current: Declarations) -> Iterable[Change]:
+    has = {(each.topic, each.name): each for each in current.subscriptions}
+    for each in wanted.subscriptions:
+        yield from _change("subscription", each.topic, each, has.get((each.topic, each.name)))
+
+
+def _source_changes(wanted: Declarations, current: Declarations) -> Iterable[Change]:
+    has = {each.name: each for each in current.sources}
+    for source in wanted.sources:
+        known = has.get(source.name)
+        if known is not None and known.topic != source.topic:
             yield Change(
-                action=Action.CREATE if current is None else Action.UPDATE,
-                kind="subscription",
-                topic=subscription.topic,
-                name=subscription.name,
-                declaration=subscription,
-                differences=differences,
+                action=Action.IMPOSSIBLE,
+                kind="source",
+                topic=source.topic,
+                name=source.name,
+                declaration=source,
+                differences=[Difference("topic", known.topic, source.topic)],
             )
+        else:
+            yield from _change("source", source.topic, source, known)
 
 
-def differences_between(
-    current: SubscriptionDeclaration, wanted: SubscriptionDeclaration
-) -> list[Difference]:
-    """The fields in which they differ, in their fullest form.
-
-    A value that the server hides (a secret property, the query of an endpoint) counts as equal:
-    it cannot be compared.
-    """
-    before, after = _fields(current), _fields(wanted)
-    return [
-        Difference(path, _shown(before.get(path)), _shown(value))
-        for path, value in after.items()
-        if before.get(path) != value and not _is_hidden(before.get(path), value)
-    ]
-
-
-def _fields(subscription: SubscriptionDeclaration) -> dict[str, object]:
-    """Every field by its path on the wire, nested ones dotted."""
-    full = complete(_plain(subscription), where=f"subscription {subscription.name}")
-    found: dict[str, object] = {}
-    _flatten("", msgspec.to_builtins(full), found)
-    for left_out in ("start", "name", "topic"):
-        found.pop(left_out, None)
-    return found
-
-
-def _plain(subscription: SubscriptionDeclaration) -> SubscriptionDeclaration:
-    """Without what a server's view adds."""
-    names = SubscriptionDeclaration.__struct_fields__
-    return SubscriptionDeclaration(**{name: getattr(subscription, name) for name in names})
-
-
-def _flatten(prefix: str, value: object, found: dict[str, object]) -> None:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            _flatten(f"{prefix}.{key}" if prefix else key, item, found)
-    else:
-        found[prefix] = value
-
-
-def _shown(value: object) -> object:
-    """Without the value of a secret property, without the values in a URL's query."""
-    if isinstance(value, str):
-        return masks.masked_url(value) if "://" in value else value
-    if isinstance(value, list):
-        return [_shown(each) for each in value]
-    if isinstance(value, dict) and value.get("isSecret"):
-        return value | {"value": masks.MASK}
-    return value
-
-
-def _is_hidden(before: object, after: object) -> bool:
-    """Whether the two differ only where the server shows a mask."""
-    if isinstance(before, str) and isinstance(after, str):
-        return before in (masks.MASK, masks.masked_url(after))
-    if isinstance(before, dict) and isinstance(after, dict):
-        return before.keys() == after.keys() and all(
-            before[key] == after[key] or _is_hidden(before[key], after[key]) for key in before
+def _change(
+    kind: str,
+    topic: str,
+    wanted: SubscriptionDeclaration | ConnectionDeclaration | SourceDeclaration,
+    current: SubscriptionDeclaration | ConnectionDeclaration | SourceDeclaration | None,
+) -> Iterable[Change]:
+    differences = [] if current is None else between(current, wanted)
+    if current is None or differences:
+        yield Change(
+            action=Action.CREATE if current is None else Action.UPDATE,
+            kind=kind,
+            topic=topic,
+            name=wanted.name,
+            declaration=wanted,
+            differences=differences,
         )
-    if isinstance(before, list) and isinstance(after, list):
-        return len(before) == len(after) and all(
-            one == other or _is_hidden(one, other) for one, other in zip(before, after, strict=True)
-        )
-    return False
+
+
+# --- what goes ------------------------------------------------------------------------------------
+
+
+def _pruned(wanted: Declarations, current: Declarations) -> Iterable[Change]:
+    """What uses something goes before what it uses."""
+    sources = {each.name for each in wanted.sources}
+    for source in current.sources:
+        if source.name not in sources:
+            yield _gone("source", source.topic, source.name)
+    kept = {(each.topic, each.name) for each in wanted.subscriptions}
+    for each in current.subscriptions:
+        if (each.topic, each.name) not in kept:
+            yield _gone("subscription", each.topic, each.name)
+    topics = {
+        *(topic.name for topic in wanted.topics),
+        *(each.topic for each in wanted.subscriptions),
+        *(each.topic for each in wanted.sources),
+    }
+    for topic in current.topics:
+        if topic.name not in topics and not topic.name.startswith(BUILTIN_TOPIC_PREFIX):
+            yield _gone("topic", topic.name, topic.name)
+    connections = {
+        *(connection.name for connection in wanted.connections),
+        *(each.connection for each in wanted.subscriptions),
+        *(each.connection for each in wanted.sources),
+    }
+    for connection in current.connections:
+        if connection.name not in connections:
+            yield _gone("connection", "", connection.name)
+
+
+def _gone(kind: str, topic: str, name: str) -> Change:
+    return Change(action=Action.DELETE, kind=kind, topic=topic, name=name)

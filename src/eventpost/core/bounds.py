@@ -10,7 +10,14 @@ from eventpost.core.endpoint_bounds import check_endpoint
 from eventpost.core.errors import InvalidRequest
 from eventpost.core.events import Schema
 from eventpost.core.filter_bounds import check_filter
-from eventpost.core.limits import LIMITS, Limits, check_between, check_count, excerpt
+from eventpost.core.limits import (
+    LIMITS,
+    Limits,
+    check_between,
+    check_count,
+    check_name,
+    excerpt,
+)
 from eventpost.core.notation import (
     duration_text,
     parse_advanced_filter,
@@ -43,7 +50,6 @@ __all__ = [
     "read_advanced_filter",
 ]
 
-_NAME = re.compile(r"[A-Za-z0-9-]*")
 _DEADLETTER = re.compile(r"(folder:|azureblob://|s3://).+", re.DOTALL)
 
 
@@ -51,7 +57,7 @@ def check_topic_name(name: str, limits: Limits = LIMITS, *, is_builtin: bool = F
     """Raises InvalidRequest unless `name` may name a topic; only built-in ones have the prefix."""
     own = name.removeprefix(BUILTIN_TOPIC_PREFIX)
     if is_builtin or own == name:
-        _check_name("topic", own if is_builtin else name, limits)
+        check_name("topic", own if is_builtin else name, limits)
         return
     raise InvalidRequest(
         "InvalidTopicName",
@@ -63,7 +69,7 @@ def check_topic_name(name: str, limits: Limits = LIMITS, *, is_builtin: bool = F
 
 def check_subscription_name(name: str, limits: Limits = LIMITS) -> None:
     """Raises InvalidRequest unless `name` may name an event subscription."""
-    _check_name("subscription", name, limits)
+    check_name("subscription", name, limits)
 
 
 def check_subscription(subscription: Subscription, limits: Limits = LIMITS) -> None:
@@ -101,24 +107,6 @@ def check_retry(policy: RetryPolicy, limits: Limits = LIMITS) -> None:
     _check_schedule(policy.schedule, limits)
     for status in policy.final_statuses:
         check_between("InvalidRetryPolicy", "A status that is not retried", status, 300, 599)
-
-
-def _check_name(what: str, name: str, limits: Limits) -> None:
-    least, most = limits.name_chars_min, limits.name_chars_max
-    is_long_enough = least <= len(name) <= most
-    if is_long_enough and _NAME.fullmatch(name):
-        return
-    why = (
-        f"It has {len(name)} characters."
-        if not is_long_enough
-        else "It holds characters other than letters, digits and '-'."
-    )
-    raise InvalidRequest(
-        f"Invalid{what.title()}Name",
-        f"{excerpt(name)} cannot name a {what}.",
-        why=why,
-        fix=f"Use {least} to {most} letters (a-z, A-Z), digits and '-'.",
-    )
 
 
 def _check_event_ttl(event_ttl_ms: int, limits: Limits) -> None:

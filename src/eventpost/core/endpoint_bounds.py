@@ -5,7 +5,10 @@ from urllib.parse import urlsplit
 
 from eventpost.core.errors import InvalidRequest
 from eventpost.core.limits import LIMITS, Limits, check_between, check_count, excerpt
-from eventpost.core.subscriptions import DeliveryAttribute, Endpoint
+from eventpost.core.notation import parse_duration_ms
+from eventpost.core.source_bounds import check_settings
+from eventpost.core.sources import MessageFormat
+from eventpost.core.subscriptions import MESSAGE_PROPERTIES, DeliveryAttribute, Endpoint
 
 RESERVED_PREFIX = "aeg-"
 RESERVED_HEADERS = frozenset(
@@ -23,6 +26,7 @@ RESERVED_HEADERS = frozenset(
 
 _CODE = "InvalidEndpoint"
 _PROPERTY = "InvalidDeliveryProperty"
+_MESSAGE_PROPERTY = "InvalidMessageProperty"
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 _SECRET_REFERENCE = re.compile(r"(env|file):.+", re.DOTALL)
@@ -32,6 +36,10 @@ def check_endpoint(endpoint: Endpoint, limits: Limits = LIMITS) -> None:
     """Raises InvalidRequest unless address, batch, pace and delivery properties are in bounds."""
     if endpoint.type == "webhook":
         _check_url(endpoint.address, limits)
+        _check_is_no_queue(endpoint)
+    else:
+        check_settings("options", endpoint.options, limits)
+        _check_properties(endpoint.properties, limits)
     _check_batch(endpoint, limits)
     _check_pace(endpoint, limits)
     _check_attributes(endpoint.attributes, limits)
@@ -71,6 +79,53 @@ def _check_attributes(attributes: tuple[DeliveryAttribute, ...], limits: Limits)
                 fix="Remove one.",
             )
         names.add(attribute.name.lower())
+
+
+def _check_is_no_queue(endpoint: Endpoint) -> None:
+    given = {
+        "connection": endpoint.connection,
+        "options": endpoint.options,
+        "message properties": endpoint.properties,
+        "message format": endpoint.format is not MessageFormat.EVENT,
+    }
+    for name, value in given.items():
+        if value:
+            raise InvalidRequest(
+                _CODE,
+                f"A webhook has no {name}.",
+                why="They are for endpoints that are queues.",
+                fix="Leave it out, or give the endpoint type of the queue.",
+            )
+
+
+def _check_properties(properties: tuple[DeliveryAttribute, ...], limits: Limits) -> None:
+    count_max = limits.message_properties_max
+    check_count(_MESSAGE_PROPERTY, "message properties", len(properties), 0, count_max)
+    names = [each.name for each in properties]
+    for each in properties:
+        if each.name not in MESSAGE_PROPERTIES or names.count(each.name) > 1:
+            is_known = each.name in MESSAGE_PROPERTIES
+            what = "is given twice" if is_known else "is not known"
+            raise InvalidRequest(
+                _MESSAGE_PROPERTY,
+                f"The message property {excerpt(each.name)} {what}.",
+                fix=f"Known here, each once: {', '.join(MESSAGE_PROPERTIES)}.",
+            )
+        _check_attribute_value(each, limits)
+        if each.type == "static":
+            _check_static_property(each)
+
+
+def _check_static_property(given: DeliveryAttribute) -> None:
+    """A fixed delay or priority that is none would fail every delivery."""
+    if given.name == "delay" and not given.value.isdigit():
+        parse_duration_ms(given.value)
+    if given.name == "priority" and not (given.value.isascii() and given.value.isdigit()):
+        raise InvalidRequest(
+            _MESSAGE_PROPERTY,
+            f"The priority is {excerpt(given.value)}.",
+            fix="Give a whole number from 0 upwards, or take it from the event (dynamic).",
+        )
 
 
 def _check_attribute_name(name: str, limits: Limits) -> None:

@@ -14,6 +14,7 @@ import msgspec
 from eventpost.core.events import Delivery, Event
 from eventpost.core.outcomes import Evidence, Failed, Outcome
 from eventpost.core.retry import Reason
+from eventpost.core.sources import Connection, Source
 from eventpost.core.subscriptions import Subscription, Topic
 
 # --- time ---------------------------------------------------------------------------------------
@@ -195,7 +196,8 @@ class PutTopic(msgspec.Struct, frozen=True, tag=True):
 
 
 class RemoveTopic(msgspec.Struct, frozen=True, tag=True):
-    """Removes the topic, its events, and all of its subscriptions and their rows (in slices)."""
+    """Removes the topic, its events, its sources, and all of its subscriptions and their rows (in
+    slices)."""
 
     topic_id: int
 
@@ -210,6 +212,24 @@ class RemoveSubscription(msgspec.Struct, frozen=True, tag=True):
     subscription_id: int
 
 
+class PutConnection(msgspec.Struct, frozen=True, tag=True):
+    """Adds the connection, or replaces the one of that name."""
+
+    connection: Connection
+
+
+class RemoveConnection(msgspec.Struct, frozen=True, tag=True):
+    name: str
+
+
+class PutSource(msgspec.Struct, frozen=True, tag=True):
+    source: Source
+
+
+class RemoveSource(msgspec.Struct, frozen=True, tag=True):
+    source_id: int
+
+
 class PutSetting(msgspec.Struct, frozen=True, tag=True):
     """A small named value of the installation (a secret for tokens, an id)."""
 
@@ -217,7 +237,17 @@ class PutSetting(msgspec.Struct, frozen=True, tag=True):
     value: bytes
 
 
-CatalogueChange = PutTopic | RemoveTopic | PutSubscription | RemoveSubscription | PutSetting
+CatalogueChange = (
+    PutTopic
+    | RemoveTopic
+    | PutSubscription
+    | RemoveSubscription
+    | PutConnection
+    | RemoveConnection
+    | PutSource
+    | RemoveSource
+    | PutSetting
+)
 
 
 class StateRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -337,6 +367,10 @@ class Recovered:
     subscription_id_max: int = 0
     dead_letter_id_max: int = 0
     """Of those that are kept: a new id must not replace one, whatever the clock says."""
+    connections: list[Connection] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
+    source_id_max: int = 0
+    """The highest id that a source ever had, removed ones included."""
 
 
 @dataclass(slots=True, kw_only=True)

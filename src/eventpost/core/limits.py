@@ -1,8 +1,12 @@
 """The bounds of what users declare, by name, and the words in which a bound refuses."""
 
+import re
+
 import msgspec
 
 from eventpost.core.errors import InvalidRequest
+
+_NAME = re.compile(r"[A-Za-z0-9-]*")
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +39,20 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     delivery_attribute_bytes_max: int = 4_096
     delivery_attribute_name_chars_max: int = 128
     signing_secrets_max: int = 5
+    message_properties_max: int = 10
+    """Message properties of one subscription to a queue."""
+    settings_bytes_max: int = 16_384
+    """A connection's settings, or a queue's options, as JSON."""
+    queue_chars_max: int = 2_048
+    """The longest name, URL or ARN of a queue."""
+    lease_s_min: float = 1.0
+    lease_s_max: float = 43_200.0
+    prefetch_max: int = 10_000
+    """The largest `--prefetch` of a source."""
+    receives_max: int = 1_000
+    """The largest `--receives-max` of a source."""
+    mapping_chars_max: int = 512
+    """Each path and each default of a source's input mapping."""
 
 
 LIMITS = Limits()
@@ -54,6 +72,25 @@ def check_between(code: str, name: str, value: float, least: float, most: float)
     """Raises InvalidRequest unless least <= value <= most (so not for NaN)."""
     if not least <= value <= most:
         raise InvalidRequest(code, f"{name} is {value}.", fix=f"Give {least} to {most}.")
+
+
+def check_name(what: str, name: str, limits: Limits = LIMITS) -> None:
+    """Raises InvalidRequest unless `name` may name a `what`, such as a topic."""
+    least, most = limits.name_chars_min, limits.name_chars_max
+    is_long_enough = least <= len(name) <= most
+    if is_long_enough and _NAME.fullmatch(name):
+        return
+    why = (
+        f"It has {len(name)} characters."
+        if not is_long_enough
+        else "It holds characters other than letters, digits and '-'."
+    )
+    raise InvalidRequest(
+        f"Invalid{what.title()}Name",
+        f"{excerpt(name)} cannot name a {what}.",
+        why=why,
+        fix=f"Use {least} to {most} letters (a-z, A-Z), digits and '-'.",
+    )
 
 
 def excerpt(value: object) -> str:

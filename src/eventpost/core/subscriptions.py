@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from eventpost.core.events import Schema
+from eventpost.core.sources import MessageFormat
 
 BUILTIN_TOPIC_PREFIX = "eventpost."
 DEAD_LETTER_TOPIC = "eventpost.deadletters"
@@ -122,12 +123,33 @@ class DeliveryAttribute(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     is_secret: bool = False
 
 
+MESSAGE_PROPERTIES = (
+    "group",  # what must stay in order: SQS MessageGroupId, the key of a Kafka record
+    "deduplication-id",
+    "routing-key",
+    "message-id",
+    "delay",  # a duration such as 30s, or a number of seconds
+    "priority",
+)
+"""What a message may carry beside its body and attributes, where the queue system has it."""
+
+
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Where a subscription delivers and how. `address` is the URL of a webhook."""
+    """Where a subscription delivers and how.
+
+    `address` is the URL of a webhook, or a queue's name as its system has it.
+    """
 
     type: str = "webhook"
     address: str = ""
     connection: str | None = None
+    """By name; None for a queue: its kind's defaults, which find out by themselves who we are."""
+    options: dict[str, object] = {}
+    """The queue system's own (`queues.kinds`)."""
+    format: MessageFormat = MessageFormat.EVENT
+    """How the event stands in a message of a queue."""
+    properties: tuple[DeliveryAttribute, ...] = ()
+    """Of a queue's messages, by the names of `MESSAGE_PROPERTIES`."""
     delivery_schema: Schema | None = None
     """None: the topic's own."""
     max_events_per_batch: int = 1

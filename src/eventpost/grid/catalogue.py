@@ -1,4 +1,4 @@
-"""Changes to topics and subscriptions: in memory at once, durable with the next commit.
+"""Changes to what users declare: in memory at once, durable with the next commit.
 
 Each function answers through `done(is_durable)`. When the commit fails the engine is thrown away,
 and with it what was changed in memory.
@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING
 
 from eventpost.core.filters import compile_filter
 from eventpost.core.interfaces import (
+    PutConnection,
     PutSetting,
+    PutSource,
     PutSubscription,
     PutTopic,
+    RemoveConnection,
+    RemoveSource,
     RemoveSubscription,
     RemoveTopic,
 )
+from eventpost.core.sources import Connection, Source
 from eventpost.core.subscriptions import Subscription, Topic
 
 if TYPE_CHECKING:
@@ -37,7 +42,10 @@ def put_topic(engine: "Engine", topic: Topic, done: Done) -> None:
 
 
 def remove_topic(engine: "Engine", topic_id: int, done: Done) -> None:
-    """Remove a topic with its events, subscriptions, and their dead letters."""
+    """Remove a topic with its events, sources, subscriptions, and their dead letters."""
+    for source in list(engine.sources.values()):
+        if source.topic_id == topic_id:
+            del engine.sources[source.id]
     for subscription in list(engine.subscriptions.values()):
         if subscription.topic_id == topic_id:
             engine.drop_lanes(subscription.id)
@@ -83,10 +91,7 @@ def change_subscription(engine: "Engine", subscription: Subscription, done: Done
             lane.partition.matcher.add(lane, subscription.filter, topic.input_schema)
             lane.compiled = compile_filter(subscription.filter, topic.input_schema)
         if subscription.endpoint != old.endpoint or subscription.name != old.name:
-            replaced = lane.destination
-            lane.destination = engine.renew_destination(topic, subscription)
-            closed_s = old.endpoint.response_timeout_s + OLD_DESTINATION_S
-            engine.clock.call_later(closed_s, replaced.close)
+            _renew_destination(engine, lane, old)
     _keep(engine, subscription, lanes)
     engine.journal.wait(done)
     for lane in lanes:
@@ -106,6 +111,54 @@ def remove_subscription(engine: "Engine", subscription_id: int, done: Done) -> i
     engine.journal.open.catalogue.append(RemoveSubscription(subscription_id))
     engine.journal.wait(done)
     return pending
+
+
+def put_connection(engine: "Engine", connection: Connection, done: Done) -> None:
+    """Create a connection, or change the one of that name: subscriptions that use it deliver over
+    the new one from now on, and attempts under way end over the old one."""
+    is_changed = connection.name in engine.connections
+    engine.connections[connection.name] = connection
+    engine.journal.open.catalogue.append(PutConnection(connection))
+    engine.journal.wait(done)
+    if not is_changed:
+        return
+    for subscription in engine.subscriptions.values():
+        if subscription.endpoint.connection == connection.name:
+            for lane in engine.lanes_of(subscription.id):
+                _renew_destination(engine, lane, subscription)
+                lane.pump()
+
+
+def remove_connection(engine: "Engine", name: str, done: Done) -> None:
+    """Remove a connection that nothing uses."""
+    del engine.connections[name]
+    engine.journal.open.catalogue.append(RemoveConnection(name))
+    engine.journal.wait(done)
+
+
+def put_source(engine: "Engine", source: Source, done: Done) -> None:
+    """Create a source, or change everything but its id and topic. Not durable when the topic was
+    removed."""
+    if engine.is_stopped or source.topic_id not in engine.topics:
+        engine.clock.call_soon(done, False)
+        return
+    engine.sources[source.id] = source
+    engine.journal.open.catalogue.append(PutSource(source))
+    engine.journal.wait(done)
+
+
+def remove_source(engine: "Engine", source_id: int, done: Done) -> None:
+    del engine.sources[source_id]
+    engine.journal.open.catalogue.append(RemoveSource(source_id))
+    engine.journal.wait(done)
+
+
+def _renew_destination(engine: "Engine", lane: "Lane", old: Subscription) -> None:
+    """Deliver over a new destination; the old one ends with its attempts."""
+    replaced = lane.destination
+    lane.destination = engine.renew_destination(lane.partition.topic, lane.subscription)
+    closed_s = old.endpoint.response_timeout_s + OLD_DESTINATION_S
+    engine.clock.call_later(closed_s, replaced.close)
 
 
 def rewind(engine: "Engine", subscription_id: int, positions: list[int], done: Done) -> None:

@@ -25,6 +25,7 @@ from eventpost.core.interfaces import (
 )
 from eventpost.core.outcomes import Evidence
 from eventpost.core.retry import is_expired
+from eventpost.core.sources import Connection, Source
 from eventpost.core.subscriptions import (
     DEAD_LETTER_TOPIC,
     RetryPolicy,
@@ -106,9 +107,15 @@ class Engine:
         self.deliveries_max = self.limits.deliveries_max
         self.topics: dict[int, Topic] = {}
         self.subscriptions: dict[int, Subscription] = {}
+        self.connections: dict[str, Connection] = {
+            each.name: each for each in recovered.connections
+        }
+        self.sources: dict[int, Source] = {each.id: each for each in recovered.sources}
+        """As declared; who runs them looks here."""
         self.settings = recovered.settings
         self._last_topic_id = recovered.topic_id_max
         self._last_subscription_id = recovered.subscription_id_max
+        self._last_source_id = recovered.source_id_max
         self.tail = Tail(self.limits.tail_bytes_max)
         self.partitions: dict[tuple[int, int], Partition] = {}
         self._lanes: dict[tuple[int, int], Lane] = {}
@@ -248,6 +255,10 @@ class Engine:
     def new_subscription_id(self) -> int:
         self._last_subscription_id += 1
         return self._last_subscription_id
+
+    def new_source_id(self) -> int:
+        self._last_source_id += 1
+        return self._last_source_id
 
     # --- publishing -------------------------------------------------------------------------------
 

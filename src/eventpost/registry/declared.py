@@ -4,6 +4,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from eventpost.core.errors import InvalidRequest
 from eventpost.core.events import Schema
+from eventpost.core.sources import MessageFormat
 from eventpost.core.subscriptions import FINAL_STATUSES
 from eventpost.registry import forms, shapes
 
@@ -68,6 +69,36 @@ class AttributeDeclaration(Declared, frozen=True, kw_only=True):
     is_secret: bool = False
 
 
+class ConnectionDeclaration(Declared, frozen=True, kw_only=True):
+    """A connection as declared. `settings` are the kind's own, by the names that it documents; a
+    secret among them is a reference (`env:NAME`, `file:PATH`)."""
+
+    name: str = ""
+    kind: str = ""
+    settings: dict[str, object] = {}
+
+
+class SourceDeclaration(Declared, frozen=True, kw_only=True):
+    """A source as declared. `options` are the queue system's own.
+
+    The input mapping is for raw messages: a field is a path (`data.NAME`, `attributes.NAME`,
+    `system.NAME`), by the names that `az eventgrid` uses.
+    """
+
+    name: str = ""
+    topic: str = ""
+    kind: str = ""
+    connection: str | None = None
+    queue: str = ""
+    options: dict[str, object] = {}
+    format: str = MessageFormat.EVENT.value
+    input_mapping_fields: dict[str, str] = {}
+    input_mapping_default_values: dict[str, str] = {}
+    lease: str = "60s"
+    prefetch: int = 100
+    receives_max: int = 10
+
+
 class SubscriptionDeclaration(Declared, frozen=True, kw_only=True):
     """An event subscription as declared.
 
@@ -79,6 +110,12 @@ class SubscriptionDeclaration(Declared, frozen=True, kw_only=True):
     endpoint: str = ""
     endpoint_type: str = "webhook"
     connection: str | None = None
+    endpoint_options: dict[str, object] = {}
+    """Of a queue: the system's own."""
+    message_format: str = MessageFormat.EVENT.value
+    message_properties: list[AttributeDeclaration] = []
+    """Of a queue's messages: `group`, `deduplication-id`, `routing-key`, `message-id`, `delay`,
+    `priority`."""
     filter: FilterDeclaration = FilterDeclaration()
     retry: RetryDeclaration = RetryDeclaration()
     deadletter: str | None = None
@@ -98,6 +135,17 @@ class SubscriptionDeclaration(Declared, frozen=True, kw_only=True):
         if isinstance(self.start, int) or self.start in {"now", "earliest"}:
             return self.start
         return forms.time_ms(self.start, field="start", now_ms=now_ms)
+
+
+def format_named(text: str, field: str) -> MessageFormat:
+    known = [each.value for each in MessageFormat]
+    if text.lower() in known:
+        return MessageFormat(text.lower())
+    raise InvalidRequest(
+        "InvalidFormat",
+        f"{field} is {text!r}, which is no message format.",
+        fix=f"{shapes.nearest(text, known)}Formats: {', '.join(known)}.",
+    )
 
 
 def schema_named(text: str, field: str) -> Schema:

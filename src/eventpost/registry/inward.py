@@ -21,6 +21,7 @@ from eventpost.registry.declared import (
     FilterDeclaration,
     RetryDeclaration,
     SubscriptionDeclaration,
+    format_named,
     schema_named,
 )
 
@@ -78,7 +79,13 @@ def _endpoint(declared: SubscriptionDeclaration, current: Endpoint | None) -> En
     return Endpoint(
         type=declared.endpoint_type,
         address=address,
-        connection=declared.connection,
+        connection=declared.connection or None,
+        options=declared.endpoint_options,
+        format=format_named(declared.message_format, "messageFormat"),
+        properties=tuple(
+            _attribute(attribute, {}, f"messageProperties[{index}]")
+            for index, attribute in enumerate(declared.message_properties)
+        ),
         delivery_schema=None if schema is None else schema_named(schema, "eventDeliverySchema"),
         max_events_per_batch=declared.max_events_per_batch,
         preferred_batch_size_in_kilobytes=declared.preferred_batch_size_in_kilobytes,

@@ -34,6 +34,11 @@ def from_core(
         endpoint=masks.masked_url(endpoint.address) if is_masked else endpoint.address,
         endpoint_type=endpoint.type,
         connection=endpoint.connection,
+        endpoint_options=endpoint.options,
+        message_format=endpoint.format.value,
+        message_properties=[
+            _declared_attribute(attribute, is_masked=is_masked) for attribute in endpoint.properties
+        ],
         filter=_declared_filter(subscription.filter),
         retry=_declared_retry(subscription.retry),
         deadletter=subscription.deadletter,

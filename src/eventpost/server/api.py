@@ -16,10 +16,12 @@ from starlette.types import ASGIApp
 from eventpost.core.errors import InvalidRequest, NotFound
 from eventpost.registry import shapes
 from eventpost.server import (
+    connections,
     deadletters,
     events,
     openapi,
     problems,
+    sources,
     status,
     store,
     subscriptions,
@@ -35,6 +37,8 @@ HTTPExceptionHandler = Callable[[Request, Exception], Awaitable[Response]]
 SUBJECTS = (
     topics.subject,
     subscriptions.subject,
+    connections.subject,
+    sources.subject,
     deadletters.subject,
     events.subject,
     store.subject,

@@ -13,6 +13,7 @@ from eventpost.core.errors import Overloaded
 from eventpost.core.events import Event, Schema
 from eventpost.core.histogram import Histogram
 from eventpost.core.interfaces import AttemptRecord, DeadLetter, DeadLetterQuery, Usage
+from eventpost.core.sources import Connection, Source
 from eventpost.core.subscriptions import Subscription, Topic
 from eventpost.grid.trace import Story
 
@@ -59,11 +60,52 @@ class TopicsPort(Protocol):
         ...
 
 
+class ConnectionsPort(Protocol):
+    """Named settings of brokers and accounts."""
+
+    def all(self) -> list[Connection]: ...
+    def get(self, name: str) -> Connection:
+        """Raises NotFound."""
+        ...
+
+    def users(self, name: str) -> list[str]:
+        """What uses the connection, in words."""
+        ...
+
+    async def create(self, draft: Connection) -> Connection:
+        """Raises Conflict, and InvalidRequest for settings that its kind does not take."""
+        ...
+
+    async def update(self, name: str, draft: Connection) -> Connection: ...
+    async def delete(self, name: str) -> None:
+        """Raises Conflict while something uses it."""
+        ...
+
+
+class SourcesPort(Protocol):
+    """Queues from which messages are pulled into topics."""
+
+    def all(self, topic: str | None = None) -> list[Source]: ...
+    def get(self, name: str) -> Source:
+        """Raises NotFound."""
+        ...
+
+    async def create(self, topic: Topic, draft: Source) -> Source: ...
+    async def update(self, name: str, draft: Source) -> Source: ...
+    async def set_paused(self, name: str, *, is_paused: bool) -> Source: ...
+    async def delete(self, name: str) -> None: ...
+
+
 class AppPort(TopicsPort, Protocol):
     """Everything that the management API can do."""
 
     admin_token: str
     started_ms: int
+
+    @property
+    def connections(self) -> ConnectionsPort: ...
+    @property
+    def sources(self) -> SourcesPort: ...
 
     def now_ms(self) -> int:
         """The grid's time, which ages such as `2h` are counted from."""

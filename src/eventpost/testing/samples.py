@@ -6,6 +6,7 @@ from eventpost.core.events import Event
 from eventpost.core.interfaces import Append, AttemptRecord, Commit, DeadLetter, LadderRow, PutTopic
 from eventpost.core.outcomes import Evidence, Fault, Stage
 from eventpost.core.retry import Reason
+from eventpost.core.sources import Connection, InputMapping, MessageFormat, Source
 from eventpost.core.subscriptions import Subscription, Topic
 
 NOW_MS = 1_767_225_600_000
@@ -26,6 +27,30 @@ def topic(topic_id: int, partition_count: int = 1) -> Topic:
 def subscription(subscription_id: int, topic_id: int = 1) -> Subscription:
     name = f"subscription-{subscription_id}"
     return Subscription(id=subscription_id, topic_id=topic_id, name=name, created_ms=NOW_MS)
+
+
+def connection(name: str = "home", **settings: object) -> Connection:
+    return Connection(name=name, kind="aws", created_ms=NOW_MS, settings=settings)
+
+
+def source(source_id: int, topic_id: int = 1) -> Source:
+    """One with something in every field."""
+    return Source(
+        id=source_id,
+        topic_id=topic_id,
+        name=f"source-{source_id}",
+        created_ms=NOW_MS,
+        kind="sqs",
+        queue="jobs.fifo",
+        connection="home",
+        options={"wait_s": 5, "names": ["a", "b"]},
+        format=MessageFormat.RAW,
+        mapping=InputMapping(fields={"subject": "data.genre"}, defaults={"eventtype": "Song"}),
+        is_paused=True,
+        lease_s=12.5,
+        prefetch=7,
+        receives_max=3,
+    )
 
 
 def event(event_id: str, data: str = "", trace: tuple[str, str] | None = None) -> Event:

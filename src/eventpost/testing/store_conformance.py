@@ -13,6 +13,7 @@ the one before is closed by then. `testing.store_machine` drives random sequence
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from eventpost.core.interfaces import (
@@ -25,10 +26,14 @@ from eventpost.core.interfaces import (
     DeadLetterState,
     Found,
     LadderRow,
+    PutConnection,
     PutSetting,
+    PutSource,
     PutSubscription,
     PutTopic,
     ReadFailed,
+    RemoveConnection,
+    RemoveSource,
     RemoveSubscription,
     RemoveTopic,
     Segment,
@@ -44,9 +49,11 @@ from eventpost.testing.samples import (
     NOW_MS,
     append,
     attempt,
+    connection,
     dead_letter,
     event,
     ladder_row,
+    source,
     subscription,
     topic,
     with_topic,
@@ -242,6 +249,44 @@ class StoreConformance:
 
         assert (recovered.topics, recovered.subscriptions) == ([], [])
         assert (recovered.topic_id_max, recovered.subscription_id_max) == (7, 9)
+
+    def test_connections_are_replaced_by_name(self, place: "Place") -> None:
+        """A connection comes back as it was put last; one that was removed does not."""
+        store = place.open()
+        kept = [connection("aws", region="eu-west-1"), connection("home", port=9_092, tls=True)]
+        store.commit(Commit(catalogue=[PutConnection(each) for each in kept]))
+        changed = connection("aws", region="us-east-1", names=["a", "b"])
+        gone = connection("gone")
+        store.commit(Commit(catalogue=[PutConnection(changed), PutConnection(gone)]))
+        store.commit(Commit(catalogue=[RemoveConnection("gone"), RemoveConnection("never")]))
+
+        assert place.open().recovered.connections == [changed, kept[1]]
+
+    def test_sources_are_replaced_by_id(self, place: "Place") -> None:
+        """A source comes back as it was put last, its id is never forgotten."""
+        store = place.open()
+        store.commit(with_topic())
+        store.commit(Commit(catalogue=[PutSource(source(1)), PutSource(source(4))]))
+        changed = msgspec.structs.replace(source(1), is_paused=False, queue="others")
+        store.commit(Commit(catalogue=[PutSource(changed), RemoveSource(4)]))
+
+        recovered = place.open().recovered
+
+        assert recovered.sources == [changed]
+        assert recovered.source_id_max == 4
+
+    def test_sources_go_with_their_topic(self, place: "Place") -> None:
+        """Removing a topic removes its sources, and no other's."""
+        store = place.open()
+        for topic_id in (1, 2):
+            added = source(topic_id, topic_id)
+            store.commit(Commit(catalogue=[PutTopic(topic(topic_id)), PutSource(added)]))
+        store.commit(Commit(catalogue=[RemoveTopic(1)]))
+
+        recovered = place.open().recovered
+
+        assert recovered.sources == [source(2, 2)]
+        assert recovered.source_id_max == 2
 
     def test_outcomes_are_kept_until_they_are_not_needed(self, place: "Place") -> None:
         """Outcome blobs come back in order, from `outcomes_below` on."""

@@ -21,8 +21,12 @@ from eventpost.core.interfaces import (
     DeadLetter,
     DeadLetterQuery,
     LadderRow,
+    PutConnection,
+    PutSource,
     PutSubscription,
     PutTopic,
+    RemoveConnection,
+    RemoveSource,
     RemoveSubscription,
     RemoveTopic,
     Segment,
@@ -31,13 +35,16 @@ from eventpost.core.interfaces import (
     Trim,
     Usage,
 )
+from eventpost.core.sources import Connection, Source
 from eventpost.core.subscriptions import Subscription, Topic
 from eventpost.testing.driver import Driver, PumpClock
 from eventpost.testing.samples import (
     NOW_MS,
+    connection,
     dead_letter,
     event,
     ladder_row,
+    source,
     subscription,
     topic,
 )
@@ -70,6 +77,9 @@ class Model:
     letters: dict[int, DeadLetter] = field(default_factory=dict)
     topic_id_max: int = 0
     subscription_id_max: int = 0
+    connections: dict[str, Connection] = field(default_factory=dict)
+    sources: dict[int, Source] = field(default_factory=dict)
+    source_id_max: int = 0
     events: int = 0
 
     def put_topic(self, added: Topic) -> None:
@@ -94,6 +104,8 @@ class Model:
         self._drop_states("partition", topic_id)
         for owned in [one for one in self.subscriptions.values() if one.topic_id == topic_id]:
             self.remove_subscription(owned.id)
+        for source_id in [one.id for one in self.sources.values() if one.topic_id == topic_id]:
+            del self.sources[source_id]
 
     def remove_subscription(self, subscription_id: int) -> None:
         del self.subscriptions[subscription_id]
@@ -188,6 +200,33 @@ class StoreMachine(RuleBasedStateMachine):
         added = subscription(self._model.subscription_id_max + 1, owner)
         self._commit(Commit(catalogue=[PutSubscription(added)]))
         self._model.put_subscription(added)
+
+    @rule(name=st.sampled_from(["aws", "home", "work"]), port=st.integers(1, 9))
+    def put_connection(self, name: str, port: int) -> None:
+        added = connection(name, port=port)
+        self._commit(Commit(catalogue=[PutConnection(added)]))
+        self._model.connections[name] = added
+
+    @rule(name=st.sampled_from(["aws", "home", "work"]))
+    def remove_connection(self, name: str) -> None:
+        self._commit(Commit(catalogue=[RemoveConnection(name)]))
+        self._model.connections.pop(name, None)
+
+    @rule(data=st.data())
+    def add_source(self, data: st.DataObject) -> None:
+        if not self._model.topics or len(self._model.sources) >= 4:
+            return
+        added = source(self._model.source_id_max + 1, self._some(data, sorted(self._model.topics)))
+        self._commit(Commit(catalogue=[PutSource(added)]))
+        self._model.sources[added.id] = added
+        self._model.source_id_max = added.id
+
+    @rule(data=st.data())
+    def remove_source(self, data: st.DataObject) -> None:
+        if self._model.sources:
+            removed = self._some(data, sorted(self._model.sources))
+            self._remove(RemoveSource(removed))
+            del self._model.sources[removed]
 
     @rule(data=st.data(), commits=st.integers(1, 6))
     def publish(self, data: st.DataObject, commits: int) -> None:
@@ -338,6 +377,9 @@ class StoreMachine(RuleBasedStateMachine):
         assert sum(recovered.dead_letter_counts.values()) == len(model.letters)
         assert recovered.topic_id_max == model.topic_id_max
         assert recovered.subscription_id_max == model.subscription_id_max
+        assert {one.name: one for one in recovered.connections} == model.connections
+        assert {one.id: one for one in recovered.sources} == model.sources
+        assert recovered.source_id_max == model.source_id_max
 
     @invariant()
     def logs_agree(self) -> None:

@@ -27,6 +27,13 @@ from eventpost.registry.models.server import (
     UsageView,
     Verified,
 )
+from eventpost.registry.models.sources import (
+    ConnectionList,
+    ConnectionView,
+    SourceList,
+    SourcesOf,
+    SourceView,
+)
 from eventpost.registry.models.subscriptions import (
     ClauseView,
     FullUrl,
@@ -63,6 +70,11 @@ __all__ = [
     "AttemptView",
     "SubscriptionView",
     "SubscriptionList",
+    "ConnectionView",
+    "ConnectionList",
+    "SourceView",
+    "SourceList",
+    "SourcesOf",
     "TopicChoice",
     "FullUrl",
     "Rewind",

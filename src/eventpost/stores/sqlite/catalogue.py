@@ -1,17 +1,22 @@
-"""Topics, subscriptions, settings, and the snapshots and outcomes from which a grid goes on."""
+"""What users declare, settings, and the snapshots and outcomes from which a grid goes on."""
 
 import apsw
 import msgspec
 
 from eventpost.core.interfaces import (
     CatalogueChange,
+    PutConnection,
     PutSetting,
+    PutSource,
     PutSubscription,
     PutTopic,
+    RemoveConnection,
+    RemoveSource,
     RemoveSubscription,
     RemoveTopic,
     StateRow,
 )
+from eventpost.core.sources import Connection, Source
 from eventpost.core.subscriptions import Subscription, Topic
 
 PUT_TOPIC = "INSERT OR REPLACE INTO topic VALUES (?, ?)"
@@ -21,6 +26,13 @@ PUT_SUBSCRIPTION = "INSERT OR REPLACE INTO subscription VALUES (?, ?, ?)"
 REMOVE_SUBSCRIPTION = "DELETE FROM subscription WHERE id = ?"
 SUBSCRIPTIONS = "SELECT body FROM subscription ORDER BY id"
 REMOVE_SUBSCRIPTIONS_OF = "DELETE FROM subscription WHERE topic_id = ?"
+PUT_CONNECTION = "INSERT OR REPLACE INTO connection VALUES (?, ?)"
+REMOVE_CONNECTION = "DELETE FROM connection WHERE name = ?"
+CONNECTIONS = "SELECT body FROM connection ORDER BY name"
+PUT_SOURCE = "INSERT OR REPLACE INTO source VALUES (?, ?, ?)"
+REMOVE_SOURCE = "DELETE FROM source WHERE id = ?"
+REMOVE_SOURCES_OF = "DELETE FROM source WHERE topic_id = ?"
+SOURCES = "SELECT body FROM source ORDER BY id"
 PUT_SETTING = "INSERT OR REPLACE INTO setting VALUES (?, ?)"
 SETTINGS = "SELECT name, value FROM setting"
 REMOVALS = "SELECT kind, owner_id FROM removal"
@@ -49,6 +61,7 @@ MARKS = "SELECT name, value FROM mark"
 
 TOPIC_ID_MAX = "topic_id_max"
 SUBSCRIPTION_ID_MAX = "subscription_id_max"
+SOURCE_ID_MAX = "source_id_max"
 OUTCOMES_BELOW = "outcomes_below"
 LAST_BLOCK = "last_block"
 BLOCKS_REMOVED = "blocks_removed"
@@ -56,6 +69,8 @@ UNINDEXED_BLOCKS_MAX = "unindexed_blocks_max"
 
 _TOPIC = msgspec.json.Decoder(Topic)
 _SUBSCRIPTION = msgspec.json.Decoder(Subscription)
+_CONNECTION = msgspec.json.Decoder(Connection)
+_SOURCE = msgspec.json.Decoder(Source)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -74,9 +89,19 @@ def change(connection: apsw.Connection, entry: CatalogueChange) -> None:
             execute(REMOVE_TOPIC, (topic_id,))
             execute(REMOVE_STATES, ("partition", topic_id))
             execute(PUT_REMOVAL, ("topic", topic_id))
+            execute(REMOVE_SOURCES_OF, (topic_id,))
             _remove_subscriptions(connection, topic_id)
         case RemoveSubscription(subscription_id):
             _remove_subscription(connection, subscription_id)
+        case PutConnection(named):
+            execute(PUT_CONNECTION, (named.name, _encode(named)))
+        case RemoveConnection(name):
+            execute(REMOVE_CONNECTION, (name,))
+        case PutSource(source):
+            execute(PUT_SOURCE, (source.id, source.topic_id, _encode(source)))
+            execute(RAISE_MARK, (SOURCE_ID_MAX, source.id))
+        case RemoveSource(source_id):
+            execute(REMOVE_SOURCE, (source_id,))
         case PutSetting(name, value):
             execute(PUT_SETTING, (name, value))
 
@@ -99,6 +124,14 @@ def topics(connection: apsw.Connection) -> list[Topic]:
 
 def subscriptions(connection: apsw.Connection) -> list[Subscription]:
     return [_SUBSCRIPTION.decode(body) for (body,) in connection.execute(SUBSCRIPTIONS)]
+
+
+def connections(connection: apsw.Connection) -> list[Connection]:
+    return [_CONNECTION.decode(body) for (body,) in connection.execute(CONNECTIONS)]
+
+
+def sources(connection: apsw.Connection) -> list[Source]:
+    return [_SOURCE.decode(body) for (body,) in connection.execute(SOURCES)]
 
 
 def settings(connection: apsw.Connection) -> dict[str, bytes]:

@@ -94,4 +94,7 @@ def recover(
         topic_id_max=marks.get(catalogue.TOPIC_ID_MAX, 0),
         subscription_id_max=marks.get(catalogue.SUBSCRIPTION_ID_MAX, 0),
         dead_letter_id_max=value(connection, deadletters.ID_MAX),
+        connections=catalogue.connections(connection),
+        sources=catalogue.sources(connection),
+        source_id_max=marks.get(catalogue.SOURCE_ID_MAX, 0),
     )

@@ -1,0 +1,103 @@
+"""Sources as their management sees them: declared, changed, paused, shown."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from eventpost.app import asking
+from eventpost.app.queues import check_queue
+from eventpost.core.errors import Conflict, InvalidRequest, NotFound
+from eventpost.core.source_bounds import check_source
+from eventpost.core.sources import Source
+from eventpost.core.subscriptions import Topic
+from eventpost.grid import catalogue
+from eventpost.queues.interfaces import Address
+
+if TYPE_CHECKING:
+    from eventpost.app.application import App
+
+
+class Sourcing:
+    """Implements `server.ports.SourcesPort`. All calls on the event loop's thread."""
+
+    def __init__(self, app: "App") -> None:
+        self._app = app
+
+    def all(self, topic: str | None = None) -> list[Source]:
+        only = None if topic is None else self._app.topic(topic).id
+        found = sorted(self._app.grid.sources.values(), key=lambda each: each.name)
+        return [each for each in found if only is None or each.topic_id == only]
+
+    def get(self, name: str) -> Source:
+        found = next((each for each in self._app.grid.sources.values() if each.name == name), None)
+        if found is None:
+            raise NotFound(
+                "SourceNotFound",
+                f"There is no source {name!r}.",
+                fix="eventpost source list shows those there are.",
+            )
+        return found
+
+    async def create(self, topic: Topic, draft: Source) -> Source:
+        """Keep a source, and begin to pull unless it is paused."""
+        if topic.is_builtin:
+            raise InvalidRequest(
+                "BuiltinTopic",
+                f"The topic {topic.name!r} is built in; only eventpost itself publishes to it.",
+                fix="give a topic of your own",
+            )
+        await self._check(draft)
+        if any(each.name == draft.name for each in self._app.grid.sources.values()):
+            raise Conflict(
+                "SourceExists",
+                f"There is a source {draft.name!r} already.",
+                fix="choose another name, or use eventpost source update",
+            )
+        source = msgspec.structs.replace(
+            draft,
+            id=self._app.grid.new_source_id(),
+            topic_id=self._app.topic(topic.name).id,
+            created_ms=self._app.now_ms(),
+        )
+        return await self._put(source)
+
+    async def update(self, name: str, draft: Source) -> Source:
+        """Change what a source declares, but for its name and topic."""
+        await self._check(draft)
+        current = self.get(name)
+        changed = msgspec.structs.replace(
+            draft,
+            id=current.id,
+            topic_id=current.topic_id,
+            name=name,
+            created_ms=current.created_ms,
+            is_paused=current.is_paused,
+        )
+        return await self._put(changed)
+
+    async def set_paused(self, name: str, *, is_paused: bool) -> Source:
+        return await self._put(msgspec.structs.replace(self.get(name), is_paused=is_paused))
+
+    async def delete(self, name: str) -> None:
+        """Pull no more, and forget the source; what was taken stays in its topic."""
+        source_id = self.get(name).id
+        await asking.durable(lambda done: catalogue.remove_source(self._app.grid, source_id, done))
+
+    async def _check(self, draft: Source) -> None:
+        check_source(draft, self._app.settings.limits)
+        connection = None
+        if draft.connection is not None:
+            connection = self._app.connections.get(draft.connection)
+        # The system's module is imported, which may take a moment.
+        await asyncio.to_thread(check_queue, draft.kind, connection, _address(draft))
+        if draft.connection is not None:
+            self._app.connections.get(draft.connection)  # deleted meanwhile
+
+    async def _put(self, source: Source) -> Source:
+        await asking.durable(lambda done: catalogue.put_source(self._app.grid, source, done))
+        return source
+
+
+def _address(source: Source) -> Address:
+    return Address(name=source.queue, options=source.options)
