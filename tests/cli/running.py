@@ -76,9 +76,10 @@ class Program:
         assert done.code == 0, done
         return done
 
-    def start(self, *words: str) -> "subprocess.Popen[bytes]":
+    def start(self, *words: str, stdin: int | None = None) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
             self.command(*words),
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=self.environment,

@@ -1,5 +1,7 @@
 """The server as it is started: what it says, whom it lets in, how it ends."""
 
+import os
+import pty
 import signal
 from pathlib import Path
 
@@ -109,3 +111,44 @@ def test_a_file_of_settings_is_read_and_its_declarations_pointed_at(tmp_path: Pa
     assert b"server.started" in err
     assert b"{" not in err
     assert b"listens at" in out
+
+
+def test_closing_the_terminal_ends_it(tmp_path: Path) -> None:
+    """A server that was started from a terminal ends cleanly when the terminal is closed."""
+    data = tmp_path / "eventpost-data"
+    ours, terminal = pty.openpty()
+    process = program(tmp_path).start("serve", "--listen", "127.0.0.1:0", stdin=terminal)
+    os.close(terminal)
+    try:
+        until(lambda: local.read_address(data) is not None)
+
+        process.send_signal(signal.SIGHUP)
+        _, err = process.communicate(timeout=30)
+    finally:
+        os.close(ours)
+
+    assert process.returncode == 0, err
+    assert local.read_address(data) is None
+
+
+def test_nohup_keeps_it(tmp_path: Path) -> None:
+    """A server that was told to outlive its terminal does."""
+    data = tmp_path / "eventpost-data"
+    runs = program(tmp_path)
+    ours, terminal = pty.openpty()
+    ignored = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a child inherits it, as from nohup
+    try:
+        process = runs.start("serve", "--listen", "127.0.0.1:0", stdin=terminal)
+    finally:
+        signal.signal(signal.SIGHUP, ignored)
+        os.close(terminal)
+    try:
+        until(lambda: local.read_address(data) is not None)
+
+        process.send_signal(signal.SIGHUP)
+
+        assert runs.ok("topic", "list").code == 0
+    finally:
+        _, err = ended(process)
+        os.close(ours)
+    assert process.returncode == 0, err

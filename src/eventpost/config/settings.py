@@ -47,6 +47,8 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """PEM file with the certificate chain; together with `tls_key` it turns TLS on."""
     tls_key: str = ""
     """PEM file with the private key of `tls_cert`."""
+    tls_look_s: Annotated[float, Meta(ge=0)] = 10.0
+    """How often it is looked whether these files are new ones; 0: only at SIGHUP."""
     tls_dev: bool = False
     """Serve TLS with a certificate of a development authority kept in the data directory."""
     topic_resource_prefix: str = TOPIC_RESOURCE_PREFIX

@@ -47,6 +47,20 @@ def server_context(cert: Path, key: Path) -> ssl.SSLContext:
     return context
 
 
+def end_of(cert: Path) -> str:
+    """Until when the first certificate of a PEM file is valid, ISO 8601 in UTC.
+
+    Raises InvalidRequest when there is none.
+    """
+    try:
+        leaf = x509.load_pem_x509_certificate(cert.read_bytes())
+    except (OSError, ValueError) as error:
+        raise InvalidRequest(
+            "TlsFilesUnusable", f"The file {cert} holds no certificate that can be read."
+        ) from error
+    return leaf.not_valid_after_utc.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def development_authority(
     directory: Path, names: Sequence[str] = NAMES_DEFAULT, now: datetime | None = None
 ) -> tuple[ssl.SSLContext, Path]:

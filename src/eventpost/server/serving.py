@@ -7,6 +7,7 @@ import asyncio
 import gc
 import signal
 import ssl
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from eventpost.config.settings import ServerSettings, Settings
 from eventpost.core.errors import EventpostError
 from eventpost.http.server import HttpServer
 from eventpost.server import api
+from eventpost.server.certificates import Certificates
 from eventpost.server.data_plane import DataPlane
 from eventpost.telemetry.logs import log
 
@@ -59,6 +61,9 @@ async def _serve(settings: Settings, started: Callable[[str], None]) -> int:
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stop.set)
     running = await Running.start(settings)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # else somebody asked to ignore it
+        hung_up = stop.set if sys.stdin.isatty() else running.reload_certificate
+        loop.add_signal_handler(signal.SIGHUP, hung_up)
     started(running.url)
     log("server.started", url=running.url)
     await stop.wait()
@@ -71,17 +76,26 @@ async def _serve(settings: Settings, started: Callable[[str], None]) -> int:
 class Running:
     """A server that listens. Made by `start`, ended by `stop`."""
 
-    def __init__(self, app: App, http: HttpServer, url: str, data: Path) -> None:
+    def __init__(
+        self,
+        app: App,
+        http: HttpServer,
+        url: str,
+        data: Path,
+        certificates: Certificates | None = None,
+    ) -> None:
         self.app = app
         self.http = http
         self.url = url
         self._data = data
+        self._certificates = certificates
 
     @classmethod
     async def start(cls, settings: Settings, *, build: Build = compose.build) -> "Running":
         """Open the store, listen, and say where. Raises EventpostError."""
         loop = asyncio.get_running_loop()
         data = data_directory(settings)
+        certificates = _certificates(settings.server)
         context = tls_context(settings.server, data)
         app = build(settings, loop)
         try:
@@ -95,11 +109,20 @@ class Running:
         url = listener_url(host, http.port, is_tls=context is not None)
         app.public_url = settings.server.public_url.rstrip("/") or url
         local.write_address(data, url)
-        return cls(app, http, url, data)
+        if certificates is not None:
+            certificates.start(http.renew)
+        return cls(app, http, url, data, certificates)
+
+    def reload_certificate(self) -> None:
+        """Read the certificate's files anew, if there are any, without waiting for it."""
+        if self._certificates is not None:
+            self._certificates.look_now()
 
     async def stop(self) -> None:
         """Finish what is under way, keep what came of it, let go of everything."""
         local.remove_address(self._data)
+        if self._certificates is not None:
+            await self._certificates.stop()
         await self.http.drain()
         await self.app.close()
 
@@ -141,3 +164,10 @@ def tls_context(server: ServerSettings, data: Path) -> ssl.SSLContext | None:
         context, _ = tls.development_authority(data / "tls", names)
         return context
     return tls.server_context(Path(server.tls_cert), Path(server.tls_key))
+
+
+def _certificates(server: ServerSettings) -> Certificates | None:
+    """The files of `tls_cert` and `tls_key`; those of a development authority are not watched."""
+    if not server.tls_cert:
+        return None
+    return Certificates(Path(server.tls_cert), Path(server.tls_key), look_s=server.tls_look_s)

@@ -39,6 +39,7 @@ class HttpServer:
         self._shared = Shared(loop, fast, asgi, self._limits, self._connection_closed)
         self._lifespan: Lifespan | None = None
         self._listeners: list[Listener] = []
+        self._renewed: ssl.SSLContext | None = None
         self._opening: set[asyncio.Task[None]] = set()
         self._sweeping: asyncio.TimerHandle | None = None
         self._all_gone: asyncio.Event = asyncio.Event()
@@ -64,6 +65,11 @@ class HttpServer:
             listener = Listener(self._loop, sock, accepted, self._limits.accept_pause_s)
             self._listeners.append(listener)
             listener.resume()
+
+    def renew(self, ssl_context: ssl.SSLContext) -> None:
+        """Use this context for connections to come on every listener that has TLS. Those that are
+        open go on with what they began with."""
+        self._renewed = ssl_context
 
     async def _bound(self, host: str, port: int) -> list[socket.socket]:
         found = await self._loop.getaddrinfo(
@@ -136,6 +142,8 @@ class HttpServer:
     ) -> None:
         """Give an accepted socket its transport. A failed TLS handshake is the client's trouble."""
         is_tls = ssl_context is not None
+        if is_tls:
+            ssl_context = self._renewed or ssl_context
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             endpoints = Endpoints(address[:2], sock.getsockname()[:2], is_tls)
