@@ -14,6 +14,7 @@ from tests.services.azurite import Azurite, AzuriteWithTokens
 from tests.services.certificates import Authority
 from tests.services.moto import Moto
 from tests.services.presence import require_service
+from tests.services.rabbitmq import RabbitMQ
 from tests.services.running import Running, launched
 from tests.services.service import Service
 from tests.services.shared import run_directory, shared
@@ -82,3 +83,15 @@ def moto(services_of_run: Path) -> Iterator[Moto]:
 @pytest.fixture
 def own_moto(own_service: OwnServices) -> Running[Moto]:
     return own_service(Moto)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(services_of_run: Path) -> Iterator[RabbitMQ]:
+    require_service(RabbitMQ)
+    with shared(RabbitMQ, services_of_run) as service:
+        yield service
+
+
+@pytest.fixture
+def own_rabbitmq(own_service: OwnServices) -> Running[RabbitMQ]:
+    return own_service(RabbitMQ)
