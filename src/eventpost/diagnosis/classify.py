@@ -10,6 +10,8 @@ from eventpost.core.outcomes import Evidence, Fault, Stage
 from eventpost.diagnosis import catalogue, codes, services
 
 _BY_STAGE_AND_FAULT = {
+    **{(Stage.CREDENTIALS, fault): services.CREDENTIALS_UNAVAILABLE for fault in Fault},
+    (Stage.CREDENTIALS, Fault.INCOMPLETE): services.CREDENTIALS_INCOMPLETE,
     (Stage.NAME, Fault.TIMED_OUT): "EP2003",
     (Stage.CONNECT, Fault.TIMED_OUT): "EP2006",
     (Stage.CONNECT, Fault.RESET): "EP2007",
@@ -69,7 +71,7 @@ _BY_FAULT = {
     Fault.NO_CONSENT: "EP2603",
     Fault.NO_DESCRIPTORS: "EP9002",
     Fault.CODE: services.SERVICE_REFUSES,
-    Fault.INCOMPLETE: services.SERVICE_REFUSES,
+    Fault.INCOMPLETE: services.CREDENTIALS_INCOMPLETE,
     Fault.UNEXPECTED: codes.UNEXPECTED,
 }
 

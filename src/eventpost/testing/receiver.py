@@ -12,6 +12,7 @@ deleted subscriptions, are kept apart from deliveries.
 import asyncio
 import json
 import socket
+import ssl
 import struct
 import threading
 from collections import deque
@@ -99,12 +100,23 @@ class Receiver:
     instead of both. `consent` is how handshakes are answered: True consents, False refuses with
     404, None answers 200 without consenting, so that somebody has to open `validation_url`; an
     Answer is given as it is, and a fault happens.
-    `allowed_rate` is what a CloudEvents handshake allows, in requests per minute.
+    `allowed_rate` is what a CloudEvents handshake allows, in requests per minute. It speaks TLS
+    when it is given a context.
     """
 
-    def __init__(self, clock: Clock | None = None, *, path: str = "/hook") -> None:
+    def __init__(
+        self,
+        clock: Clock | None = None,
+        *,
+        path: str = "/hook",
+        host: str = "127.0.0.1",
+        port: int = 0,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._clock = clock
         self._path = path
+        self._host = host
+        self._tls = tls
         self.always: Reaction = 200
         self.choose: Callable[[Received], Reaction] | None = None
         self.consent: bool | Answer | Fault | None = True
@@ -120,12 +132,13 @@ class Receiver:
         self._loop = BackgroundLoop("eventpost-receiver", asyncio.new_event_loop)
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self.port = 0
+        self.port = port
         self.listen()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}{self._path}"
+        scheme = "http" if self._tls is None else "https"
+        return f"{scheme}://{self._host}:{self.port}{self._path}"
 
     # --- what it answers ----------------------------------------------------------------------
 
@@ -208,7 +221,9 @@ class Receiver:
 
     async def _listen(self) -> None:
         if self._server is None:
-            self._server = await asyncio.start_server(self._accepted, "127.0.0.1", self.port)
+            self._server = await asyncio.start_server(
+                self._accepted, self._host, self.port, ssl=self._tls
+            )
             self.port = self._server.sockets[0].getsockname()[1]
 
     async def _refuse(self) -> None:

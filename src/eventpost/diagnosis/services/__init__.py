@@ -9,6 +9,8 @@ import importlib.util
 from functools import cache
 
 SERVICE_REFUSES = "EP4000"
+CREDENTIALS_INCOMPLETE = "EP4040"
+CREDENTIALS_UNAVAILABLE = "EP4041"
 
 
 def finding(system: str, code: str) -> str | None:

@@ -1,0 +1,100 @@
+"""A botocore session by our settings, and what may be read of its credentials without a refresh.
+
+Layer: credentials. botocore is imported on first use; its absence names the extra.
+"""
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from eventpost.core.errors import InvalidRequest
+from eventpost.credentials.aws_settings import AwsConnection, Keys
+from eventpost.credentials.reports import shortened
+
+
+class Frozen(NamedTuple):
+    """Keys that belong together, as botocore's signers read them."""
+
+    access_key: str
+    secret_key: str
+    token: str | None
+    account_id: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Frozen(access_key={shortened(self.access_key)!r})"
+
+
+class _GivenKeys:
+    """Keys that the user gave, in the place of a chain: read anew for each signature, so that a
+    rotated file is seen. Speaks like botocore's `Credentials` and their resolver."""
+
+    method = "explicit"
+    account_id = None
+
+    def __init__(self, read: Callable[[], Keys]) -> None:
+        self._read = read
+        self.keys = read()
+
+    def load_credentials(self) -> "_GivenKeys":
+        return self
+
+    def get_frozen_credentials(self) -> Frozen:
+        # A file that is being replaced: the keys in hand are good until the service says no.
+        with suppress(InvalidRequest):
+            self.keys = self._read()
+        return Frozen(
+            self.keys.access_key_id, self.keys.secret_access_key, self.keys.session_token or None
+        )
+
+    @property
+    def access_key(self) -> str:
+        return self.keys.access_key_id
+
+    def get_deferred_property(self, property_name: str) -> Callable[[], object]:
+        return lambda: getattr(self, property_name, None)
+
+
+def new_session(settings: AwsConnection, keys: Keys | None) -> Any:
+    """A session that finds credentials as the SDK does, or uses the complete keys of the user."""
+    try:
+        import botocore.session
+    except ModuleNotFoundError as error:
+        raise InvalidRequest(
+            "ExtraMissing",
+            "A connection of kind aws needs the library botocore.",
+            fix="pip install 'eventpost[aws]', or 'eventpost[all]'.",
+        ) from error
+    session = botocore.session.Session(profile=settings.profile or None)
+    if settings.region:
+        session.set_config_variable("region", settings.region)
+    if keys is not None:
+        session.register_component("credential_provider", _GivenKeys(lambda: keys))
+    elif settings.has_keys:
+        session.register_component("credential_provider", _GivenKeys(settings.keys))
+    return session
+
+
+def key_id(credentials: Any) -> str:
+    """Without a refresh: the public property of refreshable credentials would begin one."""
+    if hasattr(credentials, "refresh_needed"):
+        return getattr(credentials, "_access_key", None) or ""
+    return credentials.access_key or ""
+
+
+def expires_ms(credentials: Any) -> int | None:
+    """botocore says it in private only; where a version says nothing, nobody knows."""
+    expiry = getattr(credentials, "_expiry_time", None)
+    return round(expiry.timestamp() * 1_000) if isinstance(expiry, datetime) else None
+
+
+def region_of(session: Any) -> tuple[str, str]:
+    """The region that the SDK finds by itself, and where it found it."""
+    region = session.get_config_variable("region") or ""
+    if not region:
+        return "", ""
+    variable = str(session.session_var_map["region"][1])
+    if os.environ.get(variable) == region:
+        return region, variable
+    return region, f"profile {session.profile or 'default'}"
