@@ -35,10 +35,12 @@ def new_program(tmp_path: Path) -> Iterator[NewProgram]:
     """Makes programs that are not started yet; by default each has a data directory of its own."""
     made: list[Program] = []
 
-    def new(data: Path | None = None, *, prefix: Sequence[str] = ()) -> Program:
+    def new(data: Path | None = None, *, prefix: Sequence[str] = (), **settings: str) -> Program:
         number = len(made)
         place = data or tmp_path / f"data-{number}"
-        made.append(Program(place, tmp_path / f"log-{number}", prefix=prefix, **SETTINGS))
+        made.append(
+            Program(place, tmp_path / f"log-{number}", prefix=prefix, **SETTINGS | settings)
+        )
         return made[-1]
 
     yield new

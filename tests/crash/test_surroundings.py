@@ -16,6 +16,7 @@ from tests.crash.program import Program, until
 from tests.crash.station import check, prepare, report
 
 DESCRIPTORS_MAX = 100
+FEW_DESCRIPTORS = ("sh", "-c", f'ulimit -n {DESCRIPTORS_MAX}; exec "$@"', "sh")
 HOUR_S = 3_600.0
 WITHOUT_PRIVILEGE = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--")
 """To root a directory is never read-only; without this privilege it is."""
@@ -118,10 +119,9 @@ def test_the_clock_steps_between_restarts(
 def test_running_out_of_descriptors_passes(
     new_program: NewProgram, outside: Outside, figures: Say
 ) -> None:
-    """With all file descriptors taken by idle connections publishing and delivering stall, and go
-    on as soon as there are some."""
-    limit = ("sh", "-c", f'ulimit -n {DESCRIPTORS_MAX}; exec "$@"', "sh")
-    program = new_program(prefix=limit)
+    """With all file descriptors taken by idle connections, because more are allowed than there are,
+    publishing and delivering stall, and go on as soon as there are some."""
+    program = new_program(prefix=FEW_DESCRIPTORS, EVENTPOST_HTTP_CONNECTIONS_MAX="4096")
     program.start()
     key = prepare(program, outside)
     outside.start_publishing(program, key)
@@ -136,6 +136,29 @@ def test_running_out_of_descriptors_passes(
     outside.wait_for_acknowledged(50)
     outside.stop_publishing()
 
+    check(program, outside, figures)
+    assert program.stop() == 0
+
+
+def test_connections_stay_within_the_descriptors(
+    new_program: NewProgram, outside: Outside, figures: Say
+) -> None:
+    """A process with few descriptors bounds its connections by them: idle ones, however many, make
+    room for publishers, and it never runs out."""
+    program = new_program(prefix=FEW_DESCRIPTORS, EVENTPOST_HTTP_IDLE_WHEN_FULL_S="0.2")
+    program.start()
+    key = prepare(program, outside)
+
+    idle = [connected(program) for _ in range(DESCRIPTORS_MAX)]
+    outside.start_publishing(program, key)
+    outside.wait_for_acknowledged(50)
+    outside.stop_publishing()
+    for connection in idle:
+        connection.close()
+
+    assert "server.few_descriptors" in program.log
+    assert "http.accept_exhausted" not in program.log
+    assert "EP9002" not in program.log
     check(program, outside, figures)
     assert program.stop() == 0
 

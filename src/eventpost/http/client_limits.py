@@ -3,13 +3,11 @@
 Layer: http.
 """
 
-import resource
 from dataclasses import dataclass
 
-DESCRIPTORS_RESERVED = 256
-"""Left to listeners, the store, name lookups and the connections of publishers."""
+from eventpost.http import descriptors
+
 CONNECTIONS_MAX_DEFAULT = 4_096
-CONNECTIONS_MIN = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +26,8 @@ class ClientLimits:
     idle_s_max: float = 50.0
     """How long a connection is kept unused; a peer's `Keep-Alive: timeout` shortens it."""
     connections_max: int | None = None
-    """Connections of the whole client; by default a share of the process's descriptors."""
+    """Connections of the whole client; by default a share of the process's file descriptors, at
+    most 4,096."""
     connections_per_origin_max: int = 1_024
     """Connections to one scheme, host and port."""
     openings_per_origin_max: int = 8
@@ -54,10 +53,4 @@ class ClientLimits:
 
 def connections_max(limits: ClientLimits) -> int:
     """How many connections this process may hold, from RLIMIT_NOFILE unless set."""
-    if limits.connections_max is not None:
-        return limits.connections_max
-    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if descriptors == resource.RLIM_INFINITY:
-        return CONNECTIONS_MAX_DEFAULT
-    share = (descriptors - DESCRIPTORS_RESERVED) // 2
-    return max(CONNECTIONS_MIN, min(CONNECTIONS_MAX_DEFAULT, share))
+    return descriptors.share(limits.connections_max, CONNECTIONS_MAX_DEFAULT)

@@ -5,6 +5,7 @@ Layer: server. It puts the application behind the HTTP listener and owns the pro
 
 import asyncio
 import gc
+import logging
 import signal
 import ssl
 import sys
@@ -17,7 +18,8 @@ from eventpost.config import local
 from eventpost.config.checks import address
 from eventpost.config.settings import ServerSettings, Settings
 from eventpost.core.errors import EventpostError
-from eventpost.http.server import HttpServer
+from eventpost.http import client_limits, descriptors
+from eventpost.http.server import HttpServer, limits
 from eventpost.server import api
 from eventpost.server.certificates import Certificates
 from eventpost.server.data_plane import DataPlane
@@ -36,8 +38,23 @@ def serve(settings: Settings, *, started: Callable[[str], None]) -> int:
     Raises EventpostError when it cannot start. SIGTERM and Ctrl-C end it cleanly with 0.
     """
     tune_collector()
+    _take_descriptors(settings)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(_serve(settings, started))
+
+
+def _take_descriptors(settings: Settings) -> None:
+    """As many as both directions may use; the bounds that nobody set follow from what there is."""
+    wanted = descriptors.RESERVED + sum(
+        settings_max or default_max
+        for settings_max, default_max in (
+            (settings.http.connections_max, limits.CONNECTIONS_MAX_DEFAULT),
+            (settings.client.connections_max, client_limits.CONNECTIONS_MAX_DEFAULT),
+        )
+    )
+    had = descriptors.raise_limit(wanted)
+    if had is not None:
+        log("server.few_descriptors", level=logging.WARNING, descriptors=had, wanted=wanted)
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

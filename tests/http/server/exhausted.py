@@ -25,7 +25,8 @@ class Reporter(Handler):
 async def main() -> None:
     reporter = Reporter()
     loop = asyncio.get_running_loop()
-    reporter.server = HttpServer(loop, reporter, echo_app, HttpLimits(accept_pause_s=0.05))
+    limits = HttpLimits(accept_pause_s=0.05, connections_max=1_000)
+    reporter.server = HttpServer(loop, reporter, echo_app, limits)
     await reporter.server.start("127.0.0.1", 0)
     sys.stdout.write(f"{reporter.server.port}\n")
     sys.stdout.flush()

@@ -370,6 +370,27 @@ def test_idle_connections_give_way(loop_kind: str) -> None:
         assert waiting.read().status == 200
 
 
+def test_silent_connections_give_way(loop_kind: str) -> None:
+    """While the server is full, a connection that says nothing lasts only `idle_when_full_s`; one
+    that has begun to speak has its whole time."""
+    with (
+        running(loop_kind, connections_max=2) as server,
+        Client(server.server.port) as silent,
+        Client(server.server.port) as slow,
+        Client(server.server.port) as waiting,
+    ):
+        slow.send(get()[:10])
+        waiting.send(get())
+        wait_for_head(server)
+        server.eventually(lambda: server.server.connection_count == 2)
+
+        expire(server, 5)
+
+        assert silent.read_to_end() == b""
+        assert waiting.read().status == 200
+        assert slow.send(get()[10:]).read().status == 200
+
+
 # --- draining -------------------------------------------------------------------------------------
 
 

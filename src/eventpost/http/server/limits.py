@@ -5,6 +5,10 @@ Layer: http.
 
 from dataclasses import dataclass
 
+from eventpost.http import descriptors
+
+CONNECTIONS_MAX_DEFAULT = 4_096
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpLimits:
@@ -48,14 +52,16 @@ class HttpLimits:
     idle_s: float = 75.0
     """Between two requests of a connection; then it is closed."""
     idle_when_full_s: float = 5.0
-    """Takes the place of `idle_s` while `connections_max` is reached."""
+    """Takes the place of `idle_s` while `connections_max` is reached, also for a connection that
+    has not said anything yet."""
     linger_s: float = 10.0
     """How long the rest of a refused request is read over, so that the client sees the answer."""
     linger_bytes_max: int = 16 * 1024 * 1024
     """How much of it is read over."""
 
-    connections_max: int = 4096
-    """Open connections, TLS handshakes included. Further ones wait unaccepted in the backlog."""
+    connections_max: int | None = None
+    """Open connections, TLS handshakes included; further ones wait unaccepted in the backlog. By
+    default a share of the process's file descriptors, at most 4,096."""
     backlog: int = 1024
     accept_pause_s: float = 0.25
     """How long accepting rests when the system has no descriptors or memory left."""
@@ -67,3 +73,8 @@ class HttpLimits:
         """Time between two looks at all connections: a quarter of the shortest, at most 1 s."""
         times = (self.head_s, self.body_stall_s, self.write_stall_s, self.linger_s)
         return min(1.0, min(*times, self.idle_s, self.idle_when_full_s) / 4)
+
+
+def connections_max(limits: HttpLimits) -> int:
+    """How many connections this process may hold, from RLIMIT_NOFILE unless set."""
+    return descriptors.share(limits.connections_max, CONNECTIONS_MAX_DEFAULT)

@@ -22,10 +22,11 @@ class Phase(Enum):
 
 def limits_by_phase(limits: HttpLimits, *, is_full: bool) -> dict[Phase, float]:
     """Seconds that a connection may stay in a phase without progress."""
+    idle_s = limits.idle_when_full_s if is_full else limits.idle_s
     return {
         Phase.BUSY: float("inf"),
-        Phase.OPENED: limits.head_s,
-        Phase.IDLE: limits.idle_when_full_s if is_full else limits.idle_s,
+        Phase.OPENED: min(limits.head_s, idle_s) if is_full else limits.head_s,
+        Phase.IDLE: idle_s,
         Phase.HEAD: limits.head_s,
         Phase.BODY: limits.body_stall_s,
         Phase.WRITE: limits.write_stall_s,

@@ -13,7 +13,7 @@ from typing import Any
 from eventpost.http.server.connection import Connection
 from eventpost.http.server.handler import ASGIApp, FastHandler
 from eventpost.http.server.lifespan import Lifespan
-from eventpost.http.server.limits import HttpLimits
+from eventpost.http.server.limits import HttpLimits, connections_max
 from eventpost.http.server.listener import Listener, bind
 from eventpost.http.server.phases import limits_by_phase
 from eventpost.http.server.shared import Endpoints, Shared
@@ -36,6 +36,7 @@ class HttpServer:
     ) -> None:
         self._loop = loop
         self._limits = limits or HttpLimits()
+        self._connections_max = connections_max(self._limits)
         self._shared = Shared(loop, fast, asgi, self._limits, self._connection_closed)
         self._lifespan: Lifespan | None = None
         self._listeners: list[Listener] = []
@@ -133,7 +134,7 @@ class HttpServer:
         task = self._loop.create_task(self._connect(ssl_context, sock, address))
         self._opening.add(task)
         task.add_done_callback(self._opened)
-        if self.connection_count >= self._limits.connections_max:
+        if self.connection_count >= self._connections_max:
             for listener in self._listeners:
                 listener.pause()
 
@@ -170,7 +171,7 @@ class HttpServer:
     def _connection_closed(self) -> None:
         if self._shared.is_draining:
             self._all_gone.set()
-        elif self.connection_count < self._limits.connections_max:
+        elif self.connection_count < self._connections_max:
             for listener in self._listeners:
                 listener.resume()
 
@@ -179,7 +180,7 @@ class HttpServer:
     def sweep(self, now_s: float) -> None:
         """Look at every connection once, and end what has waited too long. `now_s` is the loop's
         time. Called by a timer of its own."""
-        is_full = self.connection_count >= self._limits.connections_max
+        is_full = self.connection_count >= self._connections_max
         limit_s = limits_by_phase(self._limits, is_full=is_full)
         for connection in list(self._shared.connections):
             phase, progress = connection.phase()
