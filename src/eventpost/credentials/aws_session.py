@@ -7,11 +7,14 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
+from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from eventpost.core.errors import InvalidRequest
 from eventpost.credentials.aws_settings import AwsConnection, Keys
 from eventpost.credentials.reports import shortened
+
+UNKNOWN_REGION = "EP4524"
 
 
 class Frozen(NamedTuple):
@@ -98,3 +101,21 @@ def region_of(session: Any) -> tuple[str, str]:
     if os.environ.get(variable) == region:
         return region, variable
     return region, f"profile {session.profile or 'default'}"
+
+
+def check_region(region: str) -> None:
+    """Raises InvalidRequest for a region that is none, with the nearest ones: a token signed for it
+    would be refused without a reason."""
+    from botocore.exceptions import UnknownRegionError
+
+    session = new_session(AwsConnection(), None)
+    try:
+        session.get_partition_for_region(region)
+    except UnknownRegionError as error:
+        near = get_close_matches(region, session.get_available_regions("sts"), n=2)
+        raise InvalidRequest(
+            UNKNOWN_REGION,
+            f"There is no AWS region {region[:64]!r}.",
+            why=f"The nearest ones are {' and '.join(near)}." if near else "",
+            fix="Write the region as it stands in the broker's or the queue's host name.",
+        ) from error
