@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from eventpost.core.interfaces import Clock, Commit, CommitFailed, Committed
+from eventpost.core.interfaces import Clock, Commit, CommitFailed, Committed, Taken
 from eventpost.stores.executor import InlineExecutor
 from eventpost.stores.sqlite import SqliteSettings, SqliteStore
 from eventpost.stores.sqlite.database import Database
@@ -88,6 +88,45 @@ class Publisher:
         batch = append(*[f"event-{number}" for number in numbers])
         answer = database.commit(Commit(appends=[batch]))
         if isinstance(answer, Committed) and not is_early:
+            self.acknowledged += count
+        return answer
+
+
+class Puller(Publisher):
+    """The same from a queue: the messages' ids are committed with the events that they became.
+
+    `is_apart`: in a commit of their own before, wrongly.
+    """
+
+    QUEUE = 5
+
+    def __init__(self, *, is_apart: bool = False) -> None:
+        super().__init__()
+        self.is_apart = is_apart
+        self.apart = 0
+        """Ids that were there without their event, or events without their id."""
+
+    def check(self, database: Database) -> int:
+        lost = super().check(database)
+        taken = database.reader().connection.execute(
+            "SELECT id FROM taken WHERE queue = ?", (self.QUEUE,)
+        )
+        self.apart += len({one for (one,) in taken} ^ set(ids(database)))
+        return lost
+
+    def publish(
+        self, database: Database, count: int, *, is_early: bool = False
+    ) -> Committed | CommitFailed:
+        first = self.acknowledged
+        names = [f"event-{number}" for number in range(first, first + count)]
+        taken = [Taken(self.QUEUE, names, 1)]
+        if self.is_apart:
+            early = database.commit(Commit(taken=taken))
+            if isinstance(early, CommitFailed):
+                return early
+            taken = []
+        answer = database.commit(Commit(appends=[append(*names)], taken=taken))
+        if isinstance(answer, Committed):
             self.acknowledged += count
         return answer
 

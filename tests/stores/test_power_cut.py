@@ -11,7 +11,7 @@ from eventpost.stores.sqlite import SqliteSettings
 from eventpost.stores.sqlite.database import Database
 from eventpost.stores.sqlite.verify import verify
 from eventpost.testing.disk import Disk
-from tests.stores.conftest import NewDisk, Publisher
+from tests.stores.conftest import NewDisk, Publisher, Puller
 
 SMALL_LOG = SqliteSettings(wal_pages=30)
 """Checkpoints happen every few commits."""
@@ -21,14 +21,20 @@ SEEDS = range(1, 9)
 
 
 def lose_power(
-    disk: Disk, directory: Path, seed: int, settings: SqliteSettings, *, is_early: bool = False
+    disk: Disk,
+    directory: Path,
+    seed: int,
+    settings: SqliteSettings,
+    *,
+    is_early: bool = False,
+    publisher: Publisher | None = None,
 ) -> int:
     """Publish, cut the power somewhere, look what is missing, again and again; how many are.
 
     A file that is refused as damaged counts as one loss: that was noticed, but it is a loss.
     """
     whim = random.Random(seed)
-    publisher = Publisher()
+    publisher = publisher or Publisher()
     lost = 0
     for _ in range(ROUNDS):
         try:
@@ -61,6 +67,33 @@ def test_nothing_acknowledged_is_lost(tmp_path: Path, new_disk: NewDisk, seed: i
 
     assert lose_power(disk, tmp_path, seed, SMALL_LOG) == 0
     assert disk.cuts == ROUNDS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_was_taken_and_what_it_became_are_kept_together(
+    tmp_path: Path, new_disk: NewDisk, seed: int
+) -> None:
+    """After a power cut at any write or sync there is no message's id without its events, and there
+    are no events without their message's id."""
+    disk = new_disk(seed)
+    puller = Puller()
+
+    assert lose_power(disk, tmp_path, seed, SMALL_LOG, publisher=puller) == 0
+    assert puller.apart == 0
+    assert disk.cuts == ROUNDS
+
+
+@pytest.mark.slow
+def test_ids_without_their_events_are_found(tmp_path: Path, new_disk: NewDisk) -> None:
+    """Committing ids before their events leaves ids without events in the same cuts."""
+    apart = 0
+    for seed in SEEDS:
+        puller = Puller(is_apart=True)
+        lose_power(new_disk(seed), tmp_path, seed, SMALL_LOG, publisher=puller)
+        apart += puller.apart
+
+    assert apart > 0
 
 
 @pytest.mark.slow

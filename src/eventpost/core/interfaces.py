@@ -14,7 +14,7 @@ import msgspec
 from eventpost.core.events import Delivery, Event
 from eventpost.core.outcomes import Evidence, Failed, Outcome
 from eventpost.core.retry import Reason
-from eventpost.core.sources import Connection, Source
+from eventpost.core.sources import Connection, Original, Source
 from eventpost.core.subscriptions import Subscription, Topic
 
 # --- time ---------------------------------------------------------------------------------------
@@ -146,14 +146,21 @@ class DeadLetterState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery given up, with the event's own bytes."""
+    """A delivery given up, with the event's own bytes; or a source's message of which no event
+    could be made, with the message's own bytes, which may be anything."""
 
     id: int
     """Given by the grid: time-ordered, unique."""
     topic_id: int
     subscription_id: int
+    """0 for a source's message."""
+    source_id: int = 0
+    """Not 0: of a source. Then there is no event: its id is the message's, its type ""."""
+    original: Original | None = None
+    """Of a source's message."""
     partition: int
     position: int
+    """-1 for a source's message."""
     event_id: str
     event_type: str
     subject: str
@@ -227,6 +234,8 @@ class PutSource(msgspec.Struct, frozen=True, tag=True):
 
 
 class RemoveSource(msgspec.Struct, frozen=True, tag=True):
+    """Removes the source and its dead letters (in slices). What was taken stays taken."""
+
     source_id: int
 
 
@@ -270,6 +279,15 @@ class Trim:
 
 
 @dataclass(slots=True)
+class Taken:
+    """Messages of one queue by their ids. `queue` is `core.sources.queue_key` of its identity."""
+
+    queue: int
+    ids: list[str]
+    taken_ms: int = 0
+
+
+@dataclass(slots=True)
 class Commit:
     """What one transaction makes durable: all of it or nothing, in the order of the fields."""
 
@@ -291,6 +309,12 @@ class Commit:
     trims: list[Trim] = field(default_factory=list)
     attempts_before_ms: int = 0
     """Attempt records older than this may go; 0 keeps all."""
+    taken: list[Taken] = field(default_factory=list)
+    """Messages that became the events or the dead letters of this commit."""
+    taken_remove: list[Taken] = field(default_factory=list)
+    """Messages that will not come again. Removed after `taken` was added."""
+    taken_before_ms: int = 0
+    """Ids taken before this may go; 0 keeps all."""
 
     def is_empty(self) -> bool:
         return not (
@@ -307,6 +331,9 @@ class Commit:
             or self.attempts
             or self.trims
             or self.attempts_before_ms
+            or self.taken
+            or self.taken_remove
+            or self.taken_before_ms
         )
 
 
@@ -371,6 +398,8 @@ class Recovered:
     sources: list[Source] = field(default_factory=list)
     source_id_max: int = 0
     """The highest id that a source ever had, removed ones included."""
+    source_letter_counts: dict[int, int] = field(default_factory=dict)
+    """Dead letters of sources that are not replayed, by source id."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -379,6 +408,7 @@ class DeadLetterQuery:
 
     topic_id: int | None = None
     subscription_id: int | None = None
+    source_id: int | None = None
     ids: list[int] | None = None
     event: tuple[int, int, int] | None = None
     """Only those of one event, by (topic id, partition, position)."""
@@ -511,6 +541,12 @@ class Store(Protocol):
         done: Callable[[list[LadderRow] | ReadFailed], None],
     ) -> None:
         """All ladder rows of one event."""
+        ...
+
+    def taken(
+        self, queue: int, ids: list[str], done: Callable[[set[str] | ReadFailed], None]
+    ) -> None:
+        """Those of `ids` that were taken from the queue and are still remembered."""
         ...
 
     def find(

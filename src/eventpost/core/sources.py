@@ -6,6 +6,7 @@ references to one (`env:NAME`, `file:PATH`).
 """
 
 from enum import StrEnum
+from hashlib import blake2b
 
 import msgspec
 
@@ -70,3 +71,25 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Messages that are received and not settled yet."""
     receives_max: int = 10
     """A message that comes more often than this, and was never taken, is poison."""
+
+
+class Original(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a queue said of a message beside its body, kept with the dead letter that it became."""
+
+    message_id: str = ""
+    attributes: dict[str, str] = {}
+    binary_attributes: dict[str, bytes] = {}
+    system_attributes: dict[str, str] = {}
+    content_type: str = ""
+    group: str = ""
+    sent_ms: int = 0
+    receive_count: int = 0
+
+
+def queue_key(identity: str) -> int:
+    """A number for a queue, the same whoever asks, under which the store keeps its messages' ids.
+
+    64 bits: among a million queues two share one with a chance of one in 37 million.
+    """
+    digest = blake2b(identity.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)

@@ -6,7 +6,7 @@ from eventpost.core.events import Event
 from eventpost.core.interfaces import Append, AttemptRecord, Commit, DeadLetter, LadderRow, PutTopic
 from eventpost.core.outcomes import Evidence, Fault, Stage
 from eventpost.core.retry import Reason
-from eventpost.core.sources import Connection, InputMapping, MessageFormat, Source
+from eventpost.core.sources import Connection, InputMapping, MessageFormat, Original, Source
 from eventpost.core.subscriptions import Subscription, Topic
 
 NOW_MS = 1_767_225_600_000
@@ -127,6 +127,38 @@ def dead_letter(
         finding=finding,
         evidence=EVIDENCE,
         export_due_ms=export_due_ms,
+    )
+
+
+def poison(letter_id: int, *, source_id: int = 1, topic_id: int = 1) -> DeadLetter:
+    """A message of a source of which no event could be made."""
+    return DeadLetter(
+        id=letter_id,
+        topic_id=topic_id,
+        subscription_id=0,
+        source_id=source_id,
+        original=Original(
+            message_id=f"message-{letter_id}",
+            attributes={"kind": "song"},
+            binary_attributes={"raw": b"\x00\xff"},
+            system_attributes={"ApproximateReceiveCount": "11"},
+            content_type="text/plain",
+            sent_ms=NOW_MS - 9,
+            receive_count=11,
+        ),
+        partition=0,
+        position=-1,
+        event_id=f"message-{letter_id}",
+        event_type="",
+        subject="",
+        wire=b"\xff not JSON",
+        published_ms=0,
+        dead_ms=NOW_MS,
+        last_attempt_ms=NOW_MS,
+        attempts=11,
+        reason=Reason.POISON,
+        outcome="Poison",
+        finding="EP4001",
     )
 
 

@@ -39,6 +39,7 @@ from eventpost.core.interfaces import (
     Segment,
     StateRow,
     Store,
+    Taken,
     Trim,
     Usage,
 )
@@ -53,6 +54,7 @@ from eventpost.testing.samples import (
     dead_letter,
     event,
     ladder_row,
+    poison,
     source,
     subscription,
     topic,
@@ -458,6 +460,50 @@ class StoreConformance:
         assert ids(reason="TimeToLiveExceeded") == [3]
         assert ids(finding="EP2101") == [4]
         assert ids(finding="EP2101", subscription_id=2) == []
+        assert ids(event=(1, 0, 3)) == [3]
+        assert ids(event=(2, 0, 3)) == []
+        assert ids(event=(1, 1, 3)) == []
+        assert ids(source_id=0) == []
+
+    def test_a_sources_dead_letters_come_back_whole(self, place: "Place") -> None:
+        """A message of which no event could be made is kept with its bytes and what its queue said,
+        apart from what subscriptions gave up."""
+        store = place.open()
+        kept = [poison(1), poison(2, source_id=2), dead_letter(3)]
+        store.commit(Commit(dead_put=kept))
+
+        for driver in place.now_and_reopened(store):
+            assert letters(driver, DeadLetterQuery()) == kept
+            assert letters(driver, DeadLetterQuery(source_id=2)) == [kept[1]]
+            assert letters(driver, DeadLetterQuery(subscription_id=1)) == [kept[2]]
+        assert driver.recovered.source_letter_counts == {1: 1, 2: 1}
+        assert driver.recovered.dead_letter_counts == {1: 1}
+
+    def test_a_removed_source_takes_its_dead_letters(self, place: "Place") -> None:
+        """Removing a source, or its topic, removes its dead letters and no other's."""
+        store = place.open()
+        owners = ((1, 1), (2, 1), (3, 2))
+        store.commit(Commit(catalogue=[PutTopic(topic(topic_id)) for topic_id in (1, 2)]))
+        store.commit(
+            Commit(
+                catalogue=[PutSource(source(*owner)) for owner in owners],
+                dead_put=[
+                    *(
+                        poison(owner, source_id=owner, topic_id=topic_id)
+                        for owner, topic_id in owners
+                    ),
+                    dead_letter(9),
+                ],
+            )
+        )
+
+        store.commit(Commit(catalogue=[RemoveSource(1), RemoveTopic(2)]))
+
+        for driver in place.now_and_reopened(store):
+            assert [letter.id for letter in letters(driver, DeadLetterQuery())] == [2, 9]
+        assert driver.recovered.source_letter_counts == {2: 1}
+        driver.sweep()
+        assert [letter.id for letter in letters(driver, DeadLetterQuery())] == [2, 9]
 
     def test_dead_letters_are_paged_by_id(self, place: "Place") -> None:
         """Pages of `limit` after the last id cover all, once each; the count covers all pages."""
@@ -535,6 +581,54 @@ class StoreConformance:
         found = store.answer(list, store.store.attempts, 1, 0, 0)
 
         assert [record.attempt for record in found] == list(range(1, 1_001))
+
+    # --- what was taken -------------------------------------------------------------------------
+
+    def test_what_was_taken_is_known_until_it_is_removed(self, place: "Place") -> None:
+        """Ids are known by their queue, also after reopening, until they are removed."""
+        store = place.open()
+        store.commit(with_topic())
+        store.commit(
+            Commit(
+                appends=[append("a")],
+                taken=[Taken(7, ["m-1", "m-2", 'q"x'], NOW_MS), Taken(-8, ["m-1"], NOW_MS)],
+            )
+        )
+
+        for driver in place.now_and_reopened(store):
+            assert taken(driver, 7, "m-1", "m-3", 'q"x') == {"m-1", 'q"x'}
+            assert taken(driver, -8, "m-1", "m-2") == {"m-1"}
+            assert taken(driver, 9, "m-1") == set()
+            assert taken(driver, 7) == set()
+        driver.commit(Commit(taken_remove=[Taken(7, ["m-1", "never"])]))
+        assert taken(driver, 7, "m-1", "m-2") == {"m-2"}
+        assert taken(driver, -8, "m-1") == {"m-1"}
+
+    def test_what_was_taken_and_is_gone_leaves_nothing(self, place: "Place") -> None:
+        """An id that is added and removed in one commit is not known; added again, it is once."""
+        store = place.open()
+        both = Commit(taken=[Taken(7, ["m-1"], 1)], taken_remove=[Taken(7, ["m-1"])])
+        store.commit(both)
+        assert taken(store, 7, "m-1") == set()
+
+        for at_ms in (1, 5):
+            store.commit(Commit(taken=[Taken(7, ["m-1"], at_ms)]))
+        store.commit(Commit(taken_before_ms=5))
+        store.sweep()
+
+        assert taken(store, 7, "m-1") == {"m-1"}
+
+    def test_what_was_taken_long_ago_goes_in_slices(self, place: "Place") -> None:
+        """Ids older than the bound go, oldest first, a slice per commit; the others stay."""
+        store = place.open()
+        for at_ms in range(10):
+            ids = [f"m-{at_ms}-{index}" for index in range(300)]
+            store.commit(Commit(taken=[Taken(7, ids, at_ms)]))
+        store.commit(Commit(taken_before_ms=9))
+        commits = store.sweep()
+
+        assert taken(store, 7, "m-8-299", "m-9-0") == {"m-9-0"}
+        assert commits > 1
 
     # --- finding --------------------------------------------------------------------------------
 
@@ -782,6 +876,10 @@ def ids_from(segments: list[Segment], position: int) -> list[str]:
 
 def due(driver: Driver, from_ms: int, until_ms: int, limit: int) -> list[LadderRow]:
     return driver.answer(list, driver.store.due, from_ms, until_ms, limit)
+
+
+def taken(driver: Driver, queue: int, *ids: str) -> set[str]:
+    return driver.answer(set, driver.store.taken, queue, list(ids))
 
 
 def letters(driver: Driver, query: DeadLetterQuery) -> list[DeadLetter]:

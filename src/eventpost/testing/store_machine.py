@@ -32,6 +32,7 @@ from eventpost.core.interfaces import (
     Segment,
     StateRow,
     Store,
+    Taken,
     Trim,
     Usage,
 )
@@ -44,12 +45,14 @@ from eventpost.testing.samples import (
     dead_letter,
     event,
     ladder_row,
+    poison,
     source,
     subscription,
     topic,
 )
 
 PARTITIONS = 2
+MESSAGE_IDS = ("m-1", "m-2", "m-3", "0/7")
 Key = tuple[int, int]
 
 
@@ -80,6 +83,8 @@ class Model:
     connections: dict[str, Connection] = field(default_factory=dict)
     sources: dict[int, Source] = field(default_factory=dict)
     source_id_max: int = 0
+    taken: dict[tuple[int, str], int] = field(default_factory=dict)
+    """When each message was taken, by queue and id."""
     events: int = 0
 
     def put_topic(self, added: Topic) -> None:
@@ -105,7 +110,7 @@ class Model:
         for owned in [one for one in self.subscriptions.values() if one.topic_id == topic_id]:
             self.remove_subscription(owned.id)
         for source_id in [one.id for one in self.sources.values() if one.topic_id == topic_id]:
-            del self.sources[source_id]
+            self.remove_source(source_id)
 
     def remove_subscription(self, subscription_id: int) -> None:
         del self.subscriptions[subscription_id]
@@ -115,6 +120,12 @@ class Model:
                 del self.ladder[key]
         for letter in list(self.letters.values()):
             if letter.subscription_id == subscription_id:
+                del self.letters[letter.id]
+
+    def remove_source(self, source_id: int) -> None:
+        del self.sources[source_id]
+        for letter in list(self.letters.values()):
+            if letter.source_id == source_id:
                 del self.letters[letter.id]
 
     def _drop_states(self, kind: str, owner_id: int) -> None:
@@ -226,7 +237,34 @@ class StoreMachine(RuleBasedStateMachine):
         if self._model.sources:
             removed = self._some(data, sorted(self._model.sources))
             self._remove(RemoveSource(removed))
-            del self._model.sources[removed]
+            self._model.remove_source(removed)
+
+    @rule(data=st.data())
+    def take(self, data: st.DataObject) -> None:
+        """Some messages become the events of a commit, or a dead letter; others never come back."""
+        queue = data.draw(st.integers(1, 2))
+        ids = data.draw(st.lists(st.sampled_from(MESSAGE_IDS), unique=True))
+        gone = data.draw(st.lists(st.sampled_from(MESSAGE_IDS), unique=True))
+        commit = Commit(taken=[Taken(queue, ids, self._now_ms)], taken_remove=[Taken(queue, gone)])
+        if self._model.sources:
+            self._model.events += 1
+            owner = self._some(data, sorted(self._model.sources))
+            letter = poison(self._model.events, source_id=owner)
+            commit.dead_put.append(letter)
+            self._model.letters[letter.id] = letter
+        self._commit(commit)
+        self._model.taken |= dict.fromkeys(((queue, one) for one in ids), self._now_ms)
+        for one in gone:
+            self._model.taken.pop((queue, one), None)
+
+    @rule(back_ms=st.integers(-2, 10))
+    def forget_what_was_taken(self, back_ms: int) -> None:
+        before_ms = self._now_ms - back_ms
+        self._commit(Commit(taken_before_ms=before_ms))
+        self.driver.sweep()
+        self._model.taken = {
+            key: at_ms for key, at_ms in self._model.taken.items() if at_ms >= before_ms
+        }
 
     @rule(data=st.data(), commits=st.integers(1, 6))
     def publish(self, data: st.DataObject, commits: int) -> None:
@@ -374,7 +412,8 @@ class StoreMachine(RuleBasedStateMachine):
             row.state for row in model.states.values()
         )
         assert sum(recovered.ladder_counts.values()) == len(model.ladder)
-        assert sum(recovered.dead_letter_counts.values()) == len(model.letters)
+        counts = (recovered.dead_letter_counts, recovered.source_letter_counts)
+        assert sum(sum(each.values()) for each in counts) == len(model.letters)
         assert recovered.topic_id_max == model.topic_id_max
         assert recovered.subscription_id_max == model.subscription_id_max
         assert {one.name: one for one in recovered.connections} == model.connections
@@ -439,6 +478,9 @@ class StoreMachine(RuleBasedStateMachine):
             ]
             found = driver.answer(list, driver.store.parked, owner, 0, 1_000)
             assert sorted(found, key=repr) == sorted(parked, key=repr)
+        for queue in (1, 2):
+            known = {one for number, one in model.taken if number == queue}
+            assert driver.answer(set, driver.store.taken, queue, [*MESSAGE_IDS]) == known
         query = DeadLetterQuery(limit=1_000)
         found = driver.answer(list, driver.store.dead_letters, query)
         assert found == [letter for _, letter in sorted(model.letters.items())]

@@ -41,6 +41,10 @@ PUT_REMOVALS_OF = """
     INSERT OR REPLACE INTO removal SELECT 'subscription', id FROM subscription WHERE topic_id = ?
 """
 
+PUT_SOURCE_REMOVALS_OF = """
+    INSERT OR REPLACE INTO removal SELECT 'source', id FROM source WHERE topic_id = ?
+"""
+
 PUT_STATE = "INSERT OR REPLACE INTO state VALUES (?, ?, ?, ?)"
 REMOVE_STATES = "DELETE FROM state WHERE kind = ? AND owner_id = ?"
 REMOVE_STATES_OF = """
@@ -89,6 +93,7 @@ def change(connection: apsw.Connection, entry: CatalogueChange) -> None:
             execute(REMOVE_TOPIC, (topic_id,))
             execute(REMOVE_STATES, ("partition", topic_id))
             execute(PUT_REMOVAL, ("topic", topic_id))
+            execute(PUT_SOURCE_REMOVALS_OF, (topic_id,))
             execute(REMOVE_SOURCES_OF, (topic_id,))
             _remove_subscriptions(connection, topic_id)
         case RemoveSubscription(subscription_id):
@@ -102,6 +107,7 @@ def change(connection: apsw.Connection, entry: CatalogueChange) -> None:
             execute(RAISE_MARK, (SOURCE_ID_MAX, source.id))
         case RemoveSource(source_id):
             execute(REMOVE_SOURCE, (source_id,))
+            execute(PUT_REMOVAL, ("source", source_id))
         case PutSetting(name, value):
             execute(PUT_SETTING, (name, value))
 

@@ -18,6 +18,7 @@ from eventpost.core.interfaces import (
     Committed,
     PutTopic,
     Recovered,
+    RemoveSource,
     RemoveSubscription,
     RemoveTopic,
 )
@@ -31,6 +32,7 @@ from eventpost.stores.sqlite import (
     ladder,
     recovery,
     schema,
+    taken,
     wal,
 )
 from eventpost.stores.sqlite.backup import Backup
@@ -43,6 +45,7 @@ from eventpost.stores.sqlite.traces import TraceIndex
 from eventpost.stores.sqlite.trimmer import Swept
 
 PUT_BLOCK = "INSERT INTO block VALUES (?, ?, ?, ?, ?, ?, ?)"
+REMOVALS = (RemoveTopic, RemoveSubscription, RemoveSource)
 CHECKPOINT_LATE = 4
 """A commit checkpoints by itself when nobody has, and the log is this many times too long."""
 
@@ -156,9 +159,8 @@ class Database:
             commit.trims
             or commit.outcomes_below
             or commit.attempts_before_ms
-            or any(
-                isinstance(entry, RemoveTopic | RemoveSubscription) for entry in commit.catalogue
-            )
+            or commit.taken_before_ms
+            or any(isinstance(entry, REMOVALS) for entry in commit.catalogue)
         )
         return bool(gives_up) or (self._sweeper.has_leftovers and commit.is_empty())
 
@@ -217,6 +219,10 @@ class Database:
             deadletters.remove(self._connection, commit.dead_remove)
         if commit.attempts:
             attempts.put(self._connection, commit.attempts)
+        if commit.taken:
+            taken.put(self._connection, commit.taken)
+        if commit.taken_remove:
+            taken.remove(self._connection, commit.taken_remove)
 
     def _sweep(self, commit: Commit) -> Swept:
         if commit.catalogue:
@@ -227,6 +233,8 @@ class Database:
             self._sweeper.trim(self._connection, commit.trims)
         if commit.attempts_before_ms:
             self._sweeper.attempts_before(commit.attempts_before_ms)
+        if commit.taken_before_ms:
+            self._sweeper.taken_before(commit.taken_before_ms)
         # The newest blocks may be removed, and their ids must not come again.
         self._connection.execute(catalogue.RAISE_MARK, (catalogue.LAST_BLOCK, self._last_block))
         swept = self._sweeper.sweep(self._connection)

@@ -9,10 +9,11 @@ import msgspec
 from eventpost.core.interfaces import DeadLetter, DeadLetterQuery, DeadLetterState
 from eventpost.core.outcomes import Evidence
 from eventpost.core.retry import Reason
+from eventpost.core.sources import Original
 from eventpost.stores.sqlite.blocks import DamagedError
 from eventpost.stores.sqlite.connection import rows, value
 
-PUT = "INSERT OR REPLACE INTO dead_letter VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+PUT = "INSERT OR REPLACE INTO dead_letter VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 PUT_EVENT = "INSERT OR REPLACE INTO dead_letter_event VALUES (?, ?, ?, ?)"
 REMOVE = "DELETE FROM dead_letter WHERE id = ?"
 REMOVE_EVENT = "DELETE FROM dead_letter_event WHERE id = ?"
@@ -25,13 +26,18 @@ CHANGE = """
 COUNTS = """
     SELECT subscription_id, count(*) FROM dead_letter
     WHERE subscription_id NOT IN (SELECT owner_id FROM removal WHERE kind = 'subscription')
-    AND replayed_ms = 0 GROUP BY subscription_id
+    AND replayed_ms = 0 AND source_id = 0 GROUP BY subscription_id
+"""
+COUNTS_OF_SOURCES = """
+    SELECT source_id, count(*) FROM dead_letter
+    WHERE source_id > 0 AND source_id NOT IN (SELECT owner_id FROM removal WHERE kind = 'source')
+    AND replayed_ms = 0 GROUP BY source_id
 """
 ID_MAX = "SELECT coalesce(max(id), 0) FROM dead_letter"
 COUNT = "SELECT count(*) FROM dead_letter WHERE replayed_ms = 0"
 SELECT = """
     SELECT id, topic_id, subscription_id, dead_ms, reason, finding, replayed_ms, export_due_ms,
-        exported_to, checksum, detail, wire
+        exported_to, source_id, partition, position, checksum, detail, wire
     FROM dead_letter JOIN dead_letter_event USING (id)
     WHERE id IN (SELECT id FROM dead_letter WHERE {clauses} ORDER BY id LIMIT :limit) ORDER BY id
 """
@@ -39,11 +45,15 @@ SELECT_COUNT = "SELECT count(*) FROM dead_letter WHERE {clauses}"
 EVENTS_AFTER = """
     SELECT id, checksum, detail, wire FROM dead_letter_event WHERE id > ? ORDER BY id LIMIT ?
 """
-OF_SUBSCRIPTION = "SELECT id FROM dead_letter WHERE subscription_id = ? LIMIT ?"
+OF_SUBSCRIPTION = """
+    SELECT id FROM dead_letter WHERE subscription_id = ? AND source_id = 0 LIMIT ?
+"""
+OF_SOURCE = "SELECT id FROM dead_letter WHERE source_id = ? AND source_id > 0 LIMIT ?"
 
 _CLAUSES = {
     "topic_id": "topic_id = :topic_id",
     "subscription_id": "subscription_id = :subscription_id",
+    "source_id": "source_id = :source_id AND source_id > 0",
     "ids": "id IN (SELECT value FROM json_each(:ids))",
     "since_ms": "dead_ms >= :since_ms",
     "until_ms": "dead_ms <= :until_ms",
@@ -52,11 +62,15 @@ _CLAUSES = {
     "export_due_ms": "export_due_ms > 0 AND export_due_ms <= :export_due_ms",
 }
 _REPLAYED = {True: "replayed_ms > 0", False: "replayed_ms = 0"}
-_OF_KEPT = "subscription_id NOT IN (SELECT owner_id FROM removal WHERE kind = 'subscription')"
+_EVENT = "topic_id = :event_topic AND partition = :event_partition AND position = :event_position"
+_OF_KEPT = """
+    subscription_id NOT IN (SELECT owner_id FROM removal WHERE kind = 'subscription')
+    AND source_id NOT IN (SELECT owner_id FROM removal WHERE kind = 'source')
+"""
 
 
 class _Detail(msgspec.Struct, frozen=True, array_like=True):
-    """What is only shown, not asked about."""
+    """What is only shown, not asked about. What was added later comes last."""
 
     partition: int
     position: int
@@ -69,6 +83,7 @@ class _Detail(msgspec.Struct, frozen=True, array_like=True):
     attempts: int
     outcome: str
     evidence: Evidence | None
+    original: Original | None = None
 
 
 _DETAIL = msgspec.msgpack.Decoder(_Detail)
@@ -95,7 +110,16 @@ def remove(connection: apsw.Connection, ids: list[int]) -> None:
 
 def remove_of(connection: apsw.Connection, subscription_id: int, rows_max: int) -> int:
     """Remove some of a subscription's; how many were."""
-    found = rows(connection, OF_SUBSCRIPTION, (subscription_id, rows_max))
+    return _remove_some(connection, OF_SUBSCRIPTION, subscription_id, rows_max)
+
+
+def remove_of_source(connection: apsw.Connection, source_id: int, rows_max: int) -> int:
+    """The same of a source's."""
+    return _remove_some(connection, OF_SOURCE, source_id, rows_max)
+
+
+def _remove_some(connection: apsw.Connection, query: str, owner_id: int, rows_max: int) -> int:
+    found = rows(connection, query, (owner_id, rows_max))
     remove(connection, [letter_id for (letter_id,) in found])
     return len(found)
 
@@ -129,6 +153,11 @@ def counts(connection: apsw.Connection) -> dict[int, int]:
     return dict(connection.execute(COUNTS))
 
 
+def source_counts(connection: apsw.Connection) -> dict[int, int]:
+    """Those of sources not replayed, by source id."""
+    return dict(connection.execute(COUNTS_OF_SOURCES))
+
+
 def _where(query: DeadLetterQuery) -> tuple[str, dict[str, Any]]:
     """The fixed clauses that the query asks for, and their bindings."""
     wanted = {name: getattr(query, name) for name in _CLAUSES}
@@ -136,6 +165,10 @@ def _where(query: DeadLetterQuery) -> tuple[str, dict[str, Any]]:
     clauses = [_CLAUSES[name] for name in bindings]
     if query.ids is not None:
         bindings["ids"] = msgspec.json.encode(query.ids).decode()
+    if query.event is not None:
+        clauses.append(_EVENT)
+        names = ("event_topic", "event_partition", "event_position")
+        bindings |= dict(zip(names, query.event, strict=True))
     if query.is_replayed is not None:
         clauses.append(_REPLAYED[query.is_replayed])
     return " AND ".join([*clauses, _OF_KEPT]), bindings
@@ -152,6 +185,9 @@ def _values(letter: DeadLetter) -> tuple[int | str, ...]:
         letter.replayed_ms,
         letter.export_due_ms,
         letter.exported_to,
+        letter.source_id,
+        letter.partition,
+        letter.position,
     )
 
 
@@ -169,13 +205,14 @@ def _event_values(letter: DeadLetter) -> tuple[int, int, bytes, bytes]:
             letter.attempts,
             letter.outcome,
             letter.evidence,
+            letter.original,
         )
     )
     return (letter.id, crc32(letter.wire, crc32(detail)), detail, letter.wire)
 
 
 def _letter(values: tuple[Any, ...]) -> DeadLetter:
-    *asked, checksum, packed, wire = values
+    *asked, _, _, checksum, packed, wire = values
     if crc32(wire, crc32(packed)) != checksum:
         raise DamagedError(f"dead letter {asked[0]}")
     detail = _DETAIL.decode(packed)
@@ -189,6 +226,8 @@ def _letter(values: tuple[Any, ...]) -> DeadLetter:
         replayed_ms=asked[6],
         export_due_ms=asked[7],
         exported_to=asked[8],
+        source_id=asked[9],
+        original=detail.original,
         partition=detail.partition,
         position=detail.position,
         event_id=detail.event_id,

@@ -11,7 +11,7 @@ from eventpost.core.interfaces import (
     Segment,
     Usage,
 )
-from eventpost.stores.sqlite import attempts, deadletters, ladder
+from eventpost.stores.sqlite import attempts, deadletters, ladder, taken
 from eventpost.stores.sqlite.connection import value
 from eventpost.stores.sqlite.events import EventKey, Log
 
@@ -54,6 +54,9 @@ class Reader:
 
     def attempts(self, topic_id: int, partition: int, position: int) -> list[AttemptRecord]:
         return attempts.of_event(self.connection, topic_id, partition, position)
+
+    def taken(self, queue: int, ids: list[str]) -> set[str]:
+        return taken.known(self.connection, queue, ids)
 
     def find(self, event_id: str, topic_id: int | None, since_ms: int, limit: int) -> list[Found]:
         return self.log.find(event_id, topic_id, since_ms, limit)

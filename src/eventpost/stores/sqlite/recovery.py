@@ -97,4 +97,5 @@ def recover(
         connections=catalogue.connections(connection),
         sources=catalogue.sources(connection),
         source_id_max=marks.get(catalogue.SOURCE_ID_MAX, 0),
+        source_letter_counts=deadletters.source_counts(connection),
     )

@@ -182,6 +182,11 @@ class SqliteStore:
         arguments = (topic_id, partition, at_ms)
         self._executor.read(partial(_ask, self._reader, Reader.position_at, *arguments), done)
 
+    def taken(
+        self, queue: int, ids: list[str], done: Callable[[set[str] | ReadFailed], None]
+    ) -> None:
+        self._executor.read(partial(_ask, self._reader, Reader.taken, queue, ids), done)
+
     # --- reads that may take long ---------------------------------------------------------------
 
     def ladder_floor(self, done: Callable[[dict[tuple[int, int], int] | ReadFailed], None]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import apsw
 
 from eventpost.core.interfaces import Trim
-from eventpost.stores.sqlite import attempts, catalogue, deadletters, ladder
+from eventpost.stores.sqlite import attempts, catalogue, deadletters, ladder, taken
 from eventpost.stores.sqlite.connection import rows
 from eventpost.stores.sqlite.index import SegmentIndex
 from eventpost.stores.sqlite.settings import SqliteSettings
@@ -30,12 +30,15 @@ class Sweeper:
         self._topics: set[int] = set()
         self._subscriptions: set[int] = set()
         """Removed, with dead letters or parked rows left."""
+        self._sources: set[int] = set()
+        """Removed, with dead letters left."""
         self._on_ladder: set[int] = set()
         """Removed, with nothing left but perhaps rows on the ladder."""
         self._ladder_at: tuple[int, ...] | None = None
         self._ladder_of: frozenset[int] = frozenset()
         self._outcomes_below = 0
         self._attempts_before_ms = 0
+        self._taken_before_ms = 0
         self.blocks_removed = 0
         """Since the file was made. Counting what is left would read all of it."""
 
@@ -45,9 +48,11 @@ class Sweeper:
             self._trimmer.has_leftovers
             or self._topics
             or self._subscriptions
+            or self._sources
             or self._on_ladder
             or self._outcomes_below
             or self._attempts_before_ms
+            or self._taken_before_ms
         )
 
     # --- what is given up -----------------------------------------------------------------------
@@ -62,10 +67,12 @@ class Sweeper:
         self.removed(connection)
 
     def removed(self, connection: apsw.Connection) -> None:
-        """Inside a commit that removed topics or subscriptions."""
+        """Inside a commit that removed topics, subscriptions or sources."""
         for kind, owner_id in rows(connection, catalogue.REMOVALS):
             if kind == "topic":
                 self._topics.add(owner_id)
+            elif kind == "source":
+                self._sources.add(owner_id)
             elif owner_id not in self._on_ladder:
                 self._subscriptions.add(owner_id)
         self._trimmer.give_up(self._topics)
@@ -83,6 +90,10 @@ class Sweeper:
         """Not kept over a restart: the grid asks again."""
         self._attempts_before_ms = max(self._attempts_before_ms, before_ms)
 
+    def taken_before(self, before_ms: int) -> None:
+        """Not kept over a restart either."""
+        self._taken_before_ms = max(self._taken_before_ms, before_ms)
+
     # --- a slice --------------------------------------------------------------------------------
 
     def sweep(self, connection: apsw.Connection) -> Swept:
@@ -93,7 +104,10 @@ class Sweeper:
             self._sweep_outcomes(connection, budget)
         if self._attempts_before_ms and not budget.is_spent:
             self._sweep_attempts(connection, budget)
+        if self._taken_before_ms and not budget.is_spent:
+            self._sweep_taken(connection, budget)
         self._sweep_subscriptions(connection, budget)
+        self._sweep_sources(connection, budget)
         if self._on_ladder and not budget.is_spent:
             self._sweep_ladder(connection, budget)
         if self._trimmer.has_leftovers and not budget.is_spent:
@@ -121,6 +135,21 @@ class Sweeper:
         if count < budget.rows:
             self._attempts_before_ms = 0
         budget.rows -= count
+
+    def _sweep_taken(self, connection: apsw.Connection, budget: Budget) -> None:
+        count = taken.remove_before(connection, self._taken_before_ms, budget.rows)
+        if count < budget.rows:
+            self._taken_before_ms = 0
+        budget.rows -= count
+
+    def _sweep_sources(self, connection: apsw.Connection, budget: Budget) -> None:
+        while self._sources and not budget.is_spent:
+            source_id = min(self._sources)
+            budget.rows -= deadletters.remove_of_source(connection, source_id, budget.rows)
+            if not budget.is_spent:
+                self._sources.discard(source_id)
+                connection.execute(END_REMOVAL, ("source", source_id))
+                budget.rows -= 1
 
     def _sweep_subscriptions(self, connection: apsw.Connection, budget: Budget) -> None:
         while self._subscriptions and not budget.is_spent:

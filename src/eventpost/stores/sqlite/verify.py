@@ -20,6 +20,7 @@ CHECK_TABLE = "SELECT quick_check FROM pragma_quick_check(?)"
 TABLES = (
     *("topic", "subscription", "setting", "mark", "segment_index", "trace_index", "retention"),
     *("removal", "outcome", "state", "ladder", "parked", "attempt", "dead_letter"),
+    *("connection", "source", "taken"),
 )
 """All but those whose rows carry checksums."""
 _LETTERS_PER_STEP = 200
