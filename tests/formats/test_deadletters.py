@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from eventpost.core.events import Schema
@@ -10,6 +11,7 @@ from eventpost.core.interfaces import DeadLetter
 from eventpost.core.outcomes import Evidence, Fault, Stage
 from eventpost.core.retry import Reason
 from eventpost.formats import cloudevents, deadletters, eventgrid, topics
+from eventpost.testing import samples
 
 RESOURCE = topics.resource("orders")
 NOTICES = topics.resource("eventpost.deadletters")
@@ -217,3 +219,43 @@ def test_notices_are_publishable_events() -> None:
     [again] = eventgrid.decode(event.wire, NOTICES)
 
     assert again.wire == event.wire
+
+
+# --- messages of sources --------------------------------------------------------------------------
+
+
+def message(body: bytes) -> dict[str, Any]:
+    """`data` of the notice of a message with this body."""
+    notice = deadletters.message_notice(
+        msgspec.structs.replace(samples.poison(7), wire=body),
+        topic="orders",
+        source="letters",
+        topic_resource=NOTICES,
+        event_id="n",
+    )
+    data: dict[str, Any] = json.loads(notice.wire)["data"]
+    return {name: data[name] for name in ("text", "base64", "isCut", "size") if name in data}
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (b"", {"text": "", "size": 0}),
+        ("gr\u00fc\u00df".encode(), {"text": "gr\u00fc\u00df", "size": 6}),
+        (b"\xff\x00", {"base64": "/wA=", "size": 2}),
+        (b"caf\xc3", {"base64": "Y2Fmww==", "size": 4}),
+    ],
+)
+def test_a_messages_body_is_shown(body: bytes, shown: dict[str, object]) -> None:
+    """The body of a message is text where it is text, else base64."""
+    assert message(body) == shown
+
+
+def test_a_long_body_is_cut() -> None:
+    """Up to the bound the notice has all of the body; of a longer one whole characters of it."""
+    most = deadletters.NOTICE_BODY_BYTES_MAX
+
+    assert message(b"x" * most) == {"text": "x" * most, "size": most}
+    assert message(b"x" * most + b"y") == {"text": "x" * most, "size": most + 1, "isCut": True}
+    cut = message(b"x" * (most - 1) + "\u00fc".encode())
+    assert cut == {"text": "x" * (most - 1), "size": most + 1, "isCut": True}

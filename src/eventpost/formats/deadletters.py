@@ -4,6 +4,8 @@ Rules: https://learn.microsoft.com/azure/event-grid/manage-event-delivery ("Set 
 location"). `eventpostFinding`, which names the explanation of the failure, is the grid's own.
 """
 
+import codecs
+from binascii import b2a_base64
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -16,6 +18,8 @@ from eventpost.formats.wire import split
 
 DEAD_LETTERED_EVENT = "Eventpost.EventDeadLettered"
 WRITTEN_EVENT = "Eventpost.DeadLetterWritten"
+NOTICE_BODY_BYTES_MAX = 64 * 1024
+"""Of a message's body in its notice; the dead letter has all of it."""
 
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode_json = msgspec.json.Encoder().encode
@@ -36,6 +40,24 @@ class _Notice(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     last_delivery_attempt_time: str | None = None
     event_schema: str
     event: msgspec.Raw
+
+
+class _MessageNotice(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
+    """The same for a source's message of which no event could be made. Its body is `text` when it
+    is text, else `base64`; `isCut` when it is the beginning of one."""
+
+    topic: str
+    source: str
+    dead_letter_id: str
+    reason: str
+    finding: str
+    detail: str
+    message_id: str
+    receive_count: int
+    size: int
+    text: str | None = None
+    base64: str | None = None
+    is_cut: bool = False
 
 
 class _Written(msgspec.Struct, rename="camel", kw_only=True):
@@ -126,6 +148,45 @@ def notice(
         now_ms=letter.dead_ms,
         data=data,
     )
+
+
+def message_notice(
+    letter: DeadLetter, *, topic: str, source: str, topic_resource: str, event_id: str
+) -> Event:
+    """`Eventpost.EventDeadLettered` for a source's message of which no event could be made."""
+    body = letter.wire[:NOTICE_BODY_BYTES_MAX]
+    is_cut = len(body) < len(letter.wire)
+    text = _text(body, is_cut=is_cut)
+    data = _MessageNotice(
+        topic=topic,
+        source=source,
+        dead_letter_id=str(letter.id),
+        reason=letter.reason,
+        finding=letter.finding,
+        detail="" if letter.evidence is None else letter.evidence.detail,
+        message_id=letter.event_id,
+        receive_count=letter.attempts,
+        size=len(letter.wire),
+        text=text,
+        base64=None if text is not None else b2a_base64(body, newline=False).decode(),
+        is_cut=is_cut,
+    )
+    return eventgrid.make(
+        topic_resource,
+        event_id=event_id,
+        event_type=DEAD_LETTERED_EVENT,
+        subject=f"/topics/{topic}/sources/{source}",
+        now_ms=letter.dead_ms,
+        data=data,
+    )
+
+
+def _text(body: bytes, *, is_cut: bool) -> str | None:
+    """A body as text, without a character that was cut in two; None when it is none."""
+    try:
+        return codecs.getincrementaldecoder("utf-8")().decode(body, final=not is_cut)
+    except UnicodeDecodeError:
+        return None
 
 
 def written(

@@ -45,7 +45,7 @@ def remove_topic(engine: "Engine", topic_id: int, done: Done) -> None:
     """Remove a topic with its events, sources, subscriptions, and their dead letters."""
     for source in list(engine.sources.values()):
         if source.topic_id == topic_id:
-            del engine.sources[source.id]
+            _drop_source(engine, source.id)
     for subscription in list(engine.subscriptions.values()):
         if subscription.topic_id == topic_id:
             engine.drop_lanes(subscription.id)
@@ -148,9 +148,15 @@ def put_source(engine: "Engine", source: Source, done: Done) -> None:
 
 
 def remove_source(engine: "Engine", source_id: int, done: Done) -> None:
-    del engine.sources[source_id]
+    """Remove a source with its dead letters; what was taken stays taken."""
+    _drop_source(engine, source_id)
     engine.journal.open.catalogue.append(RemoveSource(source_id))
     engine.journal.wait(done)
+
+
+def _drop_source(engine: "Engine", source_id: int) -> None:
+    del engine.sources[source_id]
+    engine.dead_letters.source_counts.pop(source_id, None)
 
 
 def _renew_destination(engine: "Engine", lane: "Lane", old: Subscription) -> None:

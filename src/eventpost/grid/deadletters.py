@@ -1,6 +1,6 @@
 """What falls off the ladder: a row with its own bytes, a notice, and the way back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from eventpost.core.errors import Overloaded
@@ -28,6 +28,8 @@ class DeadLetters:
         """Ids whose replay or removal waits for its commit."""
         self.counts = dict(recovered.dead_letter_counts)
         """Waiting dead letters by subscription id, replayed ones aside."""
+        self.source_counts = dict(recovered.source_letter_counts)
+        """The same by source id."""
 
     def new_id(self) -> int:
         """Time-ordered and unique in this store: milliseconds and a counter."""
@@ -85,6 +87,50 @@ class DeadLetters:
                 event_id=engine.new_event_id(),
             )
             self.publish_notice(event)
+
+    def fall_from_source(self, letter: DeadLetter, source: str) -> None:
+        """Keep a message of which no event could be made, in the open commit."""
+        engine = self._engine
+        engine.journal.open.dead_put.append(letter)
+        count = self.source_counts.get(letter.source_id, 0)
+        self.source_counts[letter.source_id] = count + 1
+        topic = engine.topics[letter.topic_id].name
+        event = notices.message_notice(
+            letter,
+            topic=topic,
+            source=source,
+            topic_resource=engine.notices_resource,
+            event_id=engine.new_event_id(),
+        )
+        self.publish_notice(event)
+
+    def republish(
+        self, letters: Sequence[tuple[DeadLetter, list[Event]]], done: Callable[[bool], None]
+    ) -> int:
+        """Publish what came of dead letters of sources after all, in the commit that removes them.
+
+        Returns how many: those that nobody takes already. Raises Overloaded, and moves nothing.
+        """
+        engine = self._engine
+        taken = [(letter, events) for letter, events in letters if letter.id not in self._taken]
+        by_topic: dict[int, list[Event]] = {}
+        for letter, events in taken:
+            by_topic.setdefault(letter.topic_id, []).extend(events)
+        for topic_id, events in by_topic.items():
+            size = sum(len(event.wire) for event in events)
+            # Without a callback nothing is refused for want of room: it is in the store already.
+            engine.journal.append(engine.partitions[topic_id, 0], events, size, None)
+        for letter, _ in taken:
+            self._taken.add(letter.id)
+            self._leave_source(letter)
+            engine.journal.open.dead_remove.append(letter.id)
+        ids = [letter.id for letter, _ in taken]
+        engine.journal.wait(lambda is_durable: self._were_taken(ids, is_durable, done))
+        return len(taken)
+
+    def _leave_source(self, letter: DeadLetter) -> None:
+        count = self.source_counts.get(letter.source_id, 1)
+        self.source_counts[letter.source_id] = count - 1
 
     def publish_notice(self, event: Event) -> None:
         """Append to the built-in topic in the open commit. It is refused only when the store has
@@ -149,8 +195,11 @@ class DeadLetters:
                 continue
             self._taken.add(letter.id)
             taken.append(letter.id)
-            waiting = self.counts.get(letter.subscription_id, 1)
-            self.counts[letter.subscription_id] = waiting - 1
+            if letter.source_id:
+                self._leave_source(letter)
+            else:
+                waiting = self.counts.get(letter.subscription_id, 1)
+                self.counts[letter.subscription_id] = waiting - 1
             self._engine.journal.open.dead_remove.append(letter.id)
         self._engine.journal.wait(lambda is_durable: self._were_taken(taken, is_durable, done))
         return len(taken)

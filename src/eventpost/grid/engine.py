@@ -22,6 +22,7 @@ from eventpost.core.interfaces import (
     ReadFailed,
     Recovered,
     Store,
+    Taken,
 )
 from eventpost.core.outcomes import Evidence
 from eventpost.core.retry import is_expired
@@ -35,7 +36,7 @@ from eventpost.core.subscriptions import (
 from eventpost.grid.checkpoint import Restored, RestoredLane, restore
 from eventpost.grid.deadletters import DeadLetters
 from eventpost.grid.export import Exports
-from eventpost.grid.journal import Group, Journal, PublishDone
+from eventpost.grid.journal import Group, Journal, PublishDone, store_failed
 from eventpost.grid.ladder import Ladder
 from eventpost.grid.lane import Lane
 from eventpost.grid.limits import GridLimits
@@ -45,6 +46,20 @@ from eventpost.grid.tail import Stretch, Tail
 
 Listeners = dict[int, list[Callable[[int, int, list[Event]], None]]]
 NewDestination = Callable[[Topic, Subscription], Destination]
+
+
+@dataclass(slots=True, kw_only=True)
+class Haul:
+    """What a source made of a page of messages."""
+
+    topic_id: int
+    source: str
+    """Its name."""
+    events: list[Event]
+    letters: list[DeadLetter]
+    """Messages of which no event could be made; `dead_letters.new_id` gave their ids."""
+    taken: Taken
+    """Ids of all of them."""
 
 
 class Watcher:
@@ -269,17 +284,30 @@ class Engine:
         Raises Overloaded at once, and keeps nothing, when the store is full, behind or failed.
         """
         if self.is_full:
-            raise Overloaded(
-                "EP3001",
-                "The store has reached its byte limit; nothing was kept.",
-                fix="raise store.bytes_max, or let subscriptions catch up",
-                retry_after_s=10,
-            )
+            raise _full()
         if len(events) == 1:  # a comprehension costs a call
             size = len(events[0].wire)
         else:
             size = sum([len(event.wire) for event in events])
         self.journal.append(self.partitions[topic_id, 0], events, size, done)
+
+    def take(self, haul: Haul, done: PublishDone) -> None:
+        """Keep what a source made of messages, and their ids, in one transaction; `done` as for
+        `publish`. Raises Overloaded at once, and keeps nothing."""
+        if self.is_full:
+            raise _full()
+        if haul.events:
+            size = sum([len(event.wire) for event in haul.events])
+            self.journal.append(self.partitions[haul.topic_id, 0], haul.events, size, done)
+        else:
+            self.journal.wait(lambda is_durable: done(None if is_durable else self._refusal()))
+        for letter in haul.letters:
+            self.dead_letters.fall_from_source(letter, haul.source)
+        self.journal.take(haul.taken)
+
+    def _refusal(self) -> Overloaded:
+        assert self.journal.failure is not None
+        return store_failed(self.journal.failure)
 
     def _committed(self, group: Group, result: Committed) -> None:
         commit = group.commit
@@ -406,3 +434,12 @@ class Engine:
 
     def export_failed(self, subscription: Subscription, evidence: Evidence, wait_ms: int) -> None:
         self.watcher.export_failed(subscription, evidence, wait_ms)
+
+
+def _full() -> Overloaded:
+    return Overloaded(
+        "EP3001",
+        "The store has reached its byte limit; nothing was kept.",
+        fix="raise store.bytes_max, or let subscriptions catch up",
+        retry_after_s=10,
+    )

@@ -19,6 +19,7 @@ from eventpost.core.interfaces import (
     LadderRow,
     StateRow,
     Store,
+    Taken,
     Timer,
 )
 from eventpost.grid.checkpoint import Outcomes, encode
@@ -144,6 +145,18 @@ class Journal:
             group.published.append(done)
         if not self._is_kicked:
             self.flush()
+
+    def take(self, taken: Taken) -> None:
+        """Messages that the open group makes durable as something else. It goes with the events
+        that were appended before, or with what waits."""
+        if taken.ids:
+            self._group.commit.taken.append(taken)
+
+    def forget(self, taken: Taken) -> None:
+        """Messages that will not come again: their ids go with the next commit, which they hasten a
+        little."""
+        self._group.commit.taken_remove.append(taken)
+        self.settled(0)
 
     def withdraw(self, partition: "Partition") -> None:
         """The partition is removed by the open commit: what waited to be appended goes with it."""

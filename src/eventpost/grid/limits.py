@@ -54,6 +54,9 @@ class GridLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Part of `store_bytes_max` from which events that nobody needs go before their age."""
     attempts_kept_ms: int = 7 * 24 * 3_600_000
     """How long the attempt log is kept."""
+    taken_kept_ms: int = 15 * 24 * 3_600_000
+    """How long it is remembered that a message was taken whose queue has not confirmed that it is
+    gone. Longer than the queue keeps messages, or it may be taken twice."""
     export_events_max: int = 1_000
     export_bytes_max: int = 1024 * 1024
     export_delay_s: float = 1.0

@@ -74,6 +74,7 @@ class Retention:
         limits = self._engine.limits
         now_ms = self._engine.clock.now_ms()
         self._engine.journal.open.attempts_before_ms = max(0, now_ms - limits.attempts_kept_ms)
+        self._engine.journal.open.taken_before_ms = max(0, now_ms - limits.taken_kept_ms)
         is_pressed = usage.bytes_used > limits.store_bytes_max * limits.store_bytes_trim
         is_any = False
         for key, partition in list(self._engine.partitions.items()):
