@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 
 EVENT_BYTES = 1_000
+SPREAD_BYTES = 100
 ID_DIGITS = 12
 _HEAD_END = b"\r\n\r\n"
 _LENGTH = b"ontent-Length: "
@@ -18,13 +19,15 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
 def event(number: int, event_type: str = "Bench.Event", subject: str = "bench/subject") -> bytes:
-    """One event of about 1 KB whose id is `number`."""
+    """One event whose id is `number`, of 1 KB give or take a tenth: no two requests in a row are
+    of one length."""
+    event_bytes = EVENT_BYTES - SPREAD_BYTES + number * 7 % (2 * SPREAD_BYTES + 1)
     head = (
         f'{{"id":"{number:0{ID_DIGITS}d}","subject":"{subject}","eventType":"{event_type}",'
         f'"eventTime":"2026-11-21T18:53:03.123456Z","dataVersion":"1.0","data":{{"text":"'
     )
     tail = '"}}'
-    return (head + "x" * max(0, EVENT_BYTES - len(head) - len(tail)) + tail).encode()
+    return (head + "x" * max(0, event_bytes - len(head) - len(tail)) + tail).encode()
 
 
 class Receiver(asyncio.Protocol):

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from eventpost.core.interfaces import Commit
-from eventpost.stores.sqlite import SqliteSettings
+from eventpost.stores.sqlite import SqliteSettings, connection
 from eventpost.stores.sqlite.database import CHECKPOINT_LATE, Database
 from eventpost.testing.samples import append, with_topic
 from tests.stores.conftest import NewDriver
 
 PAGES = 20
-PAGE_BYTES = 4_096 + 24
+PAGE_BYTES = connection.PAGE_BYTES + 24
 SETTINGS = SqliteSettings(wal_pages=PAGES)
 PAGES_OF_A_COMMIT = 8
 

@@ -12,7 +12,7 @@ import msgspec
 
 from eventpost.core.outcomes import Evidence, Fault, Stage
 from eventpost.http.answers import Answer, is_framed, keep_alive_s
-from eventpost.http.exchange import Exchange, Owner
+from eventpost.http.exchange import REPEATED_BYTES_MAX, Exchange, Owner, Repeated
 from eventpost.http.failures import bounded, evidence_of, plain_to_tls
 
 ONE_BUFFER_BYTES_MAX = 65_536
@@ -116,6 +116,10 @@ class Connection(asyncio.Protocol):
         if self.exchange is None or self._parser is None:
             self.abort()  # nobody asked: a farewell such as 408, or garbage
             return
+        repeated = self._owner.repeated
+        if repeated is not None and repeated.data == data and self._is_between_answers():
+            self._complete_repeated(repeated, self.exchange)
+            return
         if not self._is_head_complete:
             self._head += data
         try:
@@ -128,9 +132,39 @@ class Connection(asyncio.Protocol):
         if len(self._head) > self._head_bytes_max and self._is_head_too_large():
             return
         if self._is_complete:
-            self._complete()
+            self._complete(is_plain=self._head is data and not self._interim_count)
         else:
             self._end_early()
+
+    def _is_between_answers(self) -> bool:
+        """Whether the parser waits for the beginning of an answer, and any whole one will do."""
+        exchange = self.exchange
+        return not (
+            self._head
+            or self.is_fresh
+            or self._is_writing
+            or exchange is None
+            or exchange.head.startswith(b"HEAD ")
+        )
+
+    def _complete_repeated(self, repeated: Repeated, exchange: Exchange) -> None:
+        """What `_complete` does, without the parser. Hot."""
+        owner = self._owner
+        now_s = owner.now_s()
+        answer = Answer(
+            repeated.status,
+            repeated.data,
+            repeated.body,
+            (now_s - exchange.started_s) * 1000.0,
+            self.address,
+            exchange.reconnect_count,
+        )
+        if owner.proxy_name is not None:
+            answer.proxy = owner.proxy_name
+        self.exchange = None
+        self.deadline_s = now_s + self._idle_s
+        owner.released(self, now_s)
+        exchange.done(answer)
 
     def eof_received(self) -> None:
         # The transport closes itself; an idle connection must not be handed out meanwhile.
@@ -192,7 +226,8 @@ class Connection(asyncio.Protocol):
         if status == 101 or self._interim_count > self._owner.limits.interim_answers_max:
             raise ValueError(f"answer {status} was not asked for")
 
-    def _complete(self, is_truncated: bool = False) -> None:
+    def _complete(self, *, is_truncated: bool = False, is_plain: bool = False) -> None:
+        """`is_plain`: the answer came alone and whole in one piece."""
         exchange = self.exchange
         assert exchange is not None
         owner = self._owner
@@ -211,8 +246,11 @@ class Connection(asyncio.Protocol):
             answer.proxy = owner.proxy_name
         # An answer that came before the whole request was out leaves the connection in mid-request.
         is_reusable = self._is_reusable and not is_truncated and not self._is_writing
-        if self.is_fresh and is_reusable:
-            self._become_kept()
+        if is_reusable:
+            if self.is_fresh:
+                self._become_kept()
+            elif is_plain and len(self._head) <= REPEATED_BYTES_MAX:
+                owner.repeated = Repeated(self._head, self._status, self._body)
         self.exchange = None
         self._forget_answer()
         if is_reusable:
@@ -257,7 +295,7 @@ class Connection(asyncio.Protocol):
         is_truncated = self._body_bytes > self._owner.limits.answer_body_bytes_read_max
         if is_truncated or exchange.head.startswith(b"HEAD "):
             self._status = parser.get_status_code()
-            self._complete(is_truncated)
+            self._complete(is_truncated=is_truncated)
 
     def _is_head_too_large(self) -> bool:
         bytes_max = self._head_bytes_max

@@ -4,7 +4,7 @@ Layer: http.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
@@ -57,12 +57,27 @@ class Exchange:
         )
 
 
+class Repeated(NamedTuple):
+    """An answer that came whole in one piece over a kept connection: the same bytes mean the same
+    again, and need not be parsed again."""
+
+    data: bytes
+    status: int
+    body: bytes
+
+
+REPEATED_BYTES_MAX = 2_048
+"""A longer answer is parsed each time."""
+
+
 class Owner(Protocol):
     """The pool, as its connections see it."""
 
     limits: ClientLimits
     now_s: Callable[[], float]
     proxy_name: str | None
+    repeated: Repeated | None
+    """The last answer of its kind, of whichever connection."""
 
     def released(self, connection: "Connection", now_s: float) -> None:
         """The connection is free and may be used again."""

@@ -12,7 +12,7 @@ from typing import Protocol
 from eventpost.core.outcomes import Evidence, Fault, Stage
 from eventpost.http.client_limits import ClientLimits
 from eventpost.http.connection import Connection
-from eventpost.http.exchange import Exchange
+from eventpost.http.exchange import Exchange, Repeated
 from eventpost.http.opening import Opener, Opening, Origin
 
 
@@ -47,6 +47,7 @@ class Pool:
         self.limits: ClientLimits = opener.limits
         self.now_s: Callable[[], float] = opener.now_s
         self.proxy_name = None if origin.proxy is None else str(origin.proxy)
+        self.repeated: Repeated | None = None
         self._opener = opener
         self._allowance = allowance
         self._starving = allowance.starving

@@ -16,7 +16,7 @@ from eventpost.core.outcomes import Evidence
 from eventpost.http.answers import Answer
 from eventpost.http.client_limits import ClientLimits
 from eventpost.http.connection import Connection
-from eventpost.http.exchange import Exchange
+from eventpost.http.exchange import Exchange, Repeated
 
 CORPUS = sorted(Path(__file__).parent.glob("corpus/*.http"))
 LIMITS = ClientLimits(
@@ -55,6 +55,7 @@ class Owner:
     limits = LIMITS
     proxy_name: str | None = None
     now_s: Callable[[], float] = staticmethod(lambda: 0.0)
+    repeated: Repeated | None = None
 
     def __init__(self) -> None:
         self.released_count = 0

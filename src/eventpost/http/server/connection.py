@@ -83,7 +83,12 @@ class Connection(asyncio.Protocol):
         self._pipeline = pipeline = Pipeline(self, flow.write, shared.loop)
         self._dispatcher = dispatcher = Dispatcher(self, pipeline, shared, endpoints)
         self._reader = RequestReader(
-            dispatcher, shared.limits, pipeline, endpoints.peer, is_tls=endpoints.is_tls
+            dispatcher,
+            shared.limits,
+            pipeline,
+            endpoints.peer,
+            is_tls=endpoints.is_tls,
+            known=shared.known_heads,
         )
         dispatcher.reads_from(self._reader)
         shared.connections.add(self)

@@ -76,6 +76,9 @@ class Pipeline:
             return
         waiting.popleft()
         if request.is_plain and not self.is_watched:
+            if not (waiting or self.is_corked or self._out):
+                self._write(raw)  # nearly every answer: nothing before it, nothing behind it
+                return
             self._out.append(raw)
         else:
             self._emit(request, raw)

@@ -8,10 +8,11 @@ Layer: http.
 import httptools
 
 from eventpost.http.server import rules
+from eventpost.http.server.heads import HEAD_END, MISSES_MAX, KnownHeads
 from eventpost.http.server.limits import HttpLimits
 from eventpost.http.server.request import Answering, Header, Request
 from eventpost.http.server.rules import Malformed
-from eventpost.http.server.sink import DROP, KEEP, Sink
+from eventpost.http.server.sink import DROP, KEEP, STREAM, Sink
 
 CHUNK_HEAD_BYTES = 16
 """What a chunk may cost beside its data before it counts as overhead: size and line ends."""
@@ -42,7 +43,10 @@ class RequestReader:
         "_is_head_fresh",
         "_is_replaying",
         "_is_tls",
+        "_known",
+        "_latest",
         "_limits",
+        "_misses",
         "_mode",
         "_parser",
         "_parts",
@@ -66,9 +70,15 @@ class RequestReader:
         peer: str = "",
         *,
         is_tls: bool = False,
+        known: KnownHeads | None = None,
     ) -> None:
         self._sink = sink
         self._limits = limits
+        self._known = known or KnownHeads()
+        self._misses = 0
+        """How many more heads were new than known."""
+        self._latest: Request | None = None
+        """The last request that the present feed completed."""
         self._careful_bytes = min(limits.head_bytes_max, limits.url_bytes_max)
         """No head that came in so few bytes exceeds a bound of bytes."""
         self._header_count_max = limits.header_count_max
@@ -112,6 +122,14 @@ class RequestReader:
 
     def feed(self, data: bytes | memoryview) -> None:
         """Read on. Calls the sink; raises `Malformed`."""
+        may_know = (
+            self.request is None
+            and not self.is_in_head
+            and self._misses < MISSES_MAX
+            and data.__class__ is bytes
+        )
+        if may_know and self._feed_known(data):  # type: ignore[arg-type]  # it was just asked
+            return
         self._fed_bytes = len(data)
         self._count_before = self.request_count
         try:
@@ -123,10 +141,41 @@ class RequestReader:
         except httptools.HttpParserError as error:  # its texts are fixed words
             raise Malformed(400, f"Malformed HTTP request: {error}.") from error
         else:
+            latest, self._latest = self._latest, None
             if self.is_in_head or self.request is not None:
                 self._bound_unfinished()
+            elif may_know and latest is not None and self.request_count == self._count_before + 1:
+                self._misses += 1
+                self._known.learn(data, latest)  # type: ignore[arg-type]  # as above
             return
         self._read_on_after_upgrade(data, offset)
+
+    def _feed_known(self, data: bytes) -> bool:
+        """Take `data` without the parser, which is between two messages and stays there, when it is
+        one whole request whose head came before. False: it is for the parser."""
+        start = data.find(HEAD_END) + len(HEAD_END)
+        known = self._known.by_bytes.get(data[:start])
+        if known is None or len(data) - start != known.body_bytes:
+            return False
+        if self._misses:
+            self._misses -= 1
+        request = Request(
+            known.method,
+            known.path,
+            known.query,
+            known.headers,
+            self._peer,
+            self._is_tls,
+            self._answering,
+        )
+        self.request_count += 1
+        mode = self._sink.head(request)
+        if mode is KEEP:
+            request.body = data[start:]
+        elif mode is STREAM and known.body_bytes:
+            self._sink.body(data[start:])
+        self._sink.complete(request)
+        return True
 
     def close(self) -> None:
         """Forget what is unfinished; nothing more is fed. Breaks the circle of references with the
@@ -247,6 +296,9 @@ class RequestReader:
         if parts:
             request.body = b"".join(parts)
             parts.clear()
+        self._latest = request
+        if not request.is_keep_alive:
+            self._misses = MISSES_MAX  # nothing may follow, and the parser says so
         self._sink.complete(request)
 
     # --- heads -----------------------------------------------------------------------------------

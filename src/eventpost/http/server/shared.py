@@ -11,6 +11,7 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 from eventpost.http.server.handler import ASGIApp, FastHandler
+from eventpost.http.server.heads import KnownHeads
 from eventpost.http.server.limits import HttpLimits
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Shared:
     """ASGI requests under way."""
     state: dict[str, Any] = field(default_factory=dict)
     """What the ASGI application's lifespan left for its requests."""
+    known_heads: KnownHeads = field(default_factory=KnownHeads)
     bodies_bytes: int = 0
     """Unfinished bodies in memory."""
     is_draining: bool = False
