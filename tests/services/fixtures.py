@@ -12,6 +12,8 @@ import pytest
 
 from tests.services.azurite import Azurite, AzuriteWithTokens
 from tests.services.certificates import Authority
+from tests.services.elasticmq import ElasticMQ
+from tests.services.kafka import Kafka
 from tests.services.moto import Moto
 from tests.services.presence import require_service
 from tests.services.rabbitmq import RabbitMQ
@@ -95,3 +97,27 @@ def rabbitmq(services_of_run: Path) -> Iterator[RabbitMQ]:
 @pytest.fixture
 def own_rabbitmq(own_service: OwnServices) -> Running[RabbitMQ]:
     return own_service(RabbitMQ)
+
+
+@pytest.fixture(scope="session")
+def elasticmq(services_of_run: Path) -> Iterator[ElasticMQ]:
+    require_service(ElasticMQ)
+    with shared(ElasticMQ, services_of_run) as service:
+        yield service
+
+
+@pytest.fixture
+def own_elasticmq(own_service: OwnServices) -> Running[ElasticMQ]:
+    return own_service(ElasticMQ)
+
+
+@pytest.fixture(scope="session")
+def kafka(services_of_run: Path) -> Iterator[Kafka]:
+    require_service(Kafka)
+    with shared(Kafka, services_of_run) as service:
+        yield service
+
+
+@pytest.fixture
+def own_kafka(own_service: OwnServices) -> Running[Kafka]:
+    return own_service(Kafka)

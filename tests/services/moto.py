@@ -10,12 +10,8 @@ from http.client import HTTPException
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from tests.services.aws import REGION, client_environment
 from tests.services.service import INSTALL_HINT, Service
-
-REGION = "us-east-1"
-ACCESS_KEY_ID = "AKIATESTSTATION00000"
-SECRET_ACCESS_KEY = "a secret that opens nothing anywhere else"
-ACCOUNT_ID = "123456789012"
 
 
 class Moto(Service):
@@ -38,13 +34,7 @@ class Moto(Service):
     @property
     def client_environment(self) -> dict[str, str]:
         """What lets any AWS SDK find it."""
-        return {
-            "AWS_ENDPOINT_URL": self.url,
-            "AWS_REGION": REGION,
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_ACCESS_KEY_ID": ACCESS_KEY_ID,
-            "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
-        }
+        return client_environment(self.url)
 
     def command(self) -> list[str]:
         address = ["-H", "127.0.0.1", "-p", str(self.ports["http"])]

@@ -1,35 +1,19 @@
 """The moto server behaves as tests of AWS need it."""
 
-from typing import Any
-
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError, EndpointConnectionError
 
+from tests.services.aws_clients import client
 from tests.services.fixtures import OwnServices
-from tests.services.moto import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, Moto, MotoWithPolicies
+from tests.services.moto import Moto, MotoWithPolicies
 from tests.services.running import Running
 from tests.services.service import fresh_name
-
-
-def client(
-    service: Moto, name: str, key: str = ACCESS_KEY_ID, secret: str = SECRET_ACCESS_KEY
-) -> Any:
-    return boto3.client(
-        name,
-        endpoint_url=service.url,
-        region_name=REGION,
-        aws_access_key_id=key,
-        aws_secret_access_key=secret,
-        config=Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=20),
-    )
 
 
 @pytest.mark.slow
 def test_a_message_goes_through_a_queue(moto: Moto) -> None:
     """What is sent to an SQS queue is received from it, and gone once it is deleted."""
-    sqs = client(moto, "sqs")
+    sqs = client(moto.url, "sqs")
     queue = sqs.create_queue(QueueName=fresh_name("queue"))["QueueUrl"]
 
     sqs.send_message(QueueUrl=queue, MessageBody="a song")
@@ -43,7 +27,7 @@ def test_a_message_goes_through_a_queue(moto: Moto) -> None:
 @pytest.mark.slow
 def test_an_object_is_kept_and_not_written_twice(moto: Moto) -> None:
     """What is put into S3 is there, and a conditional put does not overwrite it."""
-    s3 = client(moto, "s3")
+    s3 = client(moto.url, "s3")
     bucket = fresh_name("bucket")
     s3.create_bucket(Bucket=bucket)
 
@@ -57,7 +41,7 @@ def test_an_object_is_kept_and_not_written_twice(moto: Moto) -> None:
 @pytest.mark.slow
 def test_it_forgets_at_a_restart(own_moto: Running[Moto]) -> None:
     """It comes back on its port and empty: its queues live in memory."""
-    sqs = client(own_moto.service, "sqs")
+    sqs = client(own_moto.service.url, "sqs")
     sqs.create_queue(QueueName="songs")
 
     own_moto.kill()
@@ -73,7 +57,7 @@ def test_it_forgets_at_a_restart(own_moto: Running[Moto]) -> None:
 def test_policies_count(own_service: OwnServices) -> None:
     """Where they are asked for, a policy allows what it names, and nothing else."""
     service = own_service(MotoWithPolicies).service
-    iam = client(service, "iam")
+    iam = client(service.url, "iam")
     policy = (
         '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}'
     )
@@ -83,8 +67,8 @@ def test_policies_count(own_service: OwnServices) -> None:
     key = iam.create_access_key(UserName="singer")["AccessKey"]
     names = key["AccessKeyId"], key["SecretAccessKey"]
 
-    client(service, "s3", *names).create_bucket(Bucket=fresh_name("bucket"))
+    client(service.url, "s3", *names).create_bucket(Bucket=fresh_name("bucket"))
     with pytest.raises(ClientError, match=r"AccessDenied|403"):
-        client(service, "iam", *names).list_users()
+        client(service.url, "iam", *names).list_users()
     with pytest.raises(ClientError, match=r"SignatureDoesNotMatch|403"):
-        client(service, "s3", names[0], "another secret").list_buckets()
+        client(service.url, "s3", names[0], "another secret").list_buckets()
