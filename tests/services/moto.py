@@ -10,8 +10,23 @@ from http.client import HTTPException
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from tests.services.aws import REGION, client_environment
+from tests.services.aws import (
+    ACCESS_KEY_ID,
+    ACCOUNT_ID,
+    REGION,
+    SECRET_ACCESS_KEY,
+    client_environment,
+)
 from tests.services.service import INSTALL_HINT, Service
+
+__all__ = [
+    "ACCESS_KEY_ID",
+    "ACCOUNT_ID",
+    "REGION",
+    "SECRET_ACCESS_KEY",
+    "Moto",
+    "MotoWithPolicies",
+]
 
 
 class Moto(Service):
