@@ -2,7 +2,9 @@
 
 import os
 import pty
+import select
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -152,3 +154,22 @@ def test_nohup_keeps_it(tmp_path: Path) -> None:
         _, err = ended(process)
         os.close(ours)
     assert process.returncode == 0, err
+
+
+def test_a_tail_says_that_the_server_stopped(tmp_path: Path) -> None:
+    """`topic tail` ends with 3 when its server is stopped, and the server need not wait for it."""
+    with server(tmp_path) as grid:
+        grid.ok("topic", "create", "songs")
+        tail = grid.start("topic", "tail", "songs")
+        until(lambda: grid.ok("publish", "songs").code == 0 and _has_output(tail))
+
+    _, err = tail.communicate(timeout=30)
+
+    assert tail.returncode == 3
+    assert b"The server is stopping." in err
+    assert b"Traceback" not in err
+
+
+def _has_output(process: "subprocess.Popen[bytes]") -> bool:
+    assert process.stdout is not None
+    return bool(select.select([process.stdout], [], [], 0.1)[0])

@@ -119,14 +119,50 @@ def test_a_stream_that_fails_says_so(failure: Exception, code: str) -> None:
     assert isinstance(failure, EventpostError) or "x" not in last["problem"]["detail"]
 
 
-async def streamed(lines: Lines[Count]) -> list[dict[str, Any]]:
+@pytest.mark.parametrize("is_endless", [True, False])
+def test_a_server_that_stops_ends_its_streams(is_endless: bool) -> None:
+    """A stream ends at once when the server is told to stop, with a last line that says so; what
+    it was fed from is closed."""
+    stopping = asyncio.Event()
+    closed = []
+
+    async def values() -> AsyncIterator[Count]:
+        try:
+            yield Count(count=1)
+            stopping.set()
+            await asyncio.Event().wait()
+        finally:
+            closed.append(True)
+
+    lines = asyncio.run(streamed(Lines(values(), is_endless=is_endless), stopping))
+
+    assert lines[0] == {"count": 1}
+    assert lines[-1]["problem"]["code"] == "ServerStopping"
+    assert closed == [True]
+
+
+def test_what_is_there_goes_out_before_the_end() -> None:
+    """A stream that has ended by itself is not said to be cut off."""
+    stopping = asyncio.Event()
+
+    async def values() -> AsyncIterator[Count]:
+        stopping.set()
+        yield Count(count=1)
+
+    assert asyncio.run(streamed(Lines(values()), stopping))[0] == {"count": 1}
+
+
+async def streamed(
+    lines: Lines[Count], stopping: asyncio.Event | None = None
+) -> list[dict[str, Any]]:
     """The lines of an answer, taken from the ASGI application that `streams` makes."""
+    event = stopping or asyncio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        answer = streams.response(lines, Request(scope))
+        answer = streams.response(lines, Request(scope), event)
         await answer(scope, receive, send)
 
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
         answer = await client.get("/")
-    return [json.loads(line) for line in answer.text.splitlines()]
+    return [json.loads(line) for line in answer.text.splitlines() if line]

@@ -96,6 +96,8 @@ class App:
         self.public_url = public_url
         self.topic_resource = topic_resource
         self.started_ms = 0
+        self.stopping = asyncio.Event()
+        """Set when the server begins to stop."""
         self.rejected: dict[str, int] = {}
         """Publish requests refused, by topic name."""
         self._topics: dict[str, Topic] = {}

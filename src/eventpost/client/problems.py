@@ -31,6 +31,8 @@ _BY_STATUS: dict[int, type[EventpostError]] = {
 _DELIVERY_FINDINGS = "EP2"
 """Findings about an endpoint: a request refused with one failed at its handshake."""
 _STORE_FINDINGS = "EP3"
+STOPPING = "ServerStopping"
+"""Ends a stream whose server was told to stop."""
 
 
 class _Detail(msgspec.Struct):
@@ -75,6 +77,8 @@ def unreachable(url: str, reason: str) -> ServerUnreachable:
 
 def _from_problem(problem: Problem, retry_after: str | None) -> EventpostError:
     code, what, fix = problem.code, problem.detail, problem.fix
+    if code == STOPPING:
+        return ServerUnreachable(code, what, fix=fix)
     if problem.status == 503:
         return Overloaded(code, what, fix=fix, retry_after_s=_seconds(retry_after))
     if problem.status == 400 and code.startswith(_DELIVERY_FINDINGS):

@@ -32,7 +32,7 @@ def endpoint(operation: Operation, app: AppPort) -> Endpoint:
         try:
             check_token(request, app.admin_token)
             call = await _call(operation, app, request)
-            return _response(operation, request, await operation.handler(call))
+            return _response(operation, call, await operation.handler(call))
         except EventpostError as error:
             return problems.response(error)
         except ClientDisconnect:
@@ -78,9 +78,9 @@ async def _body(operation: Operation, request: Request) -> object:
     return value if get_origin(kind) is dict else shapes.read(value, kind)
 
 
-def _response(operation: Operation, request: Request, answer: object) -> Response:
+def _response(operation: Operation, call: Call[Any, Any], answer: object) -> Response:
     if isinstance(answer, Lines):
-        return streams.response(answer, request)
+        return streams.response(answer, call.request, call.app.stopping)
     if answer is None:
         return Response(status_code=operation.status)
     return Response(

@@ -3,6 +3,7 @@
 All calls on the event loop's thread. Errors are `core.errors`.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
@@ -101,6 +102,8 @@ class AppPort(TopicsPort, Protocol):
 
     admin_token: str
     started_ms: int
+    stopping: asyncio.Event
+    """Set when the server begins to stop: streams end then."""
 
     @property
     def connections(self) -> ConnectionsPort: ...

@@ -138,6 +138,7 @@ class Running:
     async def stop(self) -> None:
         """Finish what is under way, keep what came of it, let go of everything."""
         local.remove_address(self._data)
+        self.app.stopping.set()
         if self._certificates is not None:
             await self._certificates.stop()
         await self.http.drain()

@@ -3,6 +3,8 @@
 import asyncio
 import gc
 import socket
+import threading
+from concurrent.futures import Future
 
 import pytest
 
@@ -394,10 +396,10 @@ def test_silent_connections_give_way(loop_kind: str) -> None:
 # --- draining -------------------------------------------------------------------------------------
 
 
-def begin_drain(server: Running) -> "asyncio.Future[None]":
+def begin_drain(server: Running) -> "Future[None]":
     task = asyncio.run_coroutine_threadsafe(server.server.drain(), server.loop)
     server.eventually(lambda: server.server._shared.is_draining)
-    return task  # type: ignore[return-value]
+    return task
 
 
 def test_drain_closes_what_is_idle(loop_kind: str) -> None:
@@ -506,6 +508,33 @@ def test_drain_cancels_applications(loop_kind: str) -> None:
         server.drain()
 
         assert ended == ["http"]
+
+
+def test_drain_ends_with_an_application_that_outlives_its_answer(loop_kind: str) -> None:
+    """Draining is over as soon as the last application has returned, though its connection went
+    before."""
+    returning = threading.Event()
+
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            raise NotImplementedError
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+        await asyncio.to_thread(returning.wait, PATIENCE_S)
+
+    with (
+        running(loop_kind, app, drain_timeout_s=10 * PATIENCE_S) as server,
+        Client(server.server.port) as client,
+    ):
+        client.send(get("/asgi")).read()
+        draining = begin_drain(server)
+        assert client.read_to_end() == b""
+        client.socket.close()
+        server.eventually(lambda: server.server.connection_count == 0)
+
+        returning.set()
+
+        draining.result(PATIENCE_S)
 
 
 def test_drain_twice(loop_kind: str) -> None:

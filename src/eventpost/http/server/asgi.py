@@ -90,7 +90,7 @@ class Exchange:
         """Run the application: all requests before this one are answered."""
         task = self._shared.loop.create_task(self._run())
         self._shared.tasks.add(task)
-        task.add_done_callback(self._shared.tasks.discard)
+        task.add_done_callback(self._shared.task_ended)
 
     @property
     def kept_bytes(self) -> int:

@@ -42,7 +42,7 @@ class Shared:
     app: ASGIApp
     limits: HttpLimits
     closed: Callable[[], None]
-    """Called after a connection has gone."""
+    """Called after a connection has gone, or a task: it may outlive its connection."""
     connections: set["Connection"] = field(default_factory=set)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     """ASGI requests under way."""
@@ -54,6 +54,10 @@ class Shared:
     is_draining: bool = False
     _date: bytes = b""
     _date_s: int = 0
+
+    def task_ended(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        self.closed()
 
     def date(self) -> bytes:
         """The present time as a `Date` header has it."""
