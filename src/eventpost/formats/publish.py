@@ -39,9 +39,9 @@ def decode_publish(
         events = cloudevents.decode(body, headers)
     else:
         raise bodies.invalid(f"Topics of schema '{schema}' cannot be published to yet.")
-    if b"traceparent" in headers and (trace := _trace(headers)):
+    if b"traceparent" in headers and (found := trace(headers)):
         for event in events:
-            event.trace = trace
+            event.trace = found
     return events
 
 
@@ -120,7 +120,8 @@ def _query_key(query: bytes) -> bytes | None:
     return found[0].replace(" ", "+").encode("latin-1", "replace") if found else None
 
 
-def _trace(headers: Mapping[bytes, bytes]) -> tuple[str, str] | None:
+def trace(headers: Mapping[bytes, bytes]) -> tuple[str, str] | None:
+    """The trace of a request with the header `traceparent`; None when that is not well-formed."""
     parent = headers[b"traceparent"]
     if not _TRACEPARENT.fullmatch(parent):
         return None
