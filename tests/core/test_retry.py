@@ -161,6 +161,14 @@ def test_final_statuses_are_a_setting() -> None:
     assert isinstance(decide(none_final, 1, failed(401), NOW_MS, 0.0), RetryAt)
 
 
+@pytest.mark.parametrize("status", [400, 401, 403, 413])
+def test_refusals_of_a_service_are_tried_again(status: int) -> None:
+    """A service that refuses us (a queue, a function) is asked again: somebody may mend it."""
+    evidence = Evidence(stage=Stage.ANSWER, fault=Fault.CODE, status=status, system="sqs", code="x")
+
+    assert isinstance(decide(RetryPolicy(), 1, Failed(evidence), NOW_MS, 0.0), RetryAt)
+
+
 def test_what_the_destination_calls_final_is_final() -> None:
     """A failure that no later attempt can mend is dead at once, retries left or not."""
     outcome = failed(None, final=True)

@@ -81,8 +81,10 @@ def decide(
 
 
 def answered_status(evidence: Evidence) -> int | None:
-    """The status that the receiver itself answered; a proxy's is not the receiver's."""
-    return evidence.status if evidence.stage is Stage.ANSWER else None
+    """The status that a webhook itself answered: neither a proxy's, nor that of a service, whose
+    refusals end when a permission or a network rule is mended."""
+    is_webhooks = evidence.stage is Stage.ANSWER and evidence.system is None
+    return evidence.status if is_webhooks else None
 
 
 def _decide_failed(
