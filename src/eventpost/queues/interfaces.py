@@ -138,10 +138,13 @@ class Queue(Protocol):
     """One queue (a topic with its group, for a log) of one connection."""
 
     traits: Traits
-    identity: str
-    """The same for everybody who speaks to this queue, from whatever machine and process, and for
-    no other queue (`sqs:https://sqs.eu-west-1.amazonaws.com/123/jobs`). What a ledger keeps
-    finished ids under. Holds no secret."""
+
+    @property
+    def identity(self) -> str:
+        """The same for everybody who speaks to this queue, from whatever machine and process, and
+        for no other queue (`sqs:eu-west-1/123456789012/jobs`). What a ledger keeps finished ids
+        under. Holds no secret."""
+        ...
 
     def send(self, messages: Sequence[Message]) -> Sequence[Outcome]:
         """Send; one outcome per message, in order. `Delivered` means that the server has it, as

@@ -1,11 +1,13 @@
 """What services call their failures, and which finding that is: one module per system.
 
-A module's name is the system's (`Evidence.system`). Its `FINDINGS` maps the service's own codes to
+A module's name is the system's (`Evidence.system`), with `_` behind one that is a word of Python's
+(`lambda`). Its `FINDINGS` maps the service's own codes to
 findings; `""` is the finding of a code that the table lacks. Read on first use.
 """
 
 import importlib
 import importlib.util
+import keyword
 from functools import cache
 
 SERVICE_REFUSES = "EP4000"
@@ -21,7 +23,7 @@ def finding(system: str, code: str) -> str | None:
 
 @cache
 def _findings(system: str) -> dict[str, str]:
-    name = f"{__name__}.{system}"
+    name = f"{__name__}.{system}{'_' if keyword.iskeyword(system) else ''}"
     if not system.isidentifier() or importlib.util.find_spec(name) is None:
         return {}
     found: dict[str, str] = importlib.import_module(name).FINDINGS
