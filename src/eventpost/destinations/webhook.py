@@ -55,7 +55,7 @@ class WebhookDestination:
         "_target",
         "_topic_resource",
         "_trouble",
-        "_version",
+        "_version_end",
         "_version_head",
     )
 
@@ -75,7 +75,8 @@ class WebhookDestination:
         self._target: Target | None = None
         self._head = b""
         self._is_plain = not (self._dynamic or endpoint.signing_secrets)
-        self._version = ""
+        self._version_end = b""
+        """How a wire ends whose version is the one of the heads below."""
         self._content_type = self._version_head = self._first_head = b""
         self._trouble: Evidence | None = self._prepare()
 
@@ -137,11 +138,10 @@ class WebhookDestination:
         self, deliveries: Sequence[Delivery], content_type: bytes, body: bytes
     ) -> bytes:
         first = deliveries[0]
-        version = ""
-        if not self._is_cloud_event:
-            version = delivery_format.data_version(first.event.wire, self._input_schema)
-        if version != self._version or content_type is not self._content_type:
-            self._remember(version, content_type)  # nearly always they are the last one's
+        wire = first.event.wire
+        # Nearly always the version and the type are the last one's.
+        if not wire.endswith(self._version_end) or content_type is not self._content_type:
+            self._remember(wire, content_type)
         if self._is_plain and not first.attempts and first.event.trace is None:
             return b"%b%d\r\n\r\n" % (self._first_head, len(body))
         extra = trace_lines(deliveries)
@@ -156,9 +156,13 @@ class WebhookDestination:
             len(body),
         )
 
-    def _remember(self, version: str, content_type: bytes) -> None:
-        """Make the heads for deliveries of this data version."""
-        self._version, self._content_type = version, content_type
+    def _remember(self, wire: bytes, content_type: bytes) -> None:
+        """Make the heads for deliveries of the data version of `wire`."""
+        version = ""
+        if not self._is_cloud_event:
+            version = delivery_format.data_version(wire, self._input_schema)
+            self._version_end = delivery_format.version_end(wire, self._input_schema)
+        self._content_type = content_type
         # It is the publisher's text: what cannot stand in a header is left out.
         shown = version if version.isascii() and version.isprintable() else ""
         self._version_head = b"%baeg-data-version: %b\r\nContent-Type: %b\r\n" % (

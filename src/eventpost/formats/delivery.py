@@ -145,6 +145,12 @@ def data_version(wire: bytes, schema: Schema) -> str:
     return _decode_text(text) if b"\\" in text else text[1:-1].decode()
 
 
+def version_end(wire: bytes, schema: Schema) -> bytes:
+    """The bytes at the end of `wire` that say its `dataVersion`: an event that ends alike has the
+    same. b"" for a CloudEvent, which has none."""
+    return b"" if schema is _CLOUD_EVENTS else wire[wire.rfind(_DATA_VERSION) :]
+
+
 def validation_event(topic_resource: str, event_id: str, now_ms: int, code: str, url: str) -> bytes:
     """The body of the handshake: `code` is to be echoed, a GET of `url` consents later."""
     return _own_message(

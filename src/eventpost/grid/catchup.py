@@ -161,6 +161,10 @@ class CatchUp:
             lane.pump()
 
     def _feed_one(self, lane: "Lane", stretch: Stretch, turn_end: int) -> None:
+        if lane.reads_plainly:
+            events, first = stretch.events, stretch.first
+            self._moved(lane, lane.read_on(events, first, stretch.published_ms, turn_end))
+            return
         matches = lane.compiled.matches
         position = lane.cursor
         while position < turn_end:

@@ -180,6 +180,38 @@ class Lane:
         self.delta.matched += 1
         return True
 
+    def offer_all(self, events: Sequence[Event], size: int, first: int, published_ms: int) -> None:
+        """Take fresh events of `size` bytes at consecutive positions, as many as there is room
+        for."""
+        position = first
+        if len(events) == 1 or not self._has_room_for(len(events), size):
+            for event in events:
+                if not self.offer(event, position, published_ms):
+                    return  # it reads the log from here on
+                position += 1
+            return
+        offered_ms = max(published_ms, self.offered_ms)
+        outstanding, hold = self.outstanding, self.fresh.append
+        for event in events:
+            delivery = outstanding[position] = Delivery(event, position, published_ms, offered_ms)
+            hold(delivery)
+            position += 1
+        self.held_bytes += size
+        self.engine.deliveries_held += len(events)
+        self.engine.journal.touch(self)
+        self.delta.matched += len(events)
+
+    def _has_room_for(self, count: int, size: int) -> bool:
+        """Whether so many fresh events fit with certainty; else each is asked for on its own."""
+        return not (
+            self.is_paused
+            or self.breaker.is_open
+            or len(self.outstanding) + count > self.events_max
+            or self.ladder_count >= self.rows_max
+            or self.held_bytes + size > self.bytes_max
+            or self.engine.deliveries_held + count > self.engine.deliveries_max
+        )
+
     def take(self, event: Event, position: int, published_ms: int) -> Delivery:
         """Hold an event for delivery; the caller counts it."""
         delivery = Delivery(event, position, published_ms, max(published_ms, self.offered_ms))
@@ -216,6 +248,32 @@ class Lane:
         self.delta.matched += 1
         return True
 
+    def read_on(self, events: Sequence[Event], first: int, published_ms: int, end: int) -> int:
+        """Take what matches of the log from `cursor` up to `end`, as far as there is room; returns
+        where the next read begins. `read` for many events, when nothing is to be given up."""
+        position = self.cursor
+        if not self.may_read:
+            return position
+        matches, outstanding, engine = self.compiled.matches, self.outstanding, self.engine
+        for event in events[position - first : end - first]:
+            if matches(event):
+                is_near_full = (
+                    len(outstanding) >= self.events_max
+                    or self.held_bytes >= self.bytes_max
+                    or engine.deliveries_held >= engine.deliveries_max
+                )
+                if is_near_full and not self.has_room:
+                    return position
+                self.take(event, position, published_ms)
+                self.delta.matched += 1
+            position += 1
+        return position
+
+    @property
+    def reads_plainly(self) -> bool:
+        """Whether `read_on` does for it."""
+        return self.recovery is None and not self.breaker.is_open and self.cursor >= self.given_up
+
     def lag(self, position: int) -> None:
         """Stop taking from the router at `position`; from there the lane reads the log itself."""
         self.is_live = False
@@ -247,6 +305,15 @@ class Lane:
         if held > limits.lane_events_max // 2 or self.held_bytes > limits.lane_bytes_max // 2:
             return 0
         return limits.lane_events_max - held
+
+    def _may_want_more(self) -> bool:
+        """Whether it is worth asking for `room`. Hot: asked after each delivery of a lane that
+        lags."""
+        return (
+            len(self.outstanding) <= self.events_max // 2
+            or self.breaker.is_open
+            or self.recovery is not None
+        )
 
     @property
     def may_read(self) -> bool:
@@ -304,7 +371,7 @@ class Lane:
                 self.in_flight += 1
                 is_retry = self.last_was_retry
                 self.destination.deliver(batch, self._on_retried if is_retry else self._on_outcome)
-        if not self.is_live and self.room > 0:
+        if not self.is_live and self._may_want_more() and self.room > 0:
             self.partition.catchup.wake(self)
         if self.has_parked and not self.retries and self.retry_room:
             self.engine.ladder.fetch_parked(self)
@@ -389,14 +456,12 @@ class Lane:
 
     def _unexpired(self, batch: list[Delivery]) -> list[Delivery]:
         """What may still be attempted; the rest becomes dead letters."""
-        now_ms = self.engine.clock.now_ms()
-        policy = self.subscription.retry
-        kept = []
-        for delivery in batch:
-            if is_expired(policy, delivery.offered_ms, now_ms):
-                self.expire(delivery)
-            else:
-                kept.append(delivery)
+        expired_ms = self.engine.clock.now_ms() - self.subscription.retry.event_ttl_ms
+        kept = [delivery for delivery in batch if delivery.offered_ms > expired_ms]
+        if len(kept) < len(batch):
+            for delivery in batch:
+                if delivery.offered_ms <= expired_ms:
+                    self.expire(delivery)
         return kept
 
     # --- outcomes ---------------------------------------------------------------------------------

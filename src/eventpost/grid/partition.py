@@ -1,5 +1,6 @@
 """One partition of a topic: its lanes, how far it was routed, and the router itself."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from eventpost.core.events import Event
@@ -84,23 +85,39 @@ class Partition:
     def route(self, first: int, events: list[Event], published_ms: int) -> None:
         """Ask the matcher once per event and hand each match to its live lane."""
         match = self.matcher.match
-        position = first
-        unmatched = 0
         woken: dict[Lane, None] = {}
-        for event in events:
-            lanes = match(event)
-            if not lanes:
-                unmatched += 1
-            for lane in lanes:
-                if lane.is_live:
-                    lane.offer(event, position, published_ms)
-                    woken[lane] = None
-            position += 1
-        self.routed = position
-        self.unmatched_delta += unmatched
+        start = 0
+        wanting = match(events[0]) if events else ()
+        for index in range(1, len(events)):
+            lanes = match(events[index])
+            if lanes is not wanting:  # the matcher gives events alike the same list
+                self._offer(wanting, events[start:index], first + start, published_ms, woken)
+                start, wanting = index, lanes
+        self._offer(
+            wanting, events[start:] if start else events, first + start, published_ms, woken
+        )
+        self.routed = first + len(events)
         self.engine.journal.moved(self)
         for lane in woken:
             lane.pump()
+
+    def _offer(
+        self,
+        lanes: "Sequence[Lane]",
+        events: list[Event],
+        first: int,
+        published_ms: int,
+        woken: "dict[Lane, None]",
+    ) -> None:
+        """Events that the same lanes want."""
+        if not lanes:
+            self.unmatched_delta += len(events)
+            return
+        size = len(events[0].wire) if len(events) == 1 else sum([len(one.wire) for one in events])
+        for lane in lanes:
+            if lane.is_live:
+                lane.offer_all(events, size, first, published_ms)
+                woken[lane] = None
 
     def record(self) -> PartitionRecord:
         """What changed since the last commit; called once per commit."""

@@ -113,12 +113,18 @@ class Connection(asyncio.Protocol):
         self._is_writing = False
 
     def data_received(self, data: bytes) -> None:
-        if self.exchange is None or self._parser is None:
+        exchange = self.exchange
+        if exchange is None or self._parser is None:
             self.abort()  # nobody asked: a farewell such as 408, or garbage
             return
         repeated = self._owner.repeated
-        if repeated is not None and repeated.data == data and self._is_between_answers():
-            self._complete_repeated(repeated, self.exchange)
+        if (
+            repeated is not None
+            and not (self._head or self.is_fresh or self._is_writing)
+            and repeated.data == data
+            and not exchange.head.startswith(b"HEAD ")
+        ):
+            self._complete_repeated(repeated, exchange)
             return
         if not self._is_head_complete:
             self._head += data
@@ -135,17 +141,6 @@ class Connection(asyncio.Protocol):
             self._complete(is_plain=self._head is data and not self._interim_count)
         else:
             self._end_early()
-
-    def _is_between_answers(self) -> bool:
-        """Whether the parser waits for the beginning of an answer, and any whole one will do."""
-        exchange = self.exchange
-        return not (
-            self._head
-            or self.is_fresh
-            or self._is_writing
-            or exchange is None
-            or exchange.head.startswith(b"HEAD ")
-        )
 
     def _complete_repeated(self, repeated: Repeated, exchange: Exchange) -> None:
         """What `_complete` does, without the parser. Hot."""
