@@ -153,7 +153,10 @@ def launch(kind: type[S], directory: Path) -> Running[S]:
 
 
 def _dies_with_us() -> list[str]:
-    """Where the kernel can be asked, nothing is left behind, even when tests are killed."""
+    """Where the kernel can be asked, nothing is left behind, even when tests are killed.
+
+    "Us" is the thread that starts it, so it should be one that lives as long as the test.
+    """
     return ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
 
 

@@ -94,7 +94,7 @@ def test_permissions_count(rabbitmq: RabbitMQ) -> None:
 
 @pytest.mark.slow
 def test_messages_outlive_the_server(own_rabbitmq: Running[RabbitMQ]) -> None:
-    """A durable queue keeps confirmed messages through a restart and a kill."""
+    """A durable queue keeps confirmed messages through a kill, and the server can be stopped."""
     url = own_rabbitmq.service.url
 
     async def add_one() -> int:
@@ -105,21 +105,20 @@ def test_messages_outlive_the_server(own_rabbitmq: Running[RabbitMQ]) -> None:
             return queue.declaration_result.message_count or 0
 
     assert asyncio.run(add_one()) == 1
-    own_rabbitmq.restart()
-    assert asyncio.run(add_one()) == 2
-
     own_rabbitmq.kill()
     with pytest.raises(aio_pika.exceptions.AMQPConnectionError):
         asyncio.run(add_one())
     own_rabbitmq.start()
-    assert asyncio.run(add_one()) == 3
+    assert asyncio.run(add_one()) == 2
+
+    own_rabbitmq.stop()
+    assert "stopped TCP listener" in own_rabbitmq.log_tail()
 
 
 @pytest.mark.slow
 def test_it_can_be_administered(rabbitmq: RabbitMQ) -> None:
-    """A test makes itself a virtual host, and gives it back."""
+    """A test makes itself what clients cannot make: a virtual host."""
     name = fresh_name("host")
 
     rabbitmq.control("add_vhost", name)
     assert name in rabbitmq.control("list_vhosts").split()
-    rabbitmq.control("delete_vhost", name)

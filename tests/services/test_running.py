@@ -1,14 +1,19 @@
 """A service of one's own can be broken in every way, and leaves nothing behind."""
 
 import os
+import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests.crash.program import until
+from tests.documentation import ROOT
 from tests.services.example import Broken, Crowded, Example
 from tests.services.fixtures import OwnServices
-from tests.services.ports import PORT_MAX, PORT_MIN, free_ports
+from tests.services.ports import PORT_MAX, PORT_MIN, accepts, free_ports
 from tests.services.running import DidNotStart, Running, launched
 
 
@@ -69,6 +74,36 @@ def test_it_tells_that_it_was_killed_from_outside(own: Running[Example]) -> None
     own.kill()
     own.start()
     assert own.service.answers(timeout_s=5)
+
+
+OWNER = """
+import sys
+from pathlib import Path
+from tests.crash.program import until
+from tests.documentation import ROOT
+from tests.services.example import Example
+from tests.services.running import launched
+
+with launched(Example, Path(sys.argv[1])) as own:
+    print(own.service.ports["http"], flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv asks the kernel for it")
+def test_it_ends_with_the_tests(tmp_path: Path) -> None:
+    """When the tests are killed, their services are not left behind."""
+    command = [sys.executable, "-c", OWNER, str(tmp_path)]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as owner:
+        assert owner.stdout is not None
+        port = int(owner.stdout.readline())
+        assert accepts(port)
+
+        owner.kill()
+
+    until(lambda: not accepts(port), "the service ended")
 
 
 def test_why_it_did_not_start(tmp_path: Path) -> None:
