@@ -87,7 +87,7 @@ def test_one_that_cannot_be_made_is_named(copy: Copy) -> None:
 
     told = copy.run()
     assert "No elasticmq, so its tests cannot run" in told
-    assert "which ends:\nthe registry sleeps\n" in told
+    assert "the registry sleeps" in told.splitlines()
     assert not (copy.installed / "elasticmq").exists()
     assert copy.made("kafka") == 1
 
