@@ -13,6 +13,7 @@ from eventpost.http.server.request import Request
 from eventpost.http.server.rules import Malformed
 from tests.http.server.test_reader import Recorder, Seen
 
+BODY_BYTES_MAX = 20
 HEAD = b"POST /topics/a/api/events HTTP/1.1\r\nHost: here\r\n"
 
 
@@ -23,14 +24,16 @@ def post(body: bytes = b"{}", more: bytes = b"") -> bytes:
 class Unlearning(KnownHeads):
     """Knows nothing, ever: every head goes through the parser."""
 
-    def learn(self, data: bytes, request: Request) -> bool:
-        return False
+    def learn(self, data: bytes, request: Request) -> None:
+        pass
 
 
-def read(pieces: Sequence[bytes], known: KnownHeads) -> tuple[list[Seen], int, bool]:
+def read(
+    pieces: Sequence[bytes], known: KnownHeads, limits: HttpLimits | None = None
+) -> tuple[list[Seen], int, bool]:
     """What is found in `pieces`: requests, refusals, and whether it ends in something malformed."""
     recorder = Recorder()
-    reader = RequestReader(recorder, HttpLimits(), known=known)
+    reader = RequestReader(recorder, limits or HttpLimits(), known=known)
     for piece in pieces:
         try:
             reader.feed(piece)
@@ -40,20 +43,21 @@ def read(pieces: Sequence[bytes], known: KnownHeads) -> tuple[list[Seen], int, b
 
 
 def test_a_head_is_parsed_once() -> None:
-    """The second request with the same head is known, and carries its own body."""
+    """The second request with the same head is known, and carries its own body and its length."""
     known = KnownHeads()
 
-    seen, _, _ = read([post(b"first"), post(b"again")], known)
+    seen, _, _ = read([post(b"first"), post(b"the second")], known)
 
-    assert [body for *_, body, _ in seen] == [b"first", b"again"]
-    assert len(known.by_bytes) == 1
+    assert [body for *_, body, _ in seen] == [b"first", b"the second"]
+    assert [dict(headers)[b"content-length"] for *_, headers, _, _ in seen] == [b"5", b"10"]
+    assert len(known.by_key) == 1
 
 
 def test_all_connections_share_what_is_known() -> None:
     """What one connection taught, another one knows."""
     known = KnownHeads()
     read([post(b"first")], known)
-    (told,) = known.by_bytes.values()
+    (told,) = known.by_key.values()
     recorder: list[Request] = []
 
     class Keeper(Recorder):
@@ -62,12 +66,16 @@ def test_all_connections_share_what_is_known() -> None:
 
     RequestReader(Keeper(), HttpLimits(), known=known).feed(post(b"again"))
 
-    assert recorder[0].index is told.headers
+    assert recorder[0].index[b"host"] is told.headers[b"host"]
 
 
 @pytest.mark.parametrize(
     "request_bytes",
     [
+        post().replace(b"Content-Length: 2", b"Content-Length:  2"),
+        post().replace(b"Content-Length", b"CONTENT-LENGTH"),
+        post(more=b"A: ontent-Length: 2\r\n").replace(b"\r\nContent-L", b"\r\nCONTENT-L"),
+        b"GET /topics/a/api/events HTTP/1.1\r\nHost: here\r\n\r\n",
         post(more=b"Connection: close\r\n"),
         post(more=b"Expect: 100-continue\r\n"),
         post(more=b"Upgrade: h2c\r\n"),
@@ -78,7 +86,21 @@ def test_all_connections_share_what_is_known() -> None:
         b"\r\n" + post() + b"\r\n",
         post() + post(),
     ],
-    ids=["close", "expect", "upgrade", "repeated", "1.0", "chunked", "HEAD", "blank", "two"],
+    ids=[
+        "space",
+        "spelling",
+        "value",
+        "none",
+        "close",
+        "expect",
+        "upgrade",
+        "repeated",
+        "1.0",
+        "chunked",
+        "HEAD",
+        "blank",
+        "two",
+    ],
 )
 def test_what_is_never_known(request_bytes: bytes) -> None:
     """A head that asks for more than a body of a certain length goes through the parser always."""
@@ -86,7 +108,7 @@ def test_what_is_never_known(request_bytes: bytes) -> None:
 
     read([request_bytes], known)
 
-    assert not known.by_bytes
+    assert not known.by_key
 
 
 @pytest.mark.parametrize(("excess", "is_known"), [(-1, True), (0, True), (1, False)])
@@ -98,7 +120,7 @@ def test_bound_of_a_known_head(excess: int, is_known: bool) -> None:
 
     seen, _, _ = read([post(more=more)], known)
 
-    assert bool(known.by_bytes) is is_known
+    assert bool(known.by_key) is is_known
     assert len(seen) == 1
 
 
@@ -110,7 +132,7 @@ def test_bound_of_all_known_heads(count: int, kept: int) -> None:
     for number in range(count):
         read([post(more=b"Id: %d\r\n" % number)], known)
 
-    assert len(known.by_bytes) == kept
+    assert len(known.by_key) == kept
 
 
 @pytest.mark.parametrize(("misses", "is_asked"), [(MISSES_MAX - 1, True), (MISSES_MAX, False)])
@@ -123,8 +145,8 @@ def test_bound_of_misses(misses: int, is_asked: bool) -> None:
 
     reader.feed(post(more=b"Id: last\r\n"))
 
-    assert len(known.by_bytes) == min(misses + 1, MISSES_MAX)
-    assert any(b"Id: last" in head for head in known.by_bytes) is is_asked
+    assert len(known.by_key) == min(misses + 1, MISSES_MAX)
+    assert any(b"Id: last" in head for head in known.by_key) is is_asked
 
 
 def test_after_a_known_head_bad_bytes_are_bad() -> None:
@@ -135,7 +157,26 @@ def test_after_a_known_head_bad_bytes_are_bad() -> None:
     assert is_malformed
 
 
+@pytest.mark.parametrize(
+    ("length", "is_refused"),
+    [(BODY_BYTES_MAX - 1, 0), (BODY_BYTES_MAX, 0), (BODY_BYTES_MAX + 1, 1)],
+)
+def test_bound_of_a_body_behind_a_known_head(length: int, is_refused: int) -> None:
+    """A body beyond the bound is refused behind a known head as behind any other."""
+    limits = HttpLimits(body_bytes_max=BODY_BYTES_MAX)
+
+    _, refused, _ = read([post(b"1234567"), post(b"x" * length)], KnownHeads(), limits)
+
+    assert refused == is_refused
+
+
 REQUESTS = [
+    post(b"{}").replace(b"Content-Length", b"content-length"),
+    post(b"{}", b"A: ontent-Length: 9\r\n"),
+    post(b"{}", b"A: Content-Length: 2\r\n"),
+    post(b"{}").replace(b": 2", b": 02"),
+    post(b"{}").replace(b": 2", b": +2"),
+    post(b"{}").replace(b": 2", b": 2 "),
     post(b"{}"),
     post(b"[]"),
     post(b"a longer body"),

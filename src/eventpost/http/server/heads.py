@@ -1,8 +1,8 @@
-"""Heads that came before, byte for byte: parsed once, and known from then on.
+"""Heads that came before, their `Content-Length` aside: parsed once, and known from then on.
 
-A client that keeps its connection sends the same head again and again, its `Content-Length` aside,
-and the same bytes always mean the same. What is known here went through the parser and all of its
-checks; reading it again costs a look-up instead of the parser and its callbacks.
+A client that keeps its connection sends the same head again and again, with another length. The
+same bytes always mean the same: what is known here went through the parser and all of its checks,
+and reading it again costs a look-up instead of the parser and its callbacks.
 
 Layer: http.
 """
@@ -20,6 +20,22 @@ MISSES_MAX = 256
 client puts something of its own into each (a request id, a token)."""
 
 HEAD_END = b"\r\n\r\n"
+_LENGTHS = (b"\r\nContent-Length: ", b"\r\ncontent-length: ")
+"""As clients write it; what spells it otherwise is parsed each time. With the line end before it,
+for it may stand in another header's value, too."""
+_NAME_BYTES = len(_LENGTHS[0])
+_LENGTH = b"content-length"
+DIGITS_MAX = 9
+
+
+class Head(NamedTuple):
+    """The head at the beginning of some bytes, by what may be known of it."""
+
+    key: bytes
+    """All of it but the digits of the length."""
+    digits: bytes
+    end: int
+    """Where the body begins."""
 
 
 class Known(NamedTuple):
@@ -29,20 +45,38 @@ class Known(NamedTuple):
     path: bytes
     query: bytes
     headers: dict[bytes, bytes]
-    body_bytes: int
+
+
+def split(data: bytes) -> Head | None:
+    """Take the length out of the head that `data` begins with; None when there is none in sight.
+
+    Equal keys come of heads that differ in these digits alone: in both the first line that begins
+    with the name is at the same place."""
+    at = data.find(_LENGTHS[0], 0, HEAD_BYTES_MAX)
+    if at < 0:
+        at = data.find(_LENGTHS[1], 0, HEAD_BYTES_MAX)
+        if at < 0:
+            return None
+    at += _NAME_BYTES
+    stop = data.find(b"\r", at, at + DIGITS_MAX + 1)
+    end = data.find(HEAD_END, stop, HEAD_BYTES_MAX) + len(HEAD_END)
+    digits = data[at:stop]
+    if stop < 0 or end < stop or not digits.isdigit():
+        return None
+    return Head(data[:at] + data[stop:end], digits, end)
 
 
 class KnownHeads:
     """Of all connections of one server."""
 
-    __slots__ = ("by_bytes",)
+    __slots__ = ("by_key",)
 
     def __init__(self) -> None:
-        self.by_bytes: dict[bytes, Known] = {}
+        self.by_key: dict[bytes, Known] = {}
 
-    def learn(self, data: bytes, request: Request) -> bool:
-        """Remember the head of `request`, which `data` held whole and alone. False when its like is
-        never known: what asks for more than a body of a certain length, or is too long."""
+    def learn(self, data: bytes, request: Request) -> None:
+        """Remember the head of `request`, which `data` held whole and alone; but never one that
+        asks for more than a body of a certain length."""
         if (
             not request.is_plain
             or not request.is_keep_alive
@@ -51,14 +85,14 @@ class KnownHeads:
             or request.repeated
             or b"upgrade" in request.index
         ):
-            return False
-        body_bytes = request.content_length
-        head = data[: len(data) - body_bytes]
-        if len(head) > HEAD_BYTES_MAX or head.find(HEAD_END) != len(head) - len(HEAD_END):
-            return False
-        if len(self.by_bytes) >= HEADS_MAX:
-            self.by_bytes.clear()
-        self.by_bytes[head] = Known(
-            request.method, request.path, request.query, request.index, body_bytes
-        )
-        return True
+            return
+        head = split(data)
+        if (
+            head is None
+            or request.index.get(_LENGTH) != head.digits
+            or len(data) - head.end != int(head.digits)
+        ):
+            return
+        if len(self.by_key) >= HEADS_MAX:
+            self.by_key.clear()
+        self.by_key[head.key] = Known(request.method, request.path, request.query, request.index)

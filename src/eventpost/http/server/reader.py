@@ -8,7 +8,7 @@ Layer: http.
 import httptools
 
 from eventpost.http.server import rules
-from eventpost.http.server.heads import HEAD_END, MISSES_MAX, KnownHeads
+from eventpost.http.server.heads import MISSES_MAX, KnownHeads, split
 from eventpost.http.server.limits import HttpLimits
 from eventpost.http.server.request import Answering, Header, Request
 from eventpost.http.server.rules import Malformed
@@ -19,6 +19,7 @@ CHUNK_HEAD_BYTES = 16
 PARTS_MAX = 1024
 """Pieces of an unfinished body that are kept as they came."""
 
+CONTENT_LENGTH = b"content-length"
 SLASH, QUESTION_MARK, HASH = b"/?#"
 """As numbers: `in` takes ten times as long to look for bytes in bytes."""
 
@@ -153,26 +154,24 @@ class RequestReader:
     def _feed_known(self, data: bytes) -> bool:
         """Take `data` without the parser, which is between two messages and stays there, when it is
         one whole request whose head came before. False: it is for the parser."""
-        start = data.find(HEAD_END) + len(HEAD_END)
-        known = self._known.by_bytes.get(data[:start])
-        if known is None or len(data) - start != known.body_bytes:
+        head = split(data)
+        if head is None:
+            return False
+        key, digits, start = head
+        known = self._known.by_key.get(key)
+        length = len(data) - start
+        if known is None or int(digits) != length or length > self._body_bytes_max:
             return False
         if self._misses:
             self._misses -= 1
-        request = Request(
-            known.method,
-            known.path,
-            known.query,
-            known.headers,
-            self._peer,
-            self._is_tls,
-            self._answering,
-        )
+        method, path, query, headers = known
+        headers = headers | {CONTENT_LENGTH: digits}
+        request = Request(method, path, query, headers, self._peer, self._is_tls, self._answering)
         self.request_count += 1
         mode = self._sink.head(request)
         if mode is KEEP:
             request.body = data[start:]
-        elif mode is STREAM and known.body_bytes:
+        elif mode is STREAM and length:
             self._sink.body(data[start:])
         self._sink.complete(request)
         return True
