@@ -128,6 +128,16 @@ def test_quantities_may_have_units() -> None:
     assert settled.settings.store.retention_s == 36 * 3_600
 
 
+def test_a_limit_may_be_a_duration() -> None:
+    """The longest time to live is a duration with its unit; nothing else is taken for one."""
+    settled = settle(text="limits: {event_ttl_max: 7d}\n")
+
+    assert settled.settings.limits.event_ttl_max == "7d"
+    for wrong in ("7 days", "1440", "-1h", "0.5ms"):
+        with pytest.raises(InvalidRequest, match=r"limits\.event_ttl_max"):
+            settle(text=f'limits: {{event_ttl_max: "{wrong}"}}\n')
+
+
 @pytest.mark.parametrize(
     ("text", "parts"),
     [

@@ -192,7 +192,7 @@ EDGES: dict[str, tuple[Callable[[int], Callable[[], None]], int, int]] = {
         1,
     ),
     "characters of the dead-letter endpoint": (
-        lambda n: lambda: check_subscription(subscription(deadletter="folder:" + "x" * (n - 7))),
+        lambda n: lambda: check_subscription(subscription(deadletter="folder:/" + "x" * (n - 8))),
         2_048,
         1,
     ),
@@ -231,8 +231,9 @@ def test_limits_can_be_raised() -> None:
     week = RetryPolicy(event_ttl_ms=7 * DAY_MS)
 
     assert refusal(check_retry, week)
-    assert refusal(check_retry, week, Limits(event_ttl_ms_max=7 * DAY_MS)) is None
-    assert refusal(check_retry, week, Limits(event_ttl_ms_max=7 * DAY_MS - 1))
+    assert refusal(check_retry, week, Limits(event_ttl_max="7d")) is None
+    assert refusal(check_retry, week, Limits(event_ttl_max=f"{7 * DAY_MS - 1}ms"))
+    assert "limits.event_ttl_max" in str(refusal(check_retry, week))
 
 
 # --- names --------------------------------------------------------------------------------------
@@ -470,12 +471,12 @@ def subscription(**settings: object) -> Subscription:
     return msgspec.structs.replace(plain, **settings)
 
 
-@pytest.mark.parametrize("place", ["folder:dead", "azureblob://a/c", "s3://bucket/prefix"])
+@pytest.mark.parametrize("place", ["folder:/dead", "azureblob://a/c", "s3://bucket/prefix"])
 def test_dead_letter_places(place: str) -> None:
     """The three kinds of dead-letter endpoint have their shape."""
     check_subscription(subscription(deadletter=place))
 
-    for wrong in ("", "dead", "folder:", "https://x/y"):
+    for wrong in ("", "dead", "folder:", "folder:dead", "folder:~/dead", "https://x/y"):
         assert refusal(check_subscription, subscription(deadletter=wrong))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from eventpost.core.errors import InvalidRequest
 from eventpost.testing import HANG, Grid, Receiver, VirtualClock
 from eventpost.testing.receiver import NewReceiver
 
@@ -419,3 +420,18 @@ def test_no_file_is_forgotten(
 
     written = {letter["id"] for path in files(folder) for letter in content(path)}
     assert written == set(ids)
+
+
+@pytest.mark.parametrize("place", ["folder:dead", "s3://bucket/dead", "azureblob://account/dead"])
+def test_a_place_that_nothing_writes_to_is_refused(
+    grid: Grid, receiver: Receiver, place: str
+) -> None:
+    """A relative folder, and a kind of place that is not there, are refused before the handshake:
+    nobody finds out with the first dead letter."""
+    grid.topic("songs")
+
+    with pytest.raises(InvalidRequest) as refused:
+        grid.subscribe("songs", receiver, deadletter=place)
+
+    assert "folder:" in refused.value.fix
+    assert receiver.handshakes == []

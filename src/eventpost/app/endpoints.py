@@ -14,7 +14,7 @@ from eventpost.core.histogram import Histogram
 from eventpost.core.interfaces import Destination
 from eventpost.core.outcomes import Evidence
 from eventpost.core.subscriptions import Subscription, Topic
-from eventpost.destinations import handshake, kinds
+from eventpost.destinations import folder, handshake, kinds
 from eventpost.destinations.farewell import Farewells
 from eventpost.destinations.folder import FolderFiles
 from eventpost.diagnosis.classify import Explanation, classify, explain
@@ -61,8 +61,10 @@ class Endpoints:
         return kinds.new_destination(topic, subscription, self._services)
 
     def check(self, subscription: Subscription) -> None:
-        """Raises InvalidRequest for a kind of endpoint that nothing provides."""
+        """Raises InvalidRequest for a kind of endpoint, or of place for dead letters, that nothing
+        provides."""
         kinds.factory(subscription.endpoint.type)
+        folder.check(subscription.deadletter)
 
     async def handshake(
         self, topic: Topic, subscription: Subscription, *, code: str, later_url: str

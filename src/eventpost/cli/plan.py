@@ -1,9 +1,10 @@
 """`eventpost plan FILE` and `eventpost apply FILE`: what a file declares, compared and made so."""
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eventpost.cli import output
+from eventpost.cli import local_paths, output
 from eventpost.cli.connecting import connect
 from eventpost.cli.parser import (
     EXIT_BAD,
@@ -19,6 +20,7 @@ from eventpost.cli.parser import (
 if TYPE_CHECKING:
     from eventpost.client import Client
     from eventpost.config.plan import Change
+    from eventpost.core.limits import Limits
     from eventpost.server.models import SubscriptionView
 
 SIGNS = {"create": "+", "update": "~", "delete": "-", "impossible": "!"}
@@ -73,11 +75,16 @@ def _changes(client: "Client", arguments: argparse.Namespace) -> "list[Change]":
     from eventpost.registry.declarations import TopicDeclaration
 
     config = file.load(arguments.file)
+    for value in config.subscriptions.values():
+        if isinstance(value, dict):
+            against = Path(arguments.file).absolute().parent
+            local_paths.resolve(value, client.place, against=against)
+    limits = _limits(client)
     wanted = Declarations(
         topics=declared.declared_topics(config),
-        subscriptions=declared.declared_subscriptions(config),
-        connections=declared.declared_connections(config),
-        sources=declared.declared_sources(config),
+        subscriptions=declared.declared_subscriptions(config, limits),
+        connections=declared.declared_connections(config, limits),
+        sources=declared.declared_sources(config, limits),
     )
     current = Declarations(
         topics=[
@@ -89,6 +96,18 @@ def _changes(client: "Client", arguments: argparse.Namespace) -> "list[Change]":
         sources=client.list_sources(),
     )
     return planned(wanted, current, is_pruning=arguments.prune)
+
+
+def _limits(client: "Client") -> "Limits":
+    """The server's own, so that the file is held to what will be asked of it."""
+    import msgspec
+
+    from eventpost.core.limits import Limits
+
+    values = {setting.name: setting.value for setting in client.show_config()}
+    known = (f"limits.{name}" for name in Limits.__struct_fields__)
+    given = {name.removeprefix("limits."): values[name] for name in known if name in values}
+    return msgspec.convert(given, Limits)
 
 
 def _with_full_url(client: "Client", shown: "SubscriptionView") -> "SubscriptionView":

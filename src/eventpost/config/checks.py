@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from eventpost.config.settings import Settings
 from eventpost.core.errors import InvalidRequest
+from eventpost.core.notation import parse_duration_ms
 
 REFERENCE_PREFIXES = ("env:", "file:")
 
@@ -49,6 +50,7 @@ def _problems(settings: Settings, origins: Mapping[str, str]) -> list[tuple[str,
         *_server_problems(settings),
         *_network_problems(settings),
         *_store_problems(settings),
+        *_limits_problems(settings),
         *_negative_numbers(settings, origins),
     ]
 
@@ -111,6 +113,17 @@ def _store_problems(settings: Settings) -> list[tuple[str, str, str]]:
         return []
     problem = f"`{settings.store.url}` is not available in this version"
     return [("store.url", problem, "Use `sqlite:`, which keeps the store in the data directory.")]
+
+
+def _limits_problems(settings: Settings) -> list[tuple[str, str, str]]:
+    found = []
+    for name in ("event_ttl_min", "event_ttl_max"):
+        text = getattr(settings.limits, name)
+        try:
+            parse_duration_ms(text)
+        except InvalidRequest as error:
+            found.append((f"limits.{name}", error.what.rstrip("."), error.fix))
+    return found
 
 
 def _negative_numbers(settings: Settings, origins: Mapping[str, str]) -> list[tuple[str, str, str]]:

@@ -8,6 +8,7 @@ import msgspec
 
 from eventpost.config.file import ConfigFile, mapping
 from eventpost.core.errors import InvalidRequest
+from eventpost.core.limits import LIMITS, Limits
 from eventpost.registry import pulled, shapes
 from eventpost.registry.declarations import (
     ConnectionDeclaration,
@@ -32,8 +33,10 @@ def declared_topics(file: ConfigFile) -> list[TopicDeclaration]:
     return topics
 
 
-def declared_subscriptions(file: ConfigFile) -> list[SubscriptionDeclaration]:
-    """The file's subscriptions, defaults filled in. Raises InvalidRequest with the line."""
+def declared_subscriptions(
+    file: ConfigFile, limits: Limits = LIMITS
+) -> list[SubscriptionDeclaration]:
+    """The file's subscriptions, within the `limits`. Raises InvalidRequest with the line."""
     found: dict[tuple[str, str], str] = {}
     subscriptions = []
     for key, value in file.subscriptions.items():
@@ -54,12 +57,12 @@ def declared_subscriptions(file: ConfigFile) -> list[SubscriptionDeclaration]:
                 fix="Give one of them another name.",
             )
         found[identity] = key
-        complete(subscription, where=where)  # raises for what is out of bounds
+        complete(subscription, where=where, limits=limits)  # raises for what is out of bounds
         subscriptions.append(subscription)
     return subscriptions
 
 
-def declared_connections(file: ConfigFile) -> list[ConnectionDeclaration]:
+def declared_connections(file: ConfigFile, limits: Limits = LIMITS) -> list[ConnectionDeclaration]:
     """The file's connections: `kind`, and beside it the kind's own settings, which the server
     checks. Raises InvalidRequest with the line."""
     connections = []
@@ -75,12 +78,12 @@ def declared_connections(file: ConfigFile) -> list[ConnectionDeclaration]:
             )
         connection = ConnectionDeclaration(name=key, kind=kind, settings=settings)
         with placed(where):
-            to_connection(connection)
+            to_connection(connection, limits=limits)
         connections.append(connection)
     return connections
 
 
-def declared_sources(file: ConfigFile) -> list[SourceDeclaration]:
+def declared_sources(file: ConfigFile, limits: Limits = LIMITS) -> list[SourceDeclaration]:
     """The file's sources. Raises InvalidRequest with the line."""
     sources = []
     for key, value in file.sources.items():
@@ -95,15 +98,18 @@ def declared_sources(file: ConfigFile) -> list[SourceDeclaration]:
                     fix=f"Add a line `{field}: ...`.",
                 )
         with placed(where):
-            pulled.completed(source)
+            pulled.completed(source, limits=limits)
         sources.append(source)
     return sources
 
 
-def complete(subscription: SubscriptionDeclaration, *, where: str) -> SubscriptionDeclaration:
+def complete(
+    subscription: SubscriptionDeclaration, *, where: str, limits: Limits | None = None
+) -> SubscriptionDeclaration:
     """In the form in which the server shows it. Raises InvalidRequest naming the place."""
     with placed(where):
-        return from_core(to_core(subscription), topic=subscription.topic, is_masked=False)
+        draft = to_core(subscription, limits=limits)
+        return from_core(draft, topic=subscription.topic, is_masked=False)
 
 
 @contextmanager

@@ -9,8 +9,6 @@ BY_NAME = {
     "limits.name_chars_max": "The longest name of a topic or a subscription.",
     "limits.advanced_filters_max": "Advanced filters of one subscription.",
     "limits.delivery_attempts_max": "The largest `--max-delivery-attempts`.",
-    "limits.event_ttl_ms_min": "The shortest time to live of an event.",
-    "limits.event_ttl_ms_max": "The longest time to live of an event.",
     "limits.schedule_rungs_max": "Steps of a custom retry schedule.",
     "limits.batch_events_max": "The largest `--max-events-per-batch`.",
     "limits.batch_kilobytes_max": "The largest `--preferred-batch-size-in-kilobytes`.",

@@ -110,14 +110,14 @@ def check_retry(policy: RetryPolicy, limits: Limits = LIMITS) -> None:
 
 
 def _check_event_ttl(event_ttl_ms: int, limits: Limits) -> None:
-    if limits.event_ttl_ms_min <= event_ttl_ms <= limits.event_ttl_ms_max:
+    least, most = limits.event_ttl_min, limits.event_ttl_max
+    if parse_duration_ms(least) <= event_ttl_ms <= parse_duration_ms(most):
         return
-    least, most = duration_text(limits.event_ttl_ms_min), duration_text(limits.event_ttl_ms_max)
     raise InvalidRequest(
         "InvalidRetryPolicy",
         f"The time to live of events is {duration_text(event_ttl_ms)}.",
         why=f"It must be between {least} and {most}.",
-        fix=f"Give minutes or a duration up to {most}, or raise limits.event_ttl_ms_max.",
+        fix=f"Give minutes or a duration up to {most}, or raise limits.event_ttl_max.",
     )
 
 
@@ -137,9 +137,9 @@ def _check_schedule(schedule: str | tuple[int, ...], limits: Limits) -> None:
 
 
 def _check_rung(rung_ms: int, limits: Limits) -> None:
-    if DELAY_MS_MIN <= rung_ms <= limits.event_ttl_ms_max:
+    least, most = duration_text(DELAY_MS_MIN), limits.event_ttl_max
+    if DELAY_MS_MIN <= rung_ms <= parse_duration_ms(most):
         return
-    least, most = duration_text(DELAY_MS_MIN), duration_text(limits.event_ttl_ms_max)
     raise InvalidRequest(
         "InvalidRetryPolicy",
         f"A step of the retry schedule is {duration_text(rung_ms)}.",
@@ -150,6 +150,13 @@ def _check_rung(rung_ms: int, limits: Limits) -> None:
 
 def _check_deadletter(place: str, limits: Limits) -> None:
     if len(place) <= limits.deadletter_chars_max and _DEADLETTER.fullmatch(place):
+        if place.startswith("folder:") and not place.startswith("folder:/"):
+            raise InvalidRequest(
+                "RelativeFolder",
+                f"{excerpt(place)} is a relative path.",
+                why="What it is relative to would depend on how the server was started.",
+                fix="Write folder:/ and the absolute path of a folder on the server's machine.",
+            )
         return
     raise InvalidRequest(
         "InvalidDeadLetterEndpoint",

@@ -22,8 +22,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     filter_string_chars_max: int = 512
     """Each value, key, event type and subject text of a filter."""
     delivery_attempts_max: int = 30
-    event_ttl_ms_min: int = 10
-    event_ttl_ms_max: int = 1_440 * 60_000
+    event_ttl_min: str = "10ms"
+    """The shortest time to live of an event, a duration with its unit."""
+    event_ttl_max: str = "24h"
+    """The longest time to live of an event, a duration with its unit such as `72h` or `7d`."""
     schedule_rungs_max: int = 30
     batch_events_max: int = 5_000
     batch_kilobytes_max: int = 1_024

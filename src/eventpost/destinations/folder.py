@@ -7,10 +7,22 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from pathlib import Path
 
+from eventpost.core.errors import InvalidRequest
 from eventpost.core.interfaces import Clock
 from eventpost.core.outcomes import Evidence, Failed, Fault, Stage
 
 SCHEME = "folder:"
+
+
+def check(destination: str | None) -> None:
+    """Raises InvalidRequest for a place that dead letters cannot be written to."""
+    if destination is not None and not destination.startswith(SCHEME):
+        kind = destination.partition(":")[0]
+        raise InvalidRequest(
+            "DeadLetterKindNotAvailable",
+            f"Dead letters cannot be written to {kind}:// in this version.",
+            fix="Use folder:PATH, or leave it out: dead letters are kept in the store in any case.",
+        )
 
 
 class FolderFiles:

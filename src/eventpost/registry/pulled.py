@@ -24,9 +24,10 @@ def from_connection(connection: Connection) -> ConnectionDeclaration:
     )
 
 
-def to_source(declared: SourceDeclaration, *, limits: Limits = LIMITS) -> Source:
+def to_source(declared: SourceDeclaration, *, limits: Limits | None = LIMITS) -> Source:
     """The checked draft of a source; ids and times are the application's to give, and the queue
-    system checks the options. Raises InvalidRequest naming the field."""
+    system checks the options. Without `limits` the bounds are not checked. Raises InvalidRequest
+    naming the field."""
     draft = Source(
         id=0,
         topic_id=0,
@@ -45,7 +46,8 @@ def to_source(declared: SourceDeclaration, *, limits: Limits = LIMITS) -> Source
         prefetch=declared.prefetch,
         receives_max=declared.receives_max,
     )
-    source_bounds.check_source(draft, limits)
+    if limits is not None:
+        source_bounds.check_source(draft, limits)
     return draft
 
 
@@ -67,9 +69,9 @@ def from_source(source: Source, *, topic: str = "") -> SourceDeclaration:
     )
 
 
-def completed(declared: SourceDeclaration) -> SourceDeclaration:
+def completed(declared: SourceDeclaration, *, limits: Limits | None = None) -> SourceDeclaration:
     """In the form in which the server shows it. Raises InvalidRequest."""
-    return from_source(to_source(declared), topic=declared.topic)
+    return from_source(to_source(declared, limits=limits), topic=declared.topic)
 
 
 def _lower(mapping: dict[str, str]) -> dict[str, str]:
