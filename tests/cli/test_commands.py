@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.receiver import Receiver
-from tests.cli.running import Program, program, until
+from tests.cli.running import Program, program, server, until
 
 pytestmark = pytest.mark.slow
 
@@ -47,6 +47,17 @@ def test_a_key_is_made_anew_and_the_other_one_stays(grid: Program) -> None:
 
     assert after["key1"] != before["key1"]
     assert after["key2"] == before["key2"]
+
+
+def test_a_single_key_is_printed_bare(grid: Program) -> None:
+    """With `--key-name` there is nothing but the key, so that a script can take it as it is."""
+    grid.ok("topic", "create", "songs-2b")
+    keys = grid.ok("topic", "key", "list", "songs-2b", "--json").json
+
+    for name, key in keys.items():
+        assert grid.ok("topic", "key", "list", "songs-2b", "--key-name", name).out == f"{key}\n"
+    one = grid.ok("topic", "key", "list", "songs-2b", "--key-name", "key2", "--json").json
+    assert one == {"key2": keys["key2"]}
 
 
 @pytest.mark.parametrize(
@@ -306,6 +317,24 @@ def test_queues_are_planned_and_applied(grid: Program, tmp_path: Path) -> None:
     wrong = grid.run("apply", str(declared))
     assert wrong.code == 2
     assert "higher than 100 m" in wrong.err
+
+
+def test_a_file_is_held_to_the_limits_of_its_server(receiver: Receiver, tmp_path: Path) -> None:
+    """A limit that the server's settings raise holds for `plan` and `apply` as well."""
+    declared = tmp_path / "eventpost.yaml"
+    with server(tmp_path, "--set", "limits.event_ttl_max=7d") as own:
+        for event_ttl, code in (("6d", 0), ("8d", 2)):
+            declared.write_text(
+                "topics: {songs: {}}\nsubscriptions:\n  week:\n    topic: songs\n"
+                f"    endpoint: {receiver.url}\n    retry: {{event_ttl: {event_ttl}}}\n"
+            )
+            assert own.run("apply", str(declared)).code == code
+
+        assert "8640 min" in own.ok("subscription", "show", "week").out
+        refused = own.run("plan", str(declared))
+    assert refused.code == 2
+    assert "eventpost.yaml:3" in refused.err
+    assert "limits.event_ttl_max" in refused.err
 
 
 def test_a_server_that_is_not_there_is_exit_code_3(tmp_path: Path) -> None:

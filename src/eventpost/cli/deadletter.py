@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, cast
 
-from eventpost.cli import output
+from eventpost.cli import confirming, output
 from eventpost.cli.connecting import connect
 from eventpost.cli.parser import (
     EXIT_DONE,
@@ -57,11 +57,10 @@ def add(group: Commands) -> None:
         "purge",
         purge,
         summary="throw dead letters away for good",
-        parents=[_selection(), *shared],
+        parents=[_selection(), confirming.yes(), *shared],
     )
     parser.add_argument("ids", nargs="*", metavar="ID", help="only these")
     parser.add_argument("--dry-run", action="store_true", help="only count them")
-    parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def _selection() -> Parser:
@@ -145,7 +144,7 @@ def _is_confirmed(total: int) -> bool:
         output.note("  fix: give --yes.")
         return False
     output.note(f"{output.count(total, 'dead letter')} will be gone for good.")
-    return input("Purge? [y/N] ").strip().lower() in ("y", "yes")
+    return confirming.is_answered("Purge")
 
 
 def _follow(label: str, total: int, lines: "Iterable[Progress]") -> int:

@@ -108,9 +108,9 @@ def wrapped(text: str, *, indent: str = "") -> None:
     line(textwrap.fill(text, 100, initial_indent=indent, subsequent_indent=indent))
 
 
-def count(number: int, noun: str) -> str:
+def count(number: int, noun: str, plural: str = "") -> str:
     """`1 event`, `2 events`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {plural or noun + 's'}"
 
 
 def _plain_table(columns: Sequence[str], rows: list[list[str]], is_number: Sequence[bool]) -> None:

@@ -3,11 +3,12 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from eventpost.cli import output, subscription_options
+from eventpost.cli import confirming, local_paths, output, subscription_options, subscription_view
 from eventpost.cli.connecting import connect
 from eventpost.cli.parser import (
     EXIT_BAD,
     EXIT_DONE,
+    EXIT_USAGE,
     Commands,
     Parser,
     Run,
@@ -18,6 +19,7 @@ from eventpost.cli.parser import (
 )
 
 if TYPE_CHECKING:
+    from eventpost.client import Client
     from eventpost.server.models import MatchView, SubscriptionView
 
 
@@ -48,7 +50,14 @@ def add(group: Commands) -> None:
         summary="change what is given, keep the rest; an empty value goes back to the default",
         parents=[subscription_options.options(is_creating=False)],
     )
-    _one(verbs, "delete", delete, summary="delete a subscription; what is pending is dropped")
+    _one(
+        verbs,
+        "delete",
+        delete,
+        summary="delete a subscription; what is pending is dropped",
+        parents=[confirming.yes()],
+        epilog="On a terminal it asks first.",
+    )
     _one(verbs, "pause", pause, summary="stop delivering; events keep being kept for it")
     _one(verbs, "resume", resume, summary="go on delivering")
     parser = _one(verbs, "rewind", rewind, summary="move the cursor backward or forward")
@@ -63,11 +72,17 @@ def add(group: Commands) -> None:
 
 
 def _one(
-    verbs: Commands, name: str, run: Run, *, summary: str, parents: list[Parser] | None = None
+    verbs: Commands,
+    name: str,
+    run: Run,
+    *,
+    summary: str,
+    parents: list[Parser] | None = None,
+    epilog: str | None = None,
 ) -> Parser:
     """A verb on one subscription."""
     shared = [*(parents or []), as_json(), connection()]
-    parser = command(verbs, name, run, summary=summary, parents=shared)
+    parser = command(verbs, name, run, summary=summary, parents=shared, epilog=epilog)
     parser.add_argument("name", help="the subscription")
     parser.add_argument("--topic", help="its topic, when several have one of that name")
     return parser
@@ -77,8 +92,9 @@ def create(arguments: argparse.Namespace) -> int:
     declared = subscription_options.declaration(arguments)
     declared |= {"name": arguments.name, "topic": arguments.topic}
     with connect(arguments) as client:
+        local_paths.resolve(declared, client.place)
         subscription = client.create_subscription(declared)
-    _print(subscription, arguments)
+    subscription_view.show(subscription, arguments)
     _tell_awaited(subscription)
     return EXIT_DONE
 
@@ -102,35 +118,53 @@ def list_subscriptions(arguments: argparse.Namespace) -> int:
 
 def show(arguments: argparse.Namespace) -> int:
     with connect(arguments) as client:
-        _print(client.show_subscription(arguments.name, topic=arguments.topic), arguments)
+        subscription_view.show(
+            client.show_subscription(arguments.name, topic=arguments.topic), arguments
+        )
     return EXIT_DONE
 
 
 def update(arguments: argparse.Namespace) -> int:
     changes = subscription_options.changes(arguments)
     with connect(arguments) as client:
+        local_paths.resolve(changes, client.place)
         subscription = client.update_subscription(arguments.name, changes, topic=arguments.topic)
-    _print(subscription, arguments)
+    subscription_view.show(subscription, arguments)
     _tell_awaited(subscription)
     return EXIT_DONE
 
 
 def delete(arguments: argparse.Namespace) -> int:
     with connect(arguments) as client:
+        if not confirming.is_confirmed(arguments, "Delete", lambda: _losses(client, arguments)):
+            output.note("Nothing was deleted.")
+            return EXIT_USAGE
         client.delete_subscription(arguments.name, topic=arguments.topic)
     output.note(f"Subscription {arguments.name} is deleted.")
     return EXIT_DONE
 
 
+def _losses(client: "Client", arguments: argparse.Namespace) -> str:
+    found = client.show_subscription(arguments.name, topic=arguments.topic)
+    assert found.books is not None
+    waiting = output.count(found.books.pending, "pending delivery", "pending deliveries")
+    letters = output.count(found.books.dead_letters, "dead letter")
+    return f"Subscription {found.name} of {found.topic}, {waiting} and {letters} will be gone."
+
+
 def pause(arguments: argparse.Namespace) -> int:
     with connect(arguments) as client:
-        _print(client.pause_subscription(arguments.name, topic=arguments.topic), arguments)
+        subscription_view.show(
+            client.pause_subscription(arguments.name, topic=arguments.topic), arguments
+        )
     return EXIT_DONE
 
 
 def resume(arguments: argparse.Namespace) -> int:
     with connect(arguments) as client:
-        _print(client.resume_subscription(arguments.name, topic=arguments.topic), arguments)
+        subscription_view.show(
+            client.resume_subscription(arguments.name, topic=arguments.topic), arguments
+        )
     return EXIT_DONE
 
 
@@ -172,72 +206,3 @@ def _tell_awaited(subscription: "SubscriptionView") -> None:
             "The endpoint answered without the validation code. Nothing is delivered until the"
             f" validation URL it was sent is opened, until {subscription.validation_deadline}."
         )
-
-
-def _print(subscription: "SubscriptionView", arguments: argparse.Namespace) -> None:
-    if arguments.json:
-        output.json(subscription)
-        return
-    output.fields(_shown(subscription))
-    if subscription.books is not None:
-        output.line()
-        output.fields(_books(subscription))
-    if subscription.last_failures:
-        output.line()
-        output.table(
-            ("time", "attempt", "finding", "cause", "next attempt"),
-            [
-                (each.time, each.attempt, each.finding, each.cause, each.next_attempt_time)
-                for each in subscription.last_failures
-            ],
-            empty="",
-        )
-
-
-def _shown(subscription: "SubscriptionView") -> dict[str, object]:
-    """What differs from the defaults, in the words of the options."""
-    wanted, retry = subscription.filter, subscription.retry
-    return {
-        "name": subscription.name,
-        "topic": subscription.topic,
-        "endpoint": subscription.endpoint,
-        "state": subscription.provisioning_state,
-        "waiting endpoint": subscription.pending_endpoint,
-        "paused": subscription.is_paused or None,
-        "event types": wanted.included_event_types,
-        "subject begins with": wanted.subject_begins_with,
-        "subject ends with": wanted.subject_ends_with,
-        "advanced filters": [
-            f"{clause.key} {clause.operator_type}" for clause in wanted.advanced_filters
-        ],
-        "delivery schema": subscription.event_delivery_schema,
-        "attempts at most": retry.max_delivery_attempts,
-        "time to live": retry.event_ttl or f"{retry.event_ttl_minutes} min",
-        "retry schedule": retry.schedule,
-        "dead letters": subscription.deadletter or "rows only",
-        "created": subscription.created_time,
-    }
-
-
-def _books(subscription: "SubscriptionView") -> dict[str, object]:
-    books = subscription.books
-    assert books is not None
-    return {
-        "matched": books.matched,
-        "replayed": books.replayed,
-        "delivered": books.delivered,
-        "dead-lettered": _by_reason(books.dead_lettered),
-        "dropped": _by_reason(books.dropped),
-        "pending": books.pending,
-        "in flight": books.in_flight,
-        "on the ladder": books.ladder,
-        "not read yet": books.lag,
-        "breaker": "open" if books.is_breaker_open else "closed",
-    }
-
-
-def _by_reason(counts: dict[str, int]) -> str:
-    if not counts:
-        return "0"
-    reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(counts.items()))
-    return f"{sum(counts.values()):,} ({reasons})"

@@ -3,13 +3,24 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from eventpost.cli import output
+from eventpost.cli import confirming, output
 from eventpost.cli.connecting import connect
-from eventpost.cli.parser import EXIT_DONE, Commands, as_json, command, connection, noun, nouns
+from eventpost.cli.parser import (
+    EXIT_DONE,
+    EXIT_USAGE,
+    Commands,
+    as_json,
+    command,
+    connection,
+    noun,
+    nouns,
+)
 
 if TYPE_CHECKING:
+    from eventpost.client import Client
     from eventpost.server.models import KeysView, TailedEvent, TopicView
 
+KEY_NAMES = ("key1", "key2")
 SCHEMAS = ("eventgridschema", "cloudeventschemav1_0", "customeventschema")
 
 
@@ -33,7 +44,8 @@ def add(group: Commands) -> None:
         "delete",
         delete,
         summary="delete a topic with its events, subscriptions and dead letters",
-        parents=[connection()],
+        parents=[confirming.yes(), connection()],
+        epilog="On a terminal it asks first.",
     )
     parser.add_argument("name", help="the topic")
     _add_keys(topic)
@@ -48,6 +60,9 @@ def _add_keys(topic: Commands) -> None:
     shared = [as_json(), connection()]
     parser = command(keys, "list", list_keys, summary="show the two access keys", parents=shared)
     parser.add_argument("name", help="the topic")
+    parser.add_argument(
+        "--key-name", choices=KEY_NAMES, help="only this one, and nothing but the key"
+    )
     parser = command(
         keys,
         "regenerate",
@@ -56,7 +71,7 @@ def _add_keys(topic: Commands) -> None:
         parents=shared,
     )
     parser.add_argument("name", help="the topic")
-    parser.add_argument("--key-name", choices=("key1", "key2"), required=True, help="which one")
+    parser.add_argument("--key-name", choices=KEY_NAMES, required=True, help="which one")
 
 
 def _add_tail(topic: Commands) -> None:
@@ -101,14 +116,32 @@ def show(arguments: argparse.Namespace) -> int:
 
 def delete(arguments: argparse.Namespace) -> int:
     with connect(arguments) as client:
+        if not confirming.is_confirmed(
+            arguments, "Delete", lambda: _losses(client, arguments.name)
+        ):
+            output.note("Nothing was deleted.")
+            return EXIT_USAGE
         client.delete_topic(arguments.name)
     output.note(f"Topic {arguments.name} is deleted.")
     return EXIT_DONE
 
 
+def _losses(client: "Client", name: str) -> str:
+    topic = client.show_topic(name)
+    count = len(client.list_subscriptions(topic=topic.name))
+    of_them = f", {output.count(count, 'subscription')} and their dead letters" if count else ""
+    return f"Topic {topic.name} with its events{of_them} will be gone for good."
+
+
 def list_keys(arguments: argparse.Namespace) -> int:
     with connect(arguments) as client:
-        _print_keys(client.list_keys(arguments.name), arguments)
+        keys = client.list_keys(arguments.name)
+    if arguments.key_name is None:
+        _print_keys(keys, arguments)
+    elif arguments.json:
+        output.json({arguments.key_name: getattr(keys, arguments.key_name)})
+    else:
+        output.line(getattr(keys, arguments.key_name))
     return EXIT_DONE
 
 
