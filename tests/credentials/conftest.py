@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from eventpost.credentials import aws
+from eventpost.credentials import aws, azure
 from eventpost.testing.aws_identity import AwsIdentity
 from eventpost.testing.aws_metadata import AwsMetadata
+from eventpost.testing.azure_identity import AzureIdentity
 from tests.credentials.aws_service import AwsService
 
 PREFIXES = ("AWS_", "AZURE_", "IDENTITY_", "MSI_", "IMDS_", "BOTO")
@@ -27,6 +28,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     yield home
     aws.close_all()
+    azure.close_all()
 
 
 @pytest.fixture
@@ -52,6 +54,16 @@ def metadata() -> Iterator[AwsMetadata]:
 @pytest.fixture
 def identity() -> Iterator[AwsIdentity]:
     with AwsIdentity() as service:
+        yield service
+
+
+@pytest.fixture
+def managed(monkeypatch: pytest.MonkeyPatch, home: Path) -> Iterator[AzureIdentity]:
+    """An app with a managed identity, and without any program of Azure's on its path."""
+    monkeypatch.setenv("PATH", str(home))
+    with AzureIdentity() as service:
+        for name, value in service.app_service().items():
+            monkeypatch.setenv(name, value)
         yield service
 
 

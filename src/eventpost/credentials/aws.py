@@ -155,6 +155,7 @@ class Session:
         with self._lock:
             clients = list(self._clients.values())
             self._drop()
+            self._told = ("", "")
         for client in clients:
             client.close()
 
