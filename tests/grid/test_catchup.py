@@ -9,7 +9,7 @@ from eventpost.core.books import Dropped
 from eventpost.core.interfaces import Commit, ReadFailed, Trim
 from eventpost.core.outcomes import DELIVERED
 from eventpost.core.subscriptions import Filter
-from eventpost.grid import catalogue, catchup
+from eventpost.grid import catalogue, catchup, moving
 from tests.grid.conftest import NewRig
 from tests.grid.rig import Rig
 
@@ -59,7 +59,7 @@ def test_lanes_share_reads(new_rig: NewRig, lanes: int) -> None:
         rig.engine.journal.wait(lambda _: None)
         changed = msgspec.structs.replace(rig.subscription(f"handler{index}"), is_paused=False)
         rig.lane(f"handler{index}").subscription = changed
-        rig.lane(f"handler{index}").pause(is_paused=False)
+        moving.pause(rig.lane(f"handler{index}"), is_paused=False)
     rig.settle()
 
     assert len(rig.store.reads) == 30

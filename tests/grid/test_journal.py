@@ -5,7 +5,7 @@ import pytest
 from eventpost.core.errors import Overloaded
 from eventpost.core.outcomes import DELIVERED
 from eventpost.core.subscriptions import RetryPolicy
-from eventpost.grid import catalogue
+from eventpost.grid import catalogue, failing
 from eventpost.testing.disk import Disk
 from tests.grid.conftest import NewRig
 from tests.grid.rig import Rig, failed
@@ -299,7 +299,7 @@ def test_a_row_that_comes_and_goes_in_one_group(new_rig: NewRig) -> None:
     rig.offer(1)
     rig.settle()
     rig.store.commits.clear()
-    row = rig.lane().climb(hanging.deliveries[0], rig.clock.now_ms() + 10, None, 0)
+    row = failing.climb(rig.lane(), hanging.deliveries[0], rig.clock.now_ms() + 10, None, 0)
 
     rig.engine.journal.remove_row(row)
     rig.lane().ladder_count -= 1

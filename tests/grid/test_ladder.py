@@ -8,7 +8,7 @@ from eventpost.core.books import Dropped
 from eventpost.core.interfaces import Commit, ReadFailed, Trim
 from eventpost.core.outcomes import DELIVERED
 from eventpost.core.subscriptions import RetryPolicy
-from eventpost.grid import catalogue, ladder
+from eventpost.grid import catalogue, failing, ladder
 from tests.grid.conftest import NewRig
 from tests.grid.rig import Rig, failed
 
@@ -125,7 +125,7 @@ def test_a_row_that_arrives_while_the_ladder_is_read(rig: Rig) -> None:
     (delivery,) = rig.handler("other").open[0].deliveries
     now_ms = rig.clock.now_ms()
 
-    rig.lane("other").climb(delivery, now_ms - 1_000, None, now_ms)
+    failing.climb(rig.lane("other"), delivery, now_ms - 1_000, None, now_ms)
     rig.settle()
     rig.executor.release("read")
     rig.advance(0.01)

@@ -12,7 +12,7 @@ from eventpost.core.errors import Overloaded
 from eventpost.core.interfaces import ReadFailed
 from eventpost.core.outcomes import DELIVERED
 from eventpost.core.subscriptions import Filter, RetryPolicy
-from eventpost.grid import catalogue
+from eventpost.grid import catalogue, moving
 from eventpost.grid.retention import FULL_AGAIN, GIVEN_UP
 from eventpost.stores.sqlite import SqliteSettings
 from tests.grid.conftest import NewRig
@@ -302,7 +302,7 @@ def test_giving_up(new_rig: NewRig, below: int, is_paused: bool) -> None:
     held = 0 if is_paused else 2
 
     for _ in range(2):  # a second look changes nothing
-        rig.lane().give_up(below)
+        moving.give_up(rig.lane(), below)
         rig.settle()
 
     in_flight = 0 if is_paused else 1

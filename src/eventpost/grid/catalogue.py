@@ -21,6 +21,7 @@ from eventpost.core.interfaces import (
 )
 from eventpost.core.sources import Connection, Source
 from eventpost.core.subscriptions import Subscription, Topic
+from eventpost.grid import moving
 
 if TYPE_CHECKING:
     from eventpost.grid.engine import Engine
@@ -96,7 +97,7 @@ def change_subscription(engine: "Engine", subscription: Subscription, done: Done
     engine.journal.wait(done)
     for lane in lanes:
         if lane.is_paused != subscription.is_held:
-            lane.pause(is_paused=subscription.is_held)
+            moving.pause(lane, is_paused=subscription.is_held)
         else:
             lane.pump()
     if subscription.deadletter is not None:
@@ -170,7 +171,7 @@ def _renew_destination(engine: "Engine", lane: "Lane", old: Subscription) -> Non
 def rewind(engine: "Engine", subscription_id: int, positions: list[int], done: Done) -> None:
     """Move the cursors; durable with the commit that carries the lanes' records."""
     for lane, position in zip(engine.lanes_of(subscription_id), positions, strict=True):
-        lane.rewind(position)
+        moving.rewind(lane, position)
     engine.journal.wait(done)
 
 

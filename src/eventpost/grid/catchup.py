@@ -12,6 +12,7 @@ from eventpost.core.books import Dropped
 from eventpost.core.events import Event
 from eventpost.core.interfaces import ReadFailed, Segment
 from eventpost.formats import wire
+from eventpost.grid import moving
 from eventpost.grid.tail import Stretch
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class CatchUp:
             return
         for lane in list(partition.lagging):
             if position <= lane.cursor < to:
-                lane.lose(to, reason)
+                moving.lose(lane, to, reason)
 
     # --- feeding ----------------------------------------------------------------------------------
 
@@ -186,7 +187,7 @@ class CatchUp:
                         return False
                     lane.take(event, position, published_ms)
                 return True
-            lane.end_recovery()
+            moving.end_recovery(lane)
         return not is_match or lane.read(event, position, published_ms)
 
     def _feed_shared(
@@ -214,7 +215,7 @@ class CatchUp:
         is_noted = position // POSITIONS_UNNOTED_MAX != lane.cursor // POSITIONS_UNNOTED_MAX
         lane.cursor = position
         if lane.recovery is not None and position >= lane.recovery.end:
-            lane.end_recovery()
+            moving.end_recovery(lane)
             is_noted = True
         if is_noted:
             self._engine.journal.touch(lane)
@@ -235,7 +236,7 @@ class CatchUp:
         self._ready.pop(lane, None)
         if lane.is_paused:
             return
-        lane.end_recovery()
+        moving.end_recovery(lane)
         lane.is_live = True
         self._partition.lagging.pop(lane, None)
         self._engine.journal.touch(lane)

@@ -23,6 +23,7 @@ from eventpost.core.interfaces import (
     Timer,
 )
 from eventpost.formats import wire
+from eventpost.grid import failing
 
 if TYPE_CHECKING:
     from eventpost.grid.engine import Engine
@@ -335,7 +336,7 @@ class Ladder:
         lane.hold_row(delivery, row)
         if self._is_expired(lane, row):
             lane.retries.pop()
-            lane.expire(delivery)
+            failing.expire(lane, delivery)
 
     def _was_lost(self, rows: list[LadderRow], found: object) -> bool:
         """A read that failed: the rows stay on the ladder and are met again."""

@@ -18,17 +18,13 @@ from eventpost.core.interfaces import (
     StateRow,
     Timer,
 )
-from eventpost.core.outcomes import DELIVERED, Delivered, Evidence, Failed, Outcome
+from eventpost.core.outcomes import DELIVERED, Delivered, Failed, Outcome
 from eventpost.core.retry import (
-    DeadLettered,
-    Done,
-    Reason,
-    RetryAt,
-    answered_status,
-    decide,
     is_expired,
 )
 from eventpost.core.subscriptions import Subscription
+from eventpost.grid import failing
+from eventpost.grid.batches import cut, is_retry_turn
 from eventpost.grid.breaker import Breaker
 from eventpost.grid.checkpoint import LaneRecord, LaneState, Recovery, encode, ranges
 
@@ -238,7 +234,7 @@ class Lane:
             now_ms = self.engine.clock.now_ms()
             if is_expired(self.subscription.retry, offered_ms, now_ms):
                 self.delta.matched += 1
-                self.expire(self.take(event, position, published_ms))
+                failing.expire(self, self.take(event, position, published_ms))
                 self.fresh.pop()
                 return True
             self.unread_ms = published_ms
@@ -387,7 +383,7 @@ class Lane:
         while fresh and self.in_flight < window:
             delivery = fresh.popleft()
             if delivery.offered_ms <= expired_ms:
-                self.expire(delivery)
+                failing.expire(self, delivery)
             else:
                 self.in_flight += 1
                 deliver((delivery,), self._on_outcome)
@@ -425,26 +421,19 @@ class Lane:
         self.pump()
 
     def _next_batch(self, window: int) -> list[Delivery]:
-        """What to send now; empty when all of it had expired.
-
-        Retries and first attempts take turns. Retries never hold more than half of the slots
-        while first attempts wait, and first attempts leave one slot while retries wait."""
+        """What to send now; empty when all of it had expired."""
         is_retry = bool(self.retries)
         if is_retry and self.fresh:
-            if window == 1:
-                is_retry = not self.last_was_retry
-            else:
-                share = self.retries_in_flight < max(1, window // 2)
-                is_retry = share and not self.last_was_retry
-                if not is_retry and self.in_flight == window - 1 and not self.retries_in_flight:
-                    is_retry = True
+            is_retry = is_retry_turn(
+                window, self.in_flight, self.retries_in_flight, self.last_was_retry
+            )
         self.last_was_retry = is_retry
         source = self.retries if is_retry else self.fresh
         endpoint = self.subscription.endpoint
         if endpoint.max_events_per_batch == 1 or self.breaker.is_open:
             batch = [source.popleft()]
         else:
-            batch = _cut(
+            batch = cut(
                 source,
                 endpoint.max_events_per_batch,
                 endpoint.preferred_batch_size_in_kilobytes * 1024,
@@ -461,7 +450,7 @@ class Lane:
         if len(kept) < len(batch):
             for delivery in batch:
                 if delivery.offered_ms <= expired_ms:
-                    self.expire(delivery)
+                    failing.expire(self, delivery)
         return kept
 
     # --- outcomes ---------------------------------------------------------------------------------
@@ -496,7 +485,7 @@ class Lane:
         count = 0
         for delivery in deliveries:
             if delivery.row is not None:
-                if self._release_row(delivery):
+                if self.release_row(delivery):
                     self._row_delivered(delivery, delivery.row)
                     count += 1
             elif outstanding.get(delivery.position) is delivery:
@@ -517,7 +506,7 @@ class Lane:
         if row.dead_letter_id:
             journal.open.dead_remove.append(row.dead_letter_id)
         if row.attempts:
-            journal.open.attempts.append(self._attempt(delivery, None, "", 0))
+            journal.open.attempts.append(failing.attempt(self, delivery, None, "", 0))
 
     def _settle_all(self, deliveries: Sequence[Delivery], outcomes: Sequence[Outcome]) -> None:
         failed: Failed | None = None
@@ -526,9 +515,9 @@ class Lane:
                 self._delivered((delivery,))
             else:
                 failed = outcome
-                self._failed(delivery, outcome)
+                failing.fail(self, delivery, outcome)
         if failed is not None:
-            self._count_failure(failed)
+            failing.count_failure(self, failed)
 
     def _count_reconnects(self, outcomes: Sequence[Outcome]) -> None:
         """Once for an attempt, however many events it carried."""
@@ -536,166 +525,16 @@ class Lane:
             if outcome.evidence is not None:
                 self.reconnects += outcome.evidence.reconnect_count
 
-    def _count_failure(self, failed: Failed) -> None:
-        """A handler that answers finally is alive: only what is tried again opens the breaker. What
-        could not even be tried does not open it, but it is no probe that succeeded either."""
-        if failed.is_counted:
-            self.attempts_failed += 1
-            status = answered_status(failed.evidence)
-            if failed.final or status in self.subscription.retry.final_statuses:
-                if self.breaker.succeeded():
-                    self.engine.breaker_closed(self)
-                return
-        elif not self.breaker.is_open:
-            return
-        if self.breaker.failed(self.engine.clock.now_ms()):
-            self.engine.breaker_opened(self)
-
-    def _failed(self, delivery: Delivery, failed: Failed) -> None:
-        engine = self.engine
-        if not self._is_mine(delivery):
-            return  # a rewind or a removal settled it meanwhile
-        now_ms = engine.clock.now_ms()
-        if failed.is_counted:
-            delivery.attempts += 1
-        decision = decide(
-            self.subscription.retry, delivery.attempts, failed, now_ms, engine.random.random()
-        )
-        finding = engine.classify(failed.evidence)
-        match decision:
-            case RetryAt(due_ms=due_ms):
-                self._record_attempt(delivery, failed.evidence, finding, due_ms)
-                self.climb(delivery, due_ms, failed.evidence, now_ms)
-            case DeadLettered(reason=reason):
-                self._record_attempt(delivery, failed.evidence, finding, 0)
-                self._dead_letter(delivery, reason, failed.evidence, finding, now_ms)
-            case Done():
-                raise AssertionError("a failed attempt is never done")
-
-    def _record_attempt(
-        self, delivery: Delivery, evidence: Evidence, finding: str, next_ms: int
-    ) -> None:
-        record = self._attempt(delivery, evidence, finding, next_ms)
-        self.failures.append(record)
-        self.engine.journal.open.attempts.append(record)
-        self.engine.attempt_failed(self, record)
-
-    def _attempt(
-        self, delivery: Delivery, evidence: Evidence | None, finding: str, next_ms: int
-    ) -> AttemptRecord:
-        return AttemptRecord(
-            topic_id=self.partition.topic_id,
-            subscription_id=self.subscription.id,
-            partition=self.partition.index,
-            position=delivery.position,
-            attempt=delivery.attempts + (1 if evidence is None else 0),
-            at_ms=self.engine.clock.now_ms(),
-            finding=finding,
-            evidence=evidence,
-            next_ms=next_ms,
-        )
-
-    def climb(
-        self, delivery: Delivery, due_ms: int, evidence: Evidence | None, attempted_ms: int
-    ) -> LadderRow:
-        """The delivery leaves the lane and waits on the ladder until `due_ms`."""
-        old = delivery.row
-        row = LadderRow(
-            due_ms=due_ms,
-            subscription_id=self.subscription.id,
-            partition=self.partition.index,
-            position=delivery.position,
-            topic_id=self.partition.topic_id,
-            generation=self.generation,
-            attempts=delivery.attempts,
-            published_ms=delivery.published_ms,
-            offered_ms=delivery.offered_ms,
-            dead_letter_id=0 if old is None else old.dead_letter_id,
-            evidence=evidence,
-            last_attempt_ms=attempted_ms,
-        )
-        self._leave(delivery)
-        self.ladder_count += 1
-        self.engine.journal.put_row(row)
-        return row
-
-    def expire(self, delivery: Delivery) -> None:
-        """Its time to live ran out before another attempt."""
-        evidence = None if delivery.row is None else delivery.row.evidence
-        finding = self.engine.finding_expired(evidence)
-        self._dead_letter(
-            delivery, Reason.TIME_TO_LIVE, evidence, finding, self.engine.clock.now_ms()
-        )
-
-    def _dead_letter(
-        self,
-        delivery: Delivery,
-        reason: Reason,
-        evidence: Evidence | None,
-        finding: str,
-        now_ms: int,
-    ) -> None:
-        row = delivery.row
-        attempted_ms = now_ms if reason is not Reason.TIME_TO_LIVE else 0
-        if attempted_ms == 0 and row is not None:
-            attempted_ms = row.last_attempt_ms
-        self._leave(delivery)
-        counts = self.delta.dead_lettered
-        counts[reason.value] = counts.get(reason.value, 0) + 1
-        self.engine.dead_letters.fall(
-            self, delivery, reason=reason, evidence=evidence, finding=finding, at_ms=attempted_ms
-        )
-
     def drop(self, delivery: Delivery, reason: Dropped) -> None:
         """Give a delivery up without a dead letter, counted."""
-        self._leave(delivery)
+        self.leave(delivery)
         self.count_dropped(reason, 1)
-
-    def give_up(self, below: int) -> None:
-        """The store has no room for events before `below`: what waits in hand is dropped, what was
-        not read yet is read to be counted, what is under way may end. May be called again."""
-        first = self.checkpoint
-        waiting = [delivery for delivery in self.fresh if delivery.position < below]
-        self.fresh = deque(delivery for delivery in self.fresh if delivery.position >= below)
-        for delivery in waiting:
-            self.drop(delivery, Dropped.RETENTION)
-        if self.is_live:
-            is_told = bool(waiting)
-        else:
-            is_told = bool(waiting) or self.cursor < below > self.given_up
-            self.given_up = max(self.given_up, below)
-            self.partition.catchup.wake(self)
-        if is_told:
-            self.engine.events_lost(self, first, below, len(waiting))
 
     def count_dropped(self, reason: Dropped, count: int) -> None:
         if count:
             dropped = self.delta.dropped
             dropped[reason.value] = dropped.get(reason.value, 0) + count
             self.engine.journal.touch(self)
-
-    def lose(self, to: int, reason: Dropped) -> None:
-        """The log before `to` cannot be read: go on there. What was taken before a restart is
-        counted as dropped; what was never read was never counted as matched."""
-        first, self.cursor = self.cursor, to
-        self.engine.journal.touch(self)
-        if self.recovery is None:
-            self.engine.events_lost(self, first, to, 0)
-            return
-        self.recovery.lost.append((first, to, reason))
-        if to >= self.recovery.end:
-            self.end_recovery()
-
-    def end_recovery(self) -> None:
-        """Everything that it held before a restart is back in hand, but what was lost on the way:
-        how many these were is known now."""
-        recovery, self.recovery = self.recovery, None
-        if recovery is None or not recovery.lost:
-            return
-        first, _, reason = recovery.lost[0]
-        count = max(0, self.total().pending - self.ladder_count - len(self.outstanding))
-        self.count_dropped(reason, count)
-        self.engine.events_lost(self, first, recovery.lost[-1][1], count)
 
     def close(self) -> None:
         """Send nothing more and let go of the destination."""
@@ -715,56 +554,16 @@ class Lane:
 
     # --- changes ----------------------------------------------------------------------------------
 
-    def pause(self, *, is_paused: bool) -> None:
-        """Stop or go on sending; attempts in flight end as they may."""
-        self.is_paused = is_paused
-        if is_paused and self.is_live:
-            self.lag(self.partition.routed)
-        if not is_paused:
-            self.has_parked = self.has_parked or self.ladder_count > 0
-            self.rate_at_ms = self.engine.clock.now_ms()
-            self.pump()
-
-    def rewind(self, position: int) -> None:
-        """Go on from `position`; what is outstanding is given up, counted as superseded,
-        or as skipped when the way leads forward.
-
-        What was in flight may still arrive. Rows on the ladder die by the generation.
-        """
-        is_forward = position >= self.taken
-        reason = Dropped.SKIPPED if is_forward else Dropped.SUPERSEDED
-        self.count_dropped(reason, self.total().pending)
-        for delivery in list(self.rows.values()):
-            self._release_row(delivery)
-            assert delivery.row is not None
-            self.engine.dead_letters.put_back(delivery.row)
-        self.rows.clear()
-        self.retries.clear()
-        self.fresh.clear()
-        self.engine.deliveries_held -= len(self.outstanding)
-        self.outstanding.clear()
-        self.held_bytes = 0
-        self.settled.clear()
-        self.has_parked = self.has_parked or self.ladder_count > 0
-        self.ladder_count = 0
-        self.recovery = None
-        self.given_up = 0
-        self.generation += 1
-        self.start_position = min(self.start_position, position)
-        self.offered_ms = self.engine.clock.now_ms()
-        self.lag(min(position, self.partition.routed))
-        self.pump()
-
-    def _is_mine(self, delivery: Delivery) -> bool:
+    def is_mine(self, delivery: Delivery) -> bool:
         if delivery.row is None:
             return self.outstanding.get(delivery.position) is delivery
         key = (delivery.position, delivery.row.dead_letter_id)
         return self.rows.get(key) is delivery
 
-    def _leave(self, delivery: Delivery) -> None:
+    def leave(self, delivery: Delivery) -> None:
         """The delivery is in hand no more: settled, on the ladder, or dead."""
         if delivery.row is not None:
-            self._release_row(delivery)
+            self.release_row(delivery)
         else:
             del self.outstanding[delivery.position]
             self.settled.append(delivery.position)
@@ -773,7 +572,7 @@ class Lane:
         self.engine.journal.touch(self)
         self.engine.journal.settled(1)
 
-    def _release_row(self, delivery: Delivery) -> bool:
+    def release_row(self, delivery: Delivery) -> bool:
         """Take a ladder row off the ladder. False when it was superseded meanwhile."""
         row = delivery.row
         assert row is not None
@@ -842,7 +641,7 @@ class Lane:
                 break
             if id(delivery) in waiting:
                 continue
-            delivery.row = self.climb(delivery, due_ms, None, 0)
+            delivery.row = failing.climb(self, delivery, due_ms, None, 0)
             self.rows[position, 0] = delivery
             self.engine.ladder.claim(self, delivery.row)
 
@@ -866,15 +665,3 @@ class Lane:
             partition=self.partition.index,
             state=encode(state),
         )
-
-
-def _cut(source: deque[Delivery], count_max: int, bytes_max: int) -> list[Delivery]:
-    """The next batch: never waits to fill, an event above the size goes alone."""
-    batch = [source.popleft()]
-    size = len(batch[0].event.wire)
-    while source and len(batch) < count_max:
-        size += len(source[0].event.wire)
-        if size > bytes_max:
-            break
-        batch.append(source.popleft())
-    return batch

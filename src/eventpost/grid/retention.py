@@ -8,6 +8,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from eventpost.core.interfaces import ReadFailed, Trim, Usage
+from eventpost.grid import moving
 
 if TYPE_CHECKING:
     from eventpost.grid.engine import Engine
@@ -124,4 +125,4 @@ class Retention:
         below = usage.first_positions[fullest] + ceil(kept[fullest] * GIVEN_UP)
         self._given_up[fullest] = below
         for lane in list(partition.lanes.values()):
-            lane.give_up(below)
+            moving.give_up(lane, below)
