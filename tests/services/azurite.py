@@ -53,14 +53,26 @@ class Azurite(Service):
     def command(self) -> list[str]:
         ports = [f"--{name}Port={self.ports[name]}" for name in self.port_names]
         quiet = ["--skipApiVersionCheck", "--disableTelemetry", "--silent"]
-        # On disk, so that a restart finds what was there.
-        return ["node", str(MAIN), *quiet, f"--location={self.directory / 'data'}", *ports]
+        return ["node", str(MAIN), *quiet, *self.storage(), *ports]
+
+    def storage(self) -> list[str]:
+        """On disk, so that a restart finds what was there."""
+        return [f"--location={self.directory / 'data'}"]
 
     def environment(self) -> dict[str, str]:
         return {"AZURITE_ACCOUNTS": f"{ACCOUNT}:{KEY}"}
 
     def is_ready(self) -> bool:
         return all(accepts(port) for port in self.ports.values())
+
+
+class AzuriteInMemory(Azurite):
+    """The same for who does not restart it, and half as fast again."""
+
+    name = "azurite-in-memory"
+
+    def storage(self) -> list[str]:
+        return ["--inMemoryPersistence"]
 
 
 class AzuriteWithTokens(Azurite):

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import pytest
 
-from tests.services.azurite import Azurite, AzuriteWithTokens
+from tests.services.azurite import Azurite, AzuriteInMemory, AzuriteWithTokens
 from tests.services.certificates import Authority
 from tests.services.elasticmq import ElasticMQ
 from tests.services.kafka import Kafka
@@ -58,8 +58,8 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture(scope="session")
 def azurite(services_of_run: Path) -> Iterator[Azurite]:
-    require_service(Azurite)
-    with shared(Azurite, services_of_run) as service:
+    require_service(AzuriteInMemory)
+    with shared(AzuriteInMemory, services_of_run) as service:
         yield service
 
 

@@ -46,6 +46,8 @@ def _keep(kind: type[Service], directory: Path, tell: int) -> None:
                 fcntl.flock(lease, fcntl.LOCK_EX)
                 (directory / PORTS).unlink()
                 running.kill()
+                # What is worth keeping when a test failed.
+                running.log.replace(directory / "log")
                 shutil.rmtree(service.directory, ignore_errors=True)
     except DidNotStart as failure:
         (directory / FAILURE).write_text(str(failure))

@@ -87,7 +87,10 @@ class Running(Generic[S]):
 
     def pause(self) -> None:
         """Let it hang: it accepts connections, as its kernel does, and answers nothing."""
-        _signal(self._started(), signal.SIGSTOP)
+        child = self._started()
+        _signal(child, signal.SIGSTOP)
+        # On a busy machine it still answers until one of its threads has seen the signal.
+        os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         _signal(self._started(), signal.SIGCONT)

@@ -48,13 +48,14 @@ def test_it_comes_back_on_the_same_port(own: Running[Example]) -> None:
 
 
 def test_it_hangs_while_it_is_paused(own: Running[Example]) -> None:
-    """A paused service lives and does not answer; resumed, it does."""
-    own.pause()
-    assert own.is_alive
-    assert not own.service.answers(timeout_s=0.1)
+    """A paused service lives and does not answer; resumed, it does, and can be paused again."""
+    for _ in range(2):
+        own.pause()
+        assert own.is_alive
+        assert not own.service.answers(timeout_s=0.1)
 
-    own.resume()
-    assert own.service.answers(timeout_s=5)
+        own.resume()
+        assert own.service.answers(timeout_s=5)
 
 
 def test_a_paused_one_can_be_stopped(own: Running[Example]) -> None:
