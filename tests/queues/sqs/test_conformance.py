@@ -9,6 +9,7 @@ import pytest
 from eventpost.queues.sqs import SqsQueue
 from eventpost.testing.queue_conformance import QueueConformance, QueueHarness
 from tests.queues.sqs.answering import REGION, queue
+from tests.services.elasticmq import ElasticMQ
 from tests.services.moto import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Moto
 from tests.services.service import fresh_name
 
@@ -61,4 +62,12 @@ class TestMoto(QueueConformance):
     @pytest.fixture
     def harness(self, moto: Moto) -> Iterator[QueueHarness]:
         with SqsHarness(moto.url) as harness:
+            yield harness
+
+
+@pytest.mark.slow
+class TestElasticMQ(QueueConformance):
+    @pytest.fixture
+    def harness(self, elasticmq: ElasticMQ) -> Iterator[QueueHarness]:
+        with SqsHarness(elasticmq.url) as harness:
             yield harness
