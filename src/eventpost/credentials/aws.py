@@ -13,6 +13,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Protocol, cast
 
 from eventpost.core.errors import InvalidRequest
@@ -71,22 +72,30 @@ class Session:
         self._failed: tuple[float, Exception] | None = None
         self._told = ("", "")
 
-    def client(self, service: str, *, wait_s: float = 0.0, attempts_max: int = 0) -> Client:
+    def client(
+        self,
+        service: str,
+        *,
+        wait_s: float = 0.0,
+        attempts_max: int = 0,
+        connections_min: int = 0,
+    ) -> Client:
         """The client of a service, shared by all callers; made on first use.
 
-        `wait_s` is added to the time for an answer (a long poll). `attempts_max` instead of the
-        settings' (0). Raises what botocore raises, and InvalidRequest for a secret that cannot be
-        read: `evidence_of` tells which of these are about credentials. The first call of a session
-        walks the chain, for as long as the SDK's own bounds allow.
+        `wait_s` is added to the time for an answer (a long poll), and shortens it when negative.
+        `attempts_max` instead of the settings' (0). `connections_min` are kept at least. Raises
+        what botocore raises, and InvalidRequest for a secret that cannot be read: `evidence_of`
+        tells which of these are about credentials. The first call of a session walks the chain, for
+        as long as the SDK's own bounds allow.
         """
-        key = (service, wait_s, attempts_max)
+        key = (service, wait_s, attempts_max, connections_min)
         found = self._clients.get(key)
         if found is not None:
             return found
         with self._one_walk(time.monotonic()):
             found = self._clients.get(key)
             if found is None:
-                found = self._clients[key] = self._new_client(service, wait_s, attempts_max)
+                found = self._clients[key] = self._new_client(*key)
         self._tell()
         return found
 
@@ -97,6 +106,7 @@ class Session:
         *,
         wait_s: float = 0.0,
         attempts_max: int = 0,
+        connections_min: int = 0,
         **parameters: object,
     ) -> Mapping[str, Any]:
         """Call a client's method, and once more with new keys when the service refuses the old.
@@ -105,13 +115,20 @@ class Session:
         not take notice. Raises as `client` does.
         """
         generation = self._generation
-        call = getattr(self.client(service, wait_s=wait_s, attempts_max=attempts_max), method)
+        find = partial(
+            self.client,
+            service,
+            wait_s=wait_s,
+            attempts_max=attempts_max,
+            connections_min=connections_min,
+        )
+        call = getattr(find(), method)
         try:
             answer = call(**parameters)
         except Exception as error:
             if not _refuses_keys(error) or not self._renew(generation):
                 raise
-            call = getattr(self.client(service, wait_s=wait_s, attempts_max=attempts_max), method)
+            call = getattr(find(), method)
             answer = call(**parameters)
         self._tell()
         return cast("Mapping[str, Any]", answer)
@@ -173,7 +190,9 @@ class Session:
                 self._failed = (time.monotonic(), error)
                 raise
 
-    def _new_client(self, service: str, wait_s: float, attempts_max: int) -> Client:
+    def _new_client(
+        self, service: str, wait_s: float, attempts_max: int, connections_min: int
+    ) -> Client:
         from botocore.config import Config
 
         self._opened_credentials()
@@ -185,7 +204,8 @@ class Session:
             config=Config(
                 connect_timeout=settings.connect_timeout_s,
                 read_timeout=settings.request_timeout_s + wait_s,
-                max_pool_connections=settings.pool_connections_max,
+                max_pool_connections=max(settings.pool_connections_max, connections_min),
+                tcp_keepalive=True,  # a function may work for minutes before it answers
                 retries={"total_max_attempts": attempts} if attempts else None,
                 user_agent_extra=f"eventpost/{VERSION}",
             ),

@@ -43,6 +43,7 @@ _SETTINGS = frozenset(
 _TIMEOUTS = frozenset({"ConnectTimeoutError", "ReadTimeoutError"})
 _WRONG_NAME = "CertificateError"
 """urllib3's own, where it compares the names itself instead of OpenSSL."""
+_RESOURCE = re.compile(r"on resource: (\S+)")
 _HANDSHAKE = "_validate_conn"
 """Where urllib3 does the TLS handshake; a time limit there is told as one of reading."""
 _XML = re.compile(r"<(Code|Message)>(.*?)</\1>", re.DOTALL)
@@ -72,6 +73,15 @@ def with_detail(evidence: Evidence, *sentences: str) -> Evidence:
     """The same evidence with more said to people."""
     told = " ".join(text for text in (evidence.detail, *sentences) if text)
     return msgspec.structs.replace(evidence, detail=told[:EVIDENCE_DETAIL_CHARS_MAX])
+
+
+def statement(action: str, refusal: str, resource: str) -> str:
+    """The statement of a policy that allows `action`, ready to be copied. The resource is the one
+    that AWS names in its refusal, else `resource`."""
+    found = _RESOURCE.search(refusal)
+    named = found[1].rstrip(".,") if found is not None else resource
+    text = f'{{"Effect":"Allow","Action":"{action}","Resource":"{named}"}}'
+    return f"The statement that allows it: {text}"
 
 
 # --- answers --------------------------------------------------------------------------------------

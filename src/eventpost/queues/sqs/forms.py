@@ -55,14 +55,17 @@ def receipt(message: Received) -> Receipt:
 
 
 class _Refused(Exception):
-    def __init__(self, code: str, detail: str, fault: Fault = Fault.MALFORMED) -> None:
+    def __init__(
+        self, code: str, detail: str, fault: Fault = Fault.MALFORMED, *, final: bool = True
+    ) -> None:
         super().__init__(detail)
         self.code = code
         self.fault = fault
+        self.final = final
 
 
 def entry(message: Message, *, is_fifo: bool, group: str = "") -> Entry | Failed:
-    """The message as it travels, or why SQS would refuse it, for good.
+    """The message as it travels, or why SQS would refuse it; nearly always for good.
 
     `group` is for messages that name none.
     """
@@ -87,7 +90,7 @@ def entry(message: Message, *, is_fifo: bool, group: str = "") -> Entry | Failed
             code=refusal.code,
             detail=str(refusal),
         )
-        return Failed(evidence, final=True, is_counted=False)
+        return Failed(evidence, final=refusal.final, is_counted=False)
     return Entry(members, size)
 
 
@@ -188,7 +191,8 @@ def _order(message: Message, group: str, *, is_fifo: bool) -> dict[str, str]:
     if message.group or (is_fifo and group):
         members["MessageGroupId"] = message.group or group
     elif is_fifo:
-        raise _Refused("MissingParameter", "a message to a FIFO queue names its group")
+        detail = "a message to a FIFO queue names its group"
+        raise _Refused("MissingParameter", detail, final=False)  # a setting mends it
     if is_fifo and message.deduplication_id:
         members["MessageDeduplicationId"] = message.deduplication_id
     for name, value in members.items():

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from eventpost.core.outcomes import Evidence, Failed, Fault, Stage
-from eventpost.credentials.aws_failures import with_detail
+from eventpost.credentials.aws_failures import statement, with_detail
 from eventpost.queues.interfaces import Settled, Verdict
 from eventpost.queues.sqs.forms import SYSTEM
 
@@ -36,7 +36,6 @@ _ACTIONS = {
 }
 """The permission that each method takes; batches have none of their own."""
 
-_RESOURCE = re.compile(r"on resource: (\S+)")
 _KMS = re.compile(r"\bkms:(\w+)")
 _FINER = (
     (re.compile(r"must be shorter than|exceeds the maximum"), "MessageTooLong"),
@@ -111,11 +110,7 @@ def _denied(evidence: Evidence, method: str) -> Evidence:
     key = _KMS.search(evidence.detail)
     if key is None and evidence.code == "KmsAccessDenied":
         return evidence  # of the key SQS tells nothing
-    found = _RESOURCE.search(evidence.detail)
-    resource = found[1].rstrip(".,") if found is not None else "ARN of the queue"
     action = f"kms:{key[1]}" if key is not None else f"sqs:{_ACTIONS.get(method, method)}"
     code = "AccessDenied" if key is None else "KmsAccessDenied"
-    statement = f'{{"Effect":"Allow","Action":"{action}","Resource":"{resource}"}}'
-    return with_detail(
-        msgspec.structs.replace(evidence, code=code), f"The statement that allows it: {statement}"
-    )
+    allows = statement(action, evidence.detail, "ARN of the queue")
+    return with_detail(msgspec.structs.replace(evidence, code=code), allows)

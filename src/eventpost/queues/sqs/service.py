@@ -124,7 +124,7 @@ class Service:
         self,
         operation: str,
         method: str,
-        parameters: Mapping[str, object],
+        parameters: Mapping[str, Any],
         wait_s: float = 0.0,
         attempts_max: int = 0,
     ) -> Answer | Failed:
