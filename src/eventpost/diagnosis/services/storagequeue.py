@@ -1,0 +1,52 @@
+"""Azure Storage's codes and their findings, for queues and for the blobs of claim checks.
+
+Some codes have many causes; the adapter adds the one that it found out after a slash
+(`AuthenticationFailed/clock`). `NoErrorCode` and `ClaimCheckDamaged` are words of ours. What is
+wrong before the service is asked (no token, a key that is none) has system `azure`.
+"""
+
+FINDINGS = {
+    "": "EP4200",
+    "AuthorizationFailure": "EP4201",
+    "AuthorizationPermissionMismatch": "EP4202",
+    "AuthenticationFailed": "EP4203",
+    "AuthenticationFailed/expired": "EP4204",
+    "InvalidAuthenticationInfo/expired": "EP4204",
+    "AuthenticationFailed/clock": "EP4205",
+    "InvalidAuthenticationInfo/clock": "EP4205",
+    "AuthenticationFailed/early": "EP4206",
+    "AuthenticationFailed/token": "EP4207",
+    "InvalidAuthenticationInfo": "EP4207",
+    "InvalidAuthenticationInfo/token": "EP4207",
+    "NoAuthenticationInformation": "EP4208",
+    "PublicAccessNotPermitted": "EP4208",
+    "AuthorizationSourceIPMismatch": "EP4209",
+    "AuthorizationProtocolMismatch": "EP4210",
+    "AuthorizationServiceMismatch": "EP4211",
+    "AuthorizationResourceTypeMismatch": "EP4211",
+    "KeyBasedAuthenticationNotPermitted": "EP4212",
+    "AccountIsDisabled": "EP4213",
+    "QueueDisabled": "EP4213",
+    "InsufficientAccountPermissions": "EP4214",
+    "QueueNotFound": "EP4220",
+    "ResourceNotFound": "EP4220",
+    "QueueBeingDeleted": "EP4221",
+    "ContainerBeingDeleted": "EP4221",
+    "PopReceiptMismatch": "EP4222",
+    "MessageNotFound": "EP4223",
+    "OutOfRangeQueryParameterValue": "EP4230",
+    "InvalidQueryParameterValue": "EP4230",
+    "MessageTooLarge": "EP4231",
+    "RequestBodyTooLarge": "EP4231",
+    "InvalidHeaderValue": "EP4232",
+    "InvalidXmlDocument": "EP4233",
+    "InvalidResourceName": "EP4234",
+    "OutOfRangeInput": "EP4234",
+    "ServerBusy": "EP4240",
+    "OperationTimedOut": "EP4241",
+    "InternalError": "EP4241",
+    "BlobNotFound": "EP4250",
+    "ContainerNotFound": "EP4250",
+    "ClaimCheckDamaged": "EP4251",
+    "NoErrorCode": "EP4260",
+}
