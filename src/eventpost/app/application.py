@@ -38,6 +38,7 @@ from eventpost.core.subscriptions import (
     Topic,
 )
 from eventpost.core.version import VERSION
+from eventpost.credentials.reports import Report
 from eventpost.formats.publish import decode_publish
 from eventpost.grid import catalogue
 from eventpost.grid.engine import Listeners
@@ -414,12 +415,18 @@ class App:
             publish=copied(self.publish_times),
             store_bytes=0 if usage is None else usage.bytes_used,
             store_bytes_max=self.grid.limits.store_bytes_max,
+            credentials=self._credentials(),
             suppressed_log_records=suppressed,
             dropped_log_lines=dropped,
             version=VERSION,
         )
         bound = self.settings.metrics.subscriptions_max
         return await asyncio.to_thread(render, snapshot, subscriptions_max=bound)
+
+    def _credentials(self) -> list[tuple[str, Report]]:
+        names = [each.name for each in self.connections.all()]
+        found = [(name, self.connections.credentials(name)) for name in names]
+        return [(name, report) for name, report in found if report is not None]
 
     def retention_usage(self) -> Usage | None:
         return self.grid.retention.usage

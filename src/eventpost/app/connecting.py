@@ -11,6 +11,8 @@ from eventpost.app.queues import settings_of
 from eventpost.core.errors import Conflict, InvalidRequest, NotFound
 from eventpost.core.source_bounds import check_connection
 from eventpost.core.sources import Connection
+from eventpost.credentials import reports
+from eventpost.credentials.reports import Report
 from eventpost.grid import catalogue
 
 if TYPE_CHECKING:
@@ -50,6 +52,13 @@ class Connecting:
             if name in {each.endpoint.connection, *_pending(each.pending_endpoint)}
         ]
         return sorted(sources) + sorted(subscriptions)
+
+    def credentials(self, name: str) -> Report | None:
+        """Who answered when credentials were asked for; None as long as nobody has asked."""
+        try:
+            return reports.known(settings_of(self.get(name)))
+        except InvalidRequest:  # its kind's library is gone
+            return None
 
     async def create(self, draft: Connection) -> Connection:
         """Keep a connection. Nothing is connected to."""

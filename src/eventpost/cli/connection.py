@@ -122,8 +122,25 @@ def _print(shown: "ConnectionView", arguments: argparse.Namespace) -> None:
             **{name: _text(value) for name, value in shown.settings.items()},
             "used by": shown.used_by,
             "created": shown.created_time,
+            **_credentials(shown),
         }
     )
+
+
+def _credentials(shown: "ConnectionView") -> dict[str, object]:
+    """Who answered, once somebody has."""
+    found = shown.credentials
+    if found is None:
+        return {}
+    region = f"{found.region} ({found.region_from})" if found.region else ""
+    told = {
+        "credentials": found.link,
+        "identity": found.identity,
+        "expires": found.expires_time,
+        "region": region,
+        "endpoint": found.endpoint,
+    }
+    return {name: value for name, value in told.items() if value}
 
 
 def _text(value: object) -> object:

@@ -291,6 +291,8 @@ def session(settings: AwsConnection, keys: Keys | None = None) -> Session:
         if found is None:
             found = _sessions[settings, keys] = Session(settings, keys)
             _all.add(found)
+            if keys is None:
+                reports.remember(settings, found)
         return found
 
 

@@ -167,6 +167,7 @@ def session(settings: AzureStorageConnection, credential: Any = None) -> Session
             _all.add(found)
             if credential is None:
                 _sessions[settings] = found
+                reports.remember(settings, found)
         return found
 
 

@@ -19,6 +19,7 @@ from eventpost.core.outcomes import Evidence
 from eventpost.core.version import VERSION
 from eventpost.credentials import aws
 from eventpost.credentials.aws_session import check_region
+from eventpost.credentials.reports import Report
 
 TOKEN_LIFE_S = 900
 """What AWS's signers ask for, and the longest that brokers take."""
@@ -137,6 +138,10 @@ class MSKTokenProvider:
                 if held is None or self._now_s() >= held.expires_s:
                     raise
                 return held
+
+    def report(self) -> Report:
+        """Who signs the tokens, and until when. Refreshes nothing, asks nobody."""
+        return self.session.report()
 
     def renew(self) -> None:
         """Forget token and keys: a broker refused them. The next call finds both anew."""

@@ -5,6 +5,8 @@ Layer: credentials. Nothing here asks anybody: a report holds what the SDK alrea
 
 import logging
 import re
+import weakref
+from typing import Protocol
 
 import msgspec
 
@@ -38,6 +40,30 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`settings`, the environment variable's name, or `profile NAME`."""
     endpoint: str = ""
     """Where the calls of this connection go, once one was prepared."""
+
+
+class Reporting(Protocol):
+    """A session of any kind."""
+
+    def report(self) -> Report:
+        """What is known now: refreshes nothing, asks nobody."""
+        ...
+
+
+_sessions: "weakref.WeakValueDictionary[object, Reporting]" = weakref.WeakValueDictionary()
+
+
+def remember(settings: object, session: Reporting) -> None:
+    """Let `known` find the session of a connection's settings, while it lives. From any thread."""
+    _sessions[settings] = session
+
+
+def known(settings: object) -> Report | None:
+    """The report of the session that these settings have in this process; None when none is open
+    or its credentials have not been asked for yet."""
+    session = _sessions.get(settings)
+    report = None if session is None else session.report()
+    return report if report is not None and report.link else None
 
 
 def shortened(key_id: str) -> str:

@@ -3,9 +3,10 @@
 import msgspec
 
 from eventpost.core.sources import Connection
+from eventpost.credentials.reports import Report
 from eventpost.registry import declarations, forms, shapes
 from eventpost.registry.declarations import ConnectionDeclaration
-from eventpost.registry.models import ConnectionList, ConnectionView
+from eventpost.registry.models import ConnectionList, ConnectionView, CredentialsView
 from eventpost.server.ports import AppPort
 from eventpost.server.routes import Call, Subject
 
@@ -69,6 +70,23 @@ def view(app: AppPort, connection: Connection) -> ConnectionView:
         **{name: getattr(declared, name) for name in declared.__struct_fields__},
         created_time=forms.time_text(connection.created_ms),
         used_by=app.connections.users(connection.name),
+        credentials=_credentials(app.connections.credentials(connection.name)),
+    )
+
+
+def _credentials(report: Report | None) -> CredentialsView | None:
+    if report is None:
+        return None
+    expires_ms = report.expires_ms
+    return CredentialsView(
+        system=report.system,
+        link=report.link,
+        identity=report.identity,
+        is_renewed=report.is_renewed,
+        expires_time="" if expires_ms is None else forms.time_text(expires_ms),
+        region=report.region,
+        region_from=report.region_from,
+        endpoint=report.endpoint,
     )
 
 

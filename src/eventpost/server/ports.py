@@ -16,6 +16,7 @@ from eventpost.core.histogram import Histogram
 from eventpost.core.interfaces import AttemptRecord, DeadLetter, DeadLetterQuery, Usage
 from eventpost.core.sources import Connection, Source
 from eventpost.core.subscriptions import Subscription, Topic
+from eventpost.credentials.reports import Report
 from eventpost.grid.trace import Story
 
 
@@ -71,6 +72,10 @@ class ConnectionsPort(Protocol):
 
     def users(self, name: str) -> list[str]:
         """What uses the connection, in words."""
+        ...
+
+    def credentials(self, name: str) -> Report | None:
+        """Who answered when credentials were asked for; None as long as nobody has asked."""
         ...
 
     async def create(self, draft: Connection) -> Connection:

@@ -105,6 +105,22 @@ TOPIC = _group(
     ),
 )
 
+CREDENTIALS = _group(
+    ("connection", "system", "link"),
+    (
+        "eventpost_credentials_found",
+        "gauge",
+        "found",
+        "1 for the link of the SDK's chain that answered.",
+    ),
+    (
+        "eventpost_credentials_expiry_timestamp_seconds",
+        "gauge",
+        "expires_s",
+        "When a connection's credentials expire, in Unix time; absent while nobody knows.",
+    ),
+)
+
 LATENCY = _group(
     (),
     (
@@ -159,4 +175,13 @@ OPERATING_SYSTEM = _group(
 )
 """Read from the operating system by prometheus_client itself; Linux only."""
 
-METRICS = (*SUBSCRIPTION, *BY_REASON, *TOPIC, *LATENCY, *PROCESS, BUILD, *OPERATING_SYSTEM)
+METRICS = (
+    *SUBSCRIPTION,
+    *BY_REASON,
+    *TOPIC,
+    *CREDENTIALS,
+    *LATENCY,
+    *PROCESS,
+    BUILD,
+    *OPERATING_SYSTEM,
+)

@@ -21,6 +21,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from eventpost.core.books import SubscriptionReport, Tally, TopicReport
 from eventpost.core.histogram import BOUNDS_MS, Histogram
+from eventpost.credentials.reports import Report
 from eventpost.telemetry import inventory
 from eventpost.telemetry.inventory import Described
 
@@ -43,6 +44,8 @@ class Snapshot:
     """From a whole publish request to its answer, the commit included."""
     store_bytes: int
     store_bytes_max: int
+    credentials: Sequence[tuple[str, Report]] = ()
+    """Of each connection by its name, where somebody has answered."""
     suppressed_log_records: int = 0
     dropped_log_lines: int = 0
     version: str = ""
@@ -89,6 +92,7 @@ def _families(snapshot: Snapshot, subscriptions_max: int) -> Iterator[Metric]:
         for topic in snapshot.topics:
             family.add_metric((topic.topic,), value(topic))
         yield family
+    yield from _credentials(snapshot.credentials)
     for described in inventory.LATENCY:
         yield _histogram(described, attrgetter(described.value)(snapshot))
     for described in inventory.PROCESS:
@@ -105,6 +109,16 @@ def _by_subscription(described: Described, reports: Iterable[SubscriptionReport]
     for report in reports:
         family.add_metric((report.topic, report.subscription), value(report))
     return family
+
+
+def _credentials(reports: Iterable[tuple[str, Report]]) -> Iterator[Metric]:
+    found, expiry = map(_family, inventory.CREDENTIALS)
+    for connection, report in reports:
+        labels = (connection, report.system, report.link)
+        found.add_metric(labels, 1)
+        if report.expires_ms is not None:
+            expiry.add_metric(labels, report.expires_ms / 1_000)
+    yield from (found, expiry)
 
 
 def _by_reason(described: Described, reports: Iterable[SubscriptionReport]) -> Metric:

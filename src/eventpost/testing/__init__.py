@@ -7,13 +7,23 @@ names are imported on first use, so that pytest starts as fast as without them.
 from typing import TYPE_CHECKING
 
 __all__ = ["CLOSE", "HANG", "RESET", "Answer", "Grid", "Received", "Receiver", "VirtualClock"]
+__all__ += ["AwsIdentity", "AwsMetadata", "AzureIdentity"]
 
 if TYPE_CHECKING:
+    from eventpost.testing.aws_identity import AwsIdentity
+    from eventpost.testing.aws_metadata import AwsMetadata
+    from eventpost.testing.azure_identity import AzureIdentity
     from eventpost.testing.clock import VirtualClock
     from eventpost.testing.grid import Grid
     from eventpost.testing.receiver import CLOSE, HANG, RESET, Answer, Received, Receiver
 
-_MODULES = {"VirtualClock": "clock", "Grid": "grid"}
+_MODULES = {
+    "AwsIdentity": "aws_identity",
+    "AwsMetadata": "aws_metadata",
+    "AzureIdentity": "azure_identity",
+    "Grid": "grid",
+    "VirtualClock": "clock",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -30,6 +30,7 @@ from eventpost.registry.models.server import (
 from eventpost.registry.models.sources import (
     ConnectionList,
     ConnectionView,
+    CredentialsView,
     SourceList,
     SourcesOf,
     SourceView,
@@ -71,6 +72,7 @@ __all__ = [
     "SubscriptionView",
     "SubscriptionList",
     "ConnectionView",
+    "CredentialsView",
     "ConnectionList",
     "SourceView",
     "SourceList",
