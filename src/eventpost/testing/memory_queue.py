@@ -154,7 +154,8 @@ class MemoryQueue:
         self._server = server
         self._name = name
         self._is_closed = False
-        self._wake_count = 0
+        self.wake_count = 0
+        """How often a wait was ended from outside."""
 
     def send(self, messages: Sequence[Message]) -> Sequence[Outcome]:
         refused = [self._refused(message) for message in messages]
@@ -168,7 +169,7 @@ class MemoryQueue:
         lease_s = min(lease_s, self.traits.lease_s_max)
         with server.turn:
             end_s = server.monotonic_s() + min(wait_s, self.traits.wait_s_max)
-            wake_count = self._wake_count
+            wake_count = self.wake_count
             mishap = self._request("receive", ())
             if mishap is not None and not mishap.is_after:
                 return _with_operation(mishap.failed, "receive")
@@ -177,8 +178,14 @@ class MemoryQueue:
                 if failed is not None:
                     return failed
                 page = self._page(count_max, lease_s)
-                if page or self._wake_count != wake_count or not self._wait(end_s):
-                    return page if mishap is None else _with_operation(mishap.failed, "receive")
+                if page or self.wake_count != wake_count or not self._wait(end_s):
+                    break
+            if mishap is None:
+                return page
+            if not self.traits.lease_s_max:
+                # What was delivered and never arrived went down with its connection.
+                self._let_go()
+            return _with_operation(mishap.failed, "receive")
 
     def extend(self, held: Sequence[Received], lease_s: float) -> Sequence[Verdict]:
         if not self.traits.can_extend:
@@ -199,17 +206,19 @@ class MemoryQueue:
         connect = Rung(name="connect", detail="it is in this process")
         return [connect, Rung(name="receive", failed=failed)]
 
+    def next_visible_s(self) -> float:
+        """When the next message can be received, by the server's clock; never is infinity."""
+        return self._server.next_visible_s(self._name)
+
     def wake(self) -> None:
         with self._server.turn:
-            self._wake_count += 1
+            self.wake_count += 1
             self._server.turn.notify_all()
 
     def close(self) -> None:
         with self._server.turn:
             self._is_closed = True
-            shelf = self._server.shelf(self._name)
-            if shelf is not None:
-                shelf.let_go(self)
+            self._let_go()
             self._server.turn.notify_all()
 
     # --- one request, within the server's turn ---------------------------------------------------
@@ -262,6 +271,11 @@ class MemoryQueue:
         # A lost answer leaves the caller with the receipt that it had.
         verdict = act(shelf, one if failed is None else msgspec.structs.replace(one))
         return failed or verdict
+
+    def _let_go(self) -> None:
+        shelf = self._server.shelf(self._name)
+        if shelf is not None:
+            shelf.let_go(self)
 
     def _page(self, count_max: int, lease_s: float) -> list[Received]:
         shelf = self._server.shelf(self._name)

@@ -257,7 +257,9 @@ class LogShelf:
     def remove(self, client: object, receipt: object) -> bool:
         if client is not self._reader:
             return False
-        self._finished.add(self._offset(receipt))
+        offset = self._offset(receipt)
+        if offset >= self._committed:
+            self._finished.add(offset)
         while self._committed in self._finished:
             self._finished.remove(self._committed)
             self._committed += 1
