@@ -6,7 +6,6 @@ below can come back to it after a restart.
 
 import random
 import socket
-from contextlib import ExitStack
 
 PORT_MIN = 10_000
 PORT_MAX = 32_767
@@ -18,8 +17,16 @@ _draw = random.SystemRandom()
 
 def free_ports(count: int) -> list[int]:
     """So many different ports of loopback that nobody listened on just now."""
-    with ExitStack() as held:
-        return [_hold_one(held) for _ in range(count)]
+    ports: set[int] = set()
+    for _ in range(TRIES_MAX):
+        if len(ports) == count:
+            return list(ports)
+        port = _draw.randint(PORT_MIN, PORT_MAX)
+        if _is_free(port):
+            ports.add(port)
+    raise RuntimeError(
+        f"Not {count} free ports from {PORT_MIN} to {PORT_MAX} in {TRIES_MAX} tries."
+    )
 
 
 def accepts(port: int) -> bool:
@@ -31,15 +38,12 @@ def accepts(port: int) -> bool:
         return False
 
 
-def _hold_one(held: ExitStack) -> int:
-    for _ in range(TRIES_MAX):
-        port = _draw.randint(PORT_MIN, PORT_MAX)
-        candidate = held.enter_context(socket.socket())
+def _is_free(port: int) -> bool:
+    with socket.socket() as candidate:
         # As a service does that comes back to its port: old connections may still be closing.
         candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             candidate.bind(("127.0.0.1", port))
         except OSError:
-            continue
-        return port
-    raise RuntimeError(f"No free port between {PORT_MIN} and {PORT_MAX} in {TRIES_MAX} tries.")
+            return False
+        return True
