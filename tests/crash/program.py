@@ -121,4 +121,5 @@ class Program:
             self._process.wait()
 
     def client(self) -> Client:
-        return Client(url=self.url, token=(self.data / "admin-token").read_text().strip())
+        token = self._settings.get("EVENTPOST_TOKEN")
+        return Client(url=self.url, token=token or (self.data / "admin-token").read_text().strip())

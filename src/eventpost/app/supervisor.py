@@ -5,6 +5,7 @@ is on disk, and publishing answers 503 until then.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 
 from eventpost.core.errors import StoreError
@@ -63,7 +64,12 @@ class Supervisor:
             return
         self.failure = failure.reason
         self.failures += 1
-        self._log("store.failed", reason=failure.reason, is_full=failure.is_full)
+        self._log(
+            "store.failed",
+            level=logging.ERROR,
+            reason=failure.reason,
+            is_full=failure.is_full,
+        )
         self._reopening = asyncio.get_running_loop().create_task(self._reopen())
 
     async def _reopen(self) -> None:
@@ -74,7 +80,9 @@ class Supervisor:
                 engine = await self.open()
             except StoreError as error:
                 self.failure = str(error)
-                self._log("store.reopen_failed", reason=str(error), wait_s=wait_s)
+                self._log(
+                    "store.reopen_failed", level=logging.ERROR, reason=str(error), wait_s=wait_s
+                )
                 wait_s = min(wait_s * 2, REOPEN_WAIT_S_MAX)
                 continue
             self.failure = None

@@ -311,6 +311,7 @@ class Engine:
 
     def _committed(self, group: Group, result: Committed) -> None:
         commit = group.commit
+        self.retention.grew(group.bytes)
         self.ladder.committed(commit.ladder_put)
         for append, first, partition in zip(
             commit.appends, result.firsts, group.partitions, strict=True

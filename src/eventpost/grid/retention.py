@@ -7,7 +7,7 @@ whoever waits for them counts that as dropped.
 from math import ceil
 from typing import TYPE_CHECKING
 
-from eventpost.core.interfaces import ReadFailed, Trim, Usage
+from eventpost.core.interfaces import ReadFailed, Timer, Trim, Usage
 from eventpost.grid import moving
 
 if TYPE_CHECKING:
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 FULL_AGAIN = 0.95
 """Part of `store_bytes_max` below which publishing is taken up again after it was full."""
+LOOK_AGAIN = 0.05
+"""Part of `store_bytes_max` by which the store may have grown, at least, before an early look."""
+ROOM_S = 1.0
+"""After a full store has let go of something it is looked again so soon whether it has room."""
 GIVEN_UP = 0.1
 """Part of the fullest partition's events that is given up at once."""
 
@@ -24,29 +28,49 @@ Positions = dict[tuple[int, int], int]
 
 
 class Retention:
-    """Looks now and then; trims in the store's slices. All calls on the grid's thread."""
+    """Looks now and then, and early when much was published since; trims in the store's slices.
+    All calls on the grid's thread."""
 
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
         self._given_up: Positions = {}
+        self._timer: Timer | None = None
+        """None while a look is under way."""
+        self._grown = 0
+        """Bytes published since the last look began."""
         self.usage: Usage | None = None
 
     def start(self) -> None:
         self._look()
 
-    def _again(self) -> None:
+    def grew(self, size: int) -> None:
+        """So many bytes were published. Looking at times alone would notice a full disk too late:
+        a small one is filled between two looks."""
+        self._grown += size
+        if self.usage is None or self._timer is None:
+            return
+        bytes_max = self._engine.limits.store_bytes_max
+        room = bytes_max - self.usage.bytes_used
+        if self._grown >= max(room / 2, bytes_max * LOOK_AGAIN):
+            self._timer.cancel()
+            self._look()
+
+    def _again(self, delay_s: float) -> None:
         if not self._engine.is_stopped:
-            self._engine.clock.call_later(self._engine.limits.retention_interval_s, self._look)
+            self._timer = self._engine.clock.call_later(delay_s, self._look)
 
     def _look(self) -> None:
+        self._timer = None
         if not self._engine.is_stopped:
+            self._grown = 0
             self._engine.store.usage(self._measured)
 
     def _measured(self, usage: Usage | ReadFailed) -> None:
         if isinstance(usage, ReadFailed) or self._engine.is_stopped:
-            self._again()
+            self._again(self._engine.limits.retention_interval_s)
             return
         self.usage = usage
+        was_full = self._engine.is_full
         bytes_max = self._engine.limits.store_bytes_max
         if usage.bytes_used >= bytes_max:
             self._engine.is_full = True
@@ -55,7 +79,7 @@ class Retention:
         # What lanes need is taken before the ladder's floor is: what moves to the ladder in between
         # was needed by a lane.
         needed = self._needed()
-        self._engine.store.ladder_floor(lambda floor: self._trim(usage, needed, floor))
+        self._engine.store.ladder_floor(lambda floor: self._trim(usage, needed, floor, was_full))
 
     def _needed(self) -> Positions:
         """The lowest positions that lanes need, and rows that are not on the ladder yet."""
@@ -68,14 +92,17 @@ class Retention:
 
     # --- what nobody needs ------------------------------------------------------------------------
 
-    def _trim(self, usage: Usage, needed: Positions, floor: Positions | ReadFailed) -> None:
-        self._again()
-        if isinstance(floor, ReadFailed) or self._engine.is_stopped:
-            return
+    def _trim(
+        self, usage: Usage, needed: Positions, floor: Positions | ReadFailed, was_full: bool
+    ) -> None:
         limits = self._engine.limits
+        if isinstance(floor, ReadFailed) or self._engine.is_stopped:
+            self._again(limits.retention_interval_s)
+            return
         now_ms = self._engine.clock.now_ms()
         self._engine.journal.open.attempts_before_ms = max(0, now_ms - limits.attempts_kept_ms)
         self._engine.journal.open.taken_before_ms = max(0, now_ms - limits.taken_kept_ms)
+        interval_s = limits.retention_interval_s
         is_pressed = usage.bytes_used > limits.store_bytes_max * limits.store_bytes_trim
         is_any = False
         for key, partition in list(self._engine.partitions.items()):
@@ -89,7 +116,10 @@ class Retention:
                 self._drop(partition, below)
             else:
                 self._age(partition, below, now_ms - limits.retention_ms)
-        if self._engine.is_full and not is_any:
+        is_full = self._engine.is_full
+        self._again(min(ROOM_S, interval_s) if is_full and is_any else interval_s)
+        # For one interval publishing is refused and deliveries may make the room.
+        if is_full and was_full and not is_any:
             self._give_up(usage)
 
     def _age(self, partition: "Partition", below: int, before_ms: int) -> None:
