@@ -4,6 +4,7 @@
 
     EVENTPOST_CRASH_POINT=NAME:COUNT   SIGKILL when it comes to that point for the COUNT-th time
     EVENTPOST_CLOCK_OFFSET_S=SECONDS   the wall clock is so many seconds ahead
+    SIGUSR1, SIGUSR2                   the wall clock steps an hour forward, an hour back
 
 The points are put around functions of the program from outside, so that the program itself holds
 nothing for them and pays nothing.
@@ -28,6 +29,7 @@ from eventpost.stores.sqlite.database import Database
 
 POINT = "EVENTPOST_CRASH_POINT"
 CLOCK_OFFSET = "EVENTPOST_CLOCK_OFFSET_S"
+STEPS_S: dict[int, float] = {signal.SIGUSR1: 3_600.0, signal.SIGUSR2: -3_600.0}
 
 
 class Point(NamedTuple):
@@ -92,9 +94,17 @@ def arm(point: Point, count: int) -> None:
 
 
 def set_clock(offset_s: float) -> None:
-    """Let the wall clock be wrong; monotonic time is as it is."""
-    time_ns = time.time_ns
+    """Let the wall clock be wrong, and step when told to; monotonic time is as it is."""
+    time_s, time_ns = time.time, time.time_ns
+    time.time = lambda: time_s() + offset_s
     time.time_ns = lambda: time_ns() + int(offset_s * 1e9)
+
+    def step(number: int, _frame: object) -> None:
+        nonlocal offset_s
+        offset_s += STEPS_S[number]
+
+    for number in STEPS_S:
+        signal.signal(number, step)
 
 
 if __name__ == "__main__":

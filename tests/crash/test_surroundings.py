@@ -1,10 +1,14 @@
 """What surrounds the real program fails: directory, clock, descriptors, a second process."""
 
+import http.client
 import os
 import shutil
+import signal
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import pytest
@@ -114,6 +118,39 @@ def test_the_clock_steps_between_restarts(
     check(program, outside, figures)
     for books in report(program).subscriptions:
         assert "TimeToLiveExceeded" not in books.dead_lettered
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
+def test_the_clock_steps_while_it_runs(
+    program: Program, outside: Outside, figures: Say, number: signal.Signals
+) -> None:
+    """A clock that steps an hour forward or back under a running server changes nothing: what
+    waits is tried when it would have been, and nothing expires."""
+    program.start()
+    key = prepare(program, outside)
+    outside.sicken(0.3)
+    outside.start_publishing(program, key)
+    outside.wait_for_acknowledged(150)
+
+    for _ in range(3):
+        program.process.send_signal(number)
+        outside.wait_for_acknowledged(50)
+    outside.stop_publishing()
+
+    check(program, outside, figures)
+    for books in report(program).subscriptions:
+        assert "TimeToLiveExceeded" not in books.dead_lettered
+    assert _stepped_s(program, number) > 3 * HOUR_S - 60
+
+
+def _stepped_s(program: Program, number: signal.Signals) -> float:
+    """By how much the program's wall clock, as its answers are dated, has stepped."""
+    connection = http.client.HTTPConnection("127.0.0.1", program.port, timeout=5)
+    connection.request("GET", "/healthz")
+    answer = connection.getresponse()
+    connection.close()
+    told = parsedate_to_datetime(answer.headers["Date"]).timestamp()
+    return (told - time.time()) * (1 if number is signal.SIGUSR1 else -1)
 
 
 def test_running_out_of_descriptors_passes(
