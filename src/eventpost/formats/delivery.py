@@ -126,6 +126,11 @@ def attribute(wire: bytes, schema: Schema, path: str) -> str | None:
     envelope, data = split(schema, wire)
     first, *names = path.split(".")
     value = data if first.lower() == "data" else _member(envelope, first)
+    return text_at(value, names)
+
+
+def text_at(value: bytes, names: Sequence[str]) -> str | None:
+    """The same of any JSON value, `names` leading into it."""
     try:
         for name in names:
             value = _member(value, name)
