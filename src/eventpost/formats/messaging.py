@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from eventpost.core.events import Delivery, Event
 from eventpost.core.sources import MessageFormat
-from eventpost.formats import dramatiq, event_messages, raw_messages
+from eventpost.formats import dramatiq, event_messages, raw_messages, roadrunner_messages
 from eventpost.formats.messages import Incoming, Origin, Outgoing, Target
 
 Decode = Callable[[Incoming, Target], list[Event]]
@@ -16,11 +16,13 @@ Encode = Callable[[Delivery, Origin], Outgoing]
 _DECODERS: dict[MessageFormat, Decode] = {
     MessageFormat.EVENT: event_messages.decode,
     MessageFormat.RAW: raw_messages.decode,
+    MessageFormat.ROADRUNNER: roadrunner_messages.decode,
     MessageFormat.DRAMATIQ: dramatiq.decode,
 }
 _ENCODERS: dict[MessageFormat, Encode] = {
     MessageFormat.EVENT: event_messages.encode,
     MessageFormat.RAW: raw_messages.encode,
+    MessageFormat.ROADRUNNER: roadrunner_messages.encode,
     MessageFormat.DRAMATIQ: dramatiq.encode,
 }
 
