@@ -5,7 +5,7 @@ import importlib.metadata
 import pytest
 
 from eventpost.core.errors import InvalidRequest
-from eventpost.destinations import kinds, webhook
+from eventpost.destinations import kinds, queue, webhook
 
 
 def test_built_in() -> None:
@@ -13,7 +13,23 @@ def test_built_in() -> None:
     assert kinds.factory("webhook") is webhook.new_destination
 
 
-@pytest.mark.parametrize("kind", ["pigeon", "handshake", "kinds", "", "../x", "os.path", "Webhook"])
+@pytest.mark.parametrize("kind", ["sqs", "storagequeue", "rabbitmq", "kafka"])
+def test_queue_systems(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every queue system is a kind of endpoint, and all are served by one destination."""
+    monkeypatch.setattr(kinds.queue_kinds, "queue_system", lambda name: name)
+
+    assert kinds.factory(kind) is queue.new_destination
+
+
+@pytest.mark.usefixtures("pigeon")
+def test_a_third_partys_queue_system() -> None:
+    """So is one that an installed package provides."""
+    assert kinds.factory("pigeon") is queue.new_destination
+
+
+@pytest.mark.parametrize(
+    "kind", ["pigeon", "handshake", "kinds", "queue", "", "../x", "os.path", "Webhook"]
+)
 def test_unknown(kind: str) -> None:
     """What nothing provides is refused by name; a helper module is not a kind."""
     with pytest.raises(InvalidRequest, match="no endpoint type"):

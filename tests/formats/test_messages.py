@@ -51,8 +51,8 @@ def target(schema: Schema = EG, **mapping: dict[str, str]) -> Target:
 def decoded(
     name: MessageFormat, body: bytes, wanted: Target | None = None, **message: Any
 ) -> list[Event]:
-    incoming = Incoming(body=body, **({"message_id": "m-1", "sent_ms": SENT_MS} | message))
-    return messaging.decoder(name)(incoming, wanted or target())
+    named: dict[str, Any] = {"message_id": "m-1", "sent_ms": SENT_MS} | message
+    return messaging.decoder(name)(Incoming(body=body, **named), wanted or target())
 
 
 def one(name: MessageFormat, body: bytes, wanted: Target | None = None, **message: Any) -> Any:
@@ -260,20 +260,17 @@ def test_what_a_message_does_not_say_is_made_up() -> None:
 
 def test_fields_are_mapped() -> None:
     """Paths lead into the body, the attributes and what the system says; else a default holds."""
-    mapping = {
-        "fields": {
-            "eventtype": "data.kind",
-            "subject": "attributes.genre",
-            "id": "system.MessageKey",
-            "eventtime": "data.at",
-            "dataversion": "data.nothing.there",
-        },
-        "defaults": {"eventtype": "Unused", "dataversion": "7"},
+    fields = {
+        "eventtype": "data.kind",
+        "subject": "attributes.genre",
+        "id": "system.MessageKey",
+        "eventtime": "data.at",
+        "dataversion": "data.nothing.there",
     }
     wire = one(
         MessageFormat.RAW,
         text({"kind": "Song", "at": "2026-05-01T00:00:00Z"}),
-        target(**mapping),
+        target(fields=fields, defaults={"eventtype": "Unused", "dataversion": "7"}),
         attributes={"Genre": b"blues"},
         system_attributes={"MessageKey": "k-1"},
     )

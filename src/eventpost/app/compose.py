@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from eventpost.app.application import App
 from eventpost.app.clock import AppClock, LoopClock
 from eventpost.app.endpoints import Endpoints
+from eventpost.app.queues import Queues
 from eventpost.app.supervisor import Supervisor
 from eventpost.app.watching import LogWatcher
 from eventpost.config import local
@@ -25,6 +26,7 @@ from eventpost.diagnosis import codes
 from eventpost.diagnosis.classify import classify
 from eventpost.formats import topics
 from eventpost.grid.engine import Engine, Surroundings
+from eventpost.queues import kinds as queue_kinds
 from eventpost.stores.sqlite.store import SqliteStore
 from eventpost.telemetry.logs import log
 
@@ -45,7 +47,8 @@ def build(
     data = Path(settings.server.data).absolute()
     _make_private(data)
     steady = clock or LoopClock(loop)
-    endpoints = Endpoints(settings, loop, steady, origin=_origin(settings))
+    queues = Queues(lambda name: app.grid.connections.get(name), queue_kinds.Services(log=log))
+    endpoints = Endpoints(settings, loop, steady, origin=_origin(settings), queues=queues)
     limits = settings.grid_limits(disk_free_bytes=_room(data))
     source = random.Random()
 

@@ -8,23 +8,31 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 from eventpost.app.clock import AppClock
+from eventpost.app.queues import Queues, check_queue
 from eventpost.config.checks import address, is_loopback
 from eventpost.config.settings import Settings
+from eventpost.core.errors import InvalidRequest
 from eventpost.core.histogram import Histogram
 from eventpost.core.interfaces import Destination
 from eventpost.core.outcomes import Evidence
+from eventpost.core.sources import Connection
 from eventpost.core.subscriptions import Subscription, Topic
 from eventpost.destinations import folder, handshake, kinds
 from eventpost.destinations.farewell import Farewells
 from eventpost.destinations.folder import FolderFiles
+from eventpost.destinations.unusable import Unusable
 from eventpost.diagnosis.classify import Explanation, classify, explain
 from eventpost.formats import topics
 from eventpost.http.addresses import AddressGuard
 from eventpost.http.client import HttpClient
 from eventpost.http.proxies import NO_PROXIES, Proxies, from_environment
+from eventpost.queues.interfaces import Address
+from eventpost.queues.kinds import Services as QueueServices
+from eventpost.queues.kinds import is_system
 from eventpost.telemetry.logs import log
 
 WEBHOOK = "webhook"
+NO_CONNECTIONS = Queues(lambda _: None, QueueServices())
 FILE_THREADS = 2
 
 
@@ -32,7 +40,13 @@ class Endpoints:
     """All calls on the event loop's thread."""
 
     def __init__(
-        self, settings: Settings, loop: asyncio.AbstractEventLoop, clock: AppClock, *, origin: str
+        self,
+        settings: Settings,
+        loop: asyncio.AbstractEventLoop,
+        clock: AppClock,
+        *,
+        origin: str,
+        queues: Queues | None = None,
     ) -> None:
         self._origin = origin
         self._clock = clock
@@ -54,17 +68,29 @@ class Endpoints:
             origin=origin,
             topic_prefix=self._prefix,
             delivery_times=self.delivery_times,
+            opener=(queues or NO_CONNECTIONS).opener,
+            call_soon=clock.call_soon,
+            call_soon_threadsafe=clock.call_soon_threadsafe,
         )
         self._farewells = Farewells(self._services, lambda: str(uuid.uuid4()), _farewell_failed)
 
     def new_destination(self, topic: Topic, subscription: Subscription) -> Destination:
-        return kinds.new_destination(topic, subscription, self._services)
+        """Raises nothing: what cannot be made any more, because its library is gone, fails each
+        attempt with that."""
+        try:
+            return kinds.new_destination(topic, subscription, self._services)
+        except InvalidRequest as error:
+            return Unusable(error, self._services)
 
-    def check(self, subscription: Subscription) -> None:
+    def check(self, subscription: Subscription, connection: Connection | None) -> None:
         """Raises InvalidRequest for a kind of endpoint, or of place for dead letters, that nothing
-        provides."""
-        kinds.factory(subscription.endpoint.type)
+        provides, and for a queue that could not be opened. From any thread."""
+        endpoint = subscription.endpoint
+        kinds.factory(endpoint.type)
         folder.check(subscription.deadletter)
+        if is_system(endpoint.type):
+            address = Address(name=endpoint.address, options=endpoint.options)
+            check_queue(endpoint.type, connection, address)
 
     async def handshake(
         self, topic: Topic, subscription: Subscription, *, code: str, later_url: str

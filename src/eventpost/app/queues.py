@@ -1,11 +1,39 @@
 """From declared connections and addresses to queue systems: what could be opened, and what not."""
 
+from collections.abc import Callable
+
 import msgspec
 
 from eventpost.core.errors import InvalidRequest
 from eventpost.core.sources import Connection
 from eventpost.queues import kinds
-from eventpost.queues.interfaces import Address
+from eventpost.queues.interfaces import Address, Queue
+
+
+class Queues:
+    """Opens queues over connections by their names. `connection_of` is asked from any thread."""
+
+    def __init__(
+        self, connection_of: Callable[[str], Connection | None], services: kinds.Services
+    ) -> None:
+        self._connection_of = connection_of
+        self._services = services
+
+    def opener(self, kind: str, connection: str | None, address: Address) -> Callable[[], Queue]:
+        """What opens the queue, over the connection as it is then. See `destinations.kinds`."""
+
+        def open_queue() -> Queue:
+            found = None if connection is None else self._connection_of(connection)
+            if connection is not None and found is None:
+                raise InvalidRequest(
+                    "ConnectionNotFound",
+                    f"There is no connection {connection!r}.",
+                    fix="eventpost connection list shows those there are.",
+                )
+            settings = None if found is None else settings_of(found)
+            return kinds.open_queue(kind, settings, address, self._services)
+
+        return open_queue
 
 
 def settings_of(connection: Connection) -> msgspec.Struct:
@@ -15,7 +43,8 @@ def settings_of(connection: Connection) -> msgspec.Struct:
 
 
 def check_queue(kind: str, connection: Connection | None, address: Address) -> None:
-    """Raises InvalidRequest unless such a queue could be opened. From any thread."""
+    """Raises InvalidRequest unless such a queue could be opened: it is, and nothing is connected
+    to. A secret that is not there yet is none of its faults. From any thread, blocks."""
     system = kinds.queue_system(kind)
     if connection is not None and connection.kind != system.CONNECTION_KIND:
         raise InvalidRequest(
@@ -24,4 +53,9 @@ def check_queue(kind: str, connection: Connection | None, address: Address) -> N
             why=f"{connection.name} is one of the kind {connection.kind}.",
             fix=f"Make one: eventpost connection create NAME --kind {system.CONNECTION_KIND}",
         )
-    kinds.options_of(address, system.Options)
+    settings = None if connection is None else settings_of(connection)
+    try:
+        kinds.open_queue(kind, settings, address, kinds.Services()).close()
+    except InvalidRequest as error:
+        if error.code != "SecretMissing":
+            raise

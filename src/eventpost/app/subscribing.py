@@ -1,5 +1,6 @@
 """Creating and changing event subscriptions: checks, the handshake, and its manual completion."""
 
+import asyncio
 import secrets
 import uuid
 from typing import TYPE_CHECKING, assert_never
@@ -7,8 +8,10 @@ from typing import TYPE_CHECKING, assert_never
 import msgspec
 
 from eventpost.app import asking
+from eventpost.app.endpoints import WEBHOOK
 from eventpost.core.bounds import check_delivery_schema, check_subscription
 from eventpost.core.errors import Conflict, HandshakeFailed, InvalidRequest, NotFound
+from eventpost.core.sources import Connection
 from eventpost.core.subscriptions import (
     Endpoint,
     ProvisioningState,
@@ -55,6 +58,7 @@ class Subscribing:
         self._check(topic, draft)
         self._reserved.add(key)
         try:
+            await self._check_endpoint(draft)
             cursor = await self._cursor(topic, start)
             subscription = msgspec.structs.replace(
                 draft,
@@ -66,6 +70,7 @@ class Subscribing:
             subscription = await self._consented(topic, subscription)
             if topic.id not in self._app.grid.topics:
                 raise NotFound("TopicNotFound", f"The topic {topic.name!r} was deleted meanwhile.")
+            self._connection(subscription)  # it may have been deleted meanwhile, too
             cursors = [cursor] * topic.partition_count
             await asking.durable(
                 lambda done: catalogue.add_subscription(self._app.grid, subscription, cursors, done)
@@ -80,9 +85,19 @@ class Subscribing:
         schema = draft.endpoint.delivery_schema
         if schema is not None:
             check_delivery_schema(topic.input_schema, schema)
-        if draft.endpoint.connection is not None:
-            self._app.connections.get(draft.endpoint.connection)
-        self._endpoints.check(draft)
+
+    async def _check_endpoint(self, draft: Subscription) -> None:
+        """Whether its kind, and the queue where it is one, could be opened."""
+        connection = self._connection(draft)
+        if draft.endpoint.type == WEBHOOK:
+            self._endpoints.check(draft, connection)
+        else:  # a library may have to be imported, which takes a moment
+            await asyncio.to_thread(self._endpoints.check, draft, connection)
+
+    def _connection(self, draft: Subscription) -> Connection | None:
+        """Raises NotFound."""
+        name = draft.endpoint.connection
+        return None if name is None else self._app.connections.get(name)
 
     async def _cursor(self, topic: Topic, start: str | int) -> int | None:
         if start == START_NOW:
@@ -134,11 +149,13 @@ class Subscribing:
         """Change a subscription. A new endpoint's handshake comes first; the old one serves until
         it consents. One that never consented is asked again."""
         self._check(topic, draft)
+        await self._check_endpoint(draft)
         asked = None
         is_failed = current.provisioning_state is ProvisioningState.FAILED
         if is_failed or _needs_handshake(current.endpoint, draft.endpoint):
             asked = await self._consented(topic, draft)
-            current = self._found_again(current)
+        current = self._found_again(current)
+        self._connection(draft)
         changed = _changed(current, draft, asked)
         await self.change(changed)
         self._await_action(changed)

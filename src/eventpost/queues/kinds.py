@@ -96,10 +96,19 @@ def queue_system(kind: str) -> QueueSystem:
     else:
         system = _registered(QUEUE_GROUP, kind)
     if system is None:
-        known = [*SYSTEMS, *sorted(each.name for each in entry_points(group=QUEUE_GROUP))]
-        raise _unknown("UnknownQueueSystem", "queue system", kind, known)
+        raise _unknown("UnknownQueueSystem", "queue system", kind, systems())
     _check_library(kind, system)
     return cast("QueueSystem", system)
+
+
+def systems() -> list[str]:
+    """Every queue system that there is, built in or installed."""
+    return [*SYSTEMS, *sorted(each.name for each in entry_points(group=QUEUE_GROUP))]
+
+
+def is_system(kind: str) -> bool:
+    """Whether a kind is a queue system, be its library installed or not."""
+    return kind in SYSTEMS or bool(entry_points(group=QUEUE_GROUP, name=kind))
 
 
 def connection_class(kind: str) -> type[msgspec.Struct]:
