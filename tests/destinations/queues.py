@@ -15,7 +15,7 @@ from eventpost.queues.interfaces import Address, Queue
 from eventpost.queues.kinds import Services as QueueServices
 from eventpost.queues.kinds import open_queue
 from eventpost.testing.destination_conformance import Behaviour, Harness
-from eventpost.testing.fault_proxy import HANG, RESET_BEFORE, FaultProxy
+from eventpost.testing.fault_proxy import HANG, RESET_BEFORE, Choice, FaultProxy
 from eventpost.testing.service_refusals import SQS_FORBIDDEN
 from tests.http.client.peers import Caller
 from tests.services.aws_clients import client
@@ -56,7 +56,7 @@ class SqsHarness(Harness):
         self._destination: Destination | None = None
 
     async def start(self, behaviour: Behaviour, *, batch_events_max: int = 1) -> Destination:
-        reactions = {
+        reactions: dict[Behaviour, Choice] = {
             Behaviour.REFUSE: SQS_FORBIDDEN,
             Behaviour.VANISH: RESET_BEFORE,
             Behaviour.HANG: HANG,

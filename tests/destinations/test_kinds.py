@@ -6,6 +6,7 @@ import pytest
 
 from eventpost.core.errors import InvalidRequest
 from eventpost.destinations import kinds, queue, webhook
+from eventpost.queues import kinds as queue_kinds
 
 
 def test_built_in() -> None:
@@ -16,7 +17,7 @@ def test_built_in() -> None:
 @pytest.mark.parametrize("kind", ["sqs", "storagequeue", "rabbitmq", "kafka"])
 def test_queue_systems(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every queue system is a kind of endpoint, and all are served by one destination."""
-    monkeypatch.setattr(kinds.queue_kinds, "queue_system", lambda name: name)
+    monkeypatch.setattr(queue_kinds, "queue_system", lambda name: name)
 
     assert kinds.factory(kind) is queue.new_destination
 
