@@ -1,0 +1,312 @@
+"""RabbitMQ that restarts, dies, hangs, runs short or takes back what was held too long."""
+
+import itertools
+import shutil
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from eventpost.core.outcomes import Delivered, Failed, Outcome
+from eventpost.diagnosis.classify import classify
+from eventpost.queues.interfaces import Message, Received, Settled
+from eventpost.queues.rabbitmq.session import receipt_of
+from eventpost.testing.queue_conformance import nothing_comes, send, settle, take
+from tests.conftest import Say
+from tests.queues.rabbitmq.brokers import RabbitmqHarness, opened, settings
+from tests.services.rabbitmq import RabbitMQ
+from tests.services.running import Running
+
+PATIENCE_S = 60.0
+
+
+def eventually(condition: Callable[[], bool], seconds_max: float = PATIENCE_S) -> None:
+    end_s = time.monotonic() + seconds_max
+    while not condition():
+        assert time.monotonic() < end_s, "it never came true"
+        time.sleep(0.05)
+
+
+def declare(running: Running[RabbitMQ], name: str, kind: str) -> None:
+    """Declare a queue, and let the server write down that it is there.
+
+    RabbitMQ 3.10 forgets the one member of a quorum queue when it is killed within some seconds of
+    the declaration, and the queue has no leader from then on; an orderly stop writes it at once.
+    """
+    queue = opened(settings(running.service), name, create=True, queue_type=kind)
+    send(queue, Message(body=b"0"))
+    page = queue.receive(1, PATIENCE_S, 0)
+    assert isinstance(page, list)
+    settle(queue, page)
+    queue.close()
+    running.restart()
+
+
+class Traffic:
+    """Threads that send and threads that receive and settle, whatever the server does meanwhile.
+
+    Each sender sends a message again until it is confirmed, as the grid does.
+    """
+
+    def __init__(self, server: RabbitMQ, name: str, kind: str) -> None:
+        connection = settings(server, connect_timeout_s=2.0, request_timeout_s=3.0)
+        self.queue = opened(connection, name, create=True, queue_type=kind)
+        self.is_over = threading.Event()
+        self.confirmed: set[int] = set()
+        self.received: Counter[int] = Counter()
+        self.settled_count = 0
+        self.failures: Counter[str] = Counter()
+        self.numbers = itertools.count()
+        # Daemons, so that a test that fails does not keep the run from ending.
+        self.senders = [threading.Thread(target=self.send, daemon=True) for _ in range(2)]
+        self.receivers = [threading.Thread(target=self.receive, daemon=True) for _ in range(2)]
+        for thread in [*self.senders, *self.receivers]:
+            thread.start()
+
+    def send(self) -> None:
+        while not self.is_over.is_set():
+            waiting = [next(self.numbers) for _ in range(10)]
+            while waiting:
+                outcomes = self.queue.send([Message(body=str(n).encode()) for n in waiting])
+                self.note(outcomes)
+                done = [isinstance(each, Delivered) for each in outcomes]
+                self.confirmed |= set(itertools.compress(waiting, done))
+                waiting = list(itertools.compress(waiting, [not each for each in done]))
+                if waiting:
+                    time.sleep(0.05)
+
+    def receive(self) -> None:
+        while self.senders_live() or not self.confirmed <= set(self.received):
+            page = self.queue.receive(20, 0.2, 0)
+            if isinstance(page, Failed):
+                self.note([page])
+                time.sleep(0.05)
+                continue
+            self.received.update(int(each.body) for each in page)
+            # Where the answer is lost the server may have settled it all the same: no verdict but
+            # DONE says that it comes again for certain.
+            verdicts = self.queue.settle(page)
+            self.settled_count += sum(each is Settled.DONE for each in verdicts)
+
+    def senders_live(self) -> bool:
+        return any(each.is_alive() for each in self.senders)
+
+    def note(self, outcomes: Sequence[Outcome]) -> None:
+        for each in outcomes:
+            if isinstance(each, Failed):
+                self.failures[classify(each.evidence)] += 1
+
+    def wait_for_more(self, count: int = 100) -> None:
+        """Until so many more were confirmed and settled."""
+        confirmed, settled = len(self.confirmed), self.settled_count
+        eventually(
+            lambda: (
+                len(self.confirmed) >= confirmed + count and self.settled_count >= settled + count
+            )
+        )
+
+    def end(self) -> None:
+        """Stop sending, and wait until everything that was confirmed has come."""
+        self.is_over.set()
+        end_s = time.monotonic() + PATIENCE_S
+        for thread in [*self.senders, *self.receivers]:
+            thread.join(max(0.0, end_s - time.monotonic()))
+        missing = self.confirmed - set(self.received)
+        self.queue.close()
+        assert not missing, f"confirmed, and never received: {sorted(missing)[:20]}"
+        assert not [each for each in self.receivers if each.is_alive()]
+
+
+@pytest.mark.slow
+@pytest.mark.crash
+@pytest.mark.parametrize("kind", ["classic", "quorum"])
+def test_a_server_that_dies(own_rabbitmq: Running[RabbitMQ], kind: str, figures: Say) -> None:
+    """A server that is killed and one that is restarted lose no confirmed message, and threads go
+    on as before; what comes twice is what was held."""
+    declare(own_rabbitmq, "songs", kind)
+    traffic = Traffic(own_rabbitmq.service, "songs", kind)
+    traffic.wait_for_more()
+
+    own_rabbitmq.kill()
+    eventually(lambda: traffic.failures.total() > 0)
+    own_rabbitmq.start()
+    traffic.wait_for_more()
+    own_rabbitmq.restart()
+    traffic.wait_for_more()
+    traffic.end()
+
+    twice = sum(count - 1 for count in traffic.received.values())
+    told = ", ".join(f"{code} x {count}" for code, count in traffic.failures.most_common())
+    figures(f"{kind}: {len(traffic.confirmed)} confirmed, 0 lost, {twice} came twice; {told}")
+    assert "EP9001" not in traffic.failures
+
+
+@pytest.mark.slow
+@pytest.mark.crash
+def test_held_when_the_server_dies(own_rabbitmq: Running[RabbitMQ]) -> None:
+    """What is held when the server dies is lost to its holder and comes again."""
+    with RabbitmqHarness(own_rabbitmq.service, queue_type="quorum") as harness:
+        declare(own_rabbitmq, harness.name, "quorum")
+        queue = harness.new_queue()
+        send(queue, *(Message(body=str(number).encode()) for number in range(5)))
+        held = take(harness, queue, 5)
+        settle(queue, held[:2])
+        own_rabbitmq.kill()
+
+        assert list(queue.settle(held[2:])) == [Settled.LOST] * 3
+        [outcome] = queue.send([Message(body=b"6")])
+        assert isinstance(outcome, Failed)
+        assert classify(outcome.evidence) in ("EP2004", "EP2204", "EP2205", "EP2207")
+
+        own_rabbitmq.start()
+        bodies: set[bytes] = set()
+
+        def all_came() -> bool:
+            page = queue.receive(5, 1, 0)
+            bodies.update(each.body for each in page) if isinstance(page, list) else None
+            # What was settled just before may come too: the server had not written that yet.
+            return {b"2", b"3", b"4"} <= bodies
+
+        eventually(all_came)
+
+
+@pytest.mark.slow
+def test_a_server_that_hangs(own_rabbitmq: Running[RabbitMQ]) -> None:
+    """A server that hangs costs each call its timeout and no more; when it goes on, so do we."""
+    connection = settings(
+        own_rabbitmq.service, heartbeat_s=1, request_timeout_s=1.0, connect_timeout_s=1.0
+    )
+    queue = opened(connection, "songs", create=True)
+    send(queue, *(Message(body=str(number).encode()) for number in range(2)))
+    page = queue.receive(1, 10, 0)
+    assert isinstance(page, list)
+    own_rabbitmq.pause()
+
+    started_s = time.monotonic()
+    [outcome] = queue.send([Message(body=b"3")])
+    sent_s = time.monotonic() - started_s
+    [verdict] = queue.settle(page)
+    settled_s = time.monotonic() - started_s - sent_s
+
+    assert isinstance(outcome, Failed)
+    assert classify(outcome.evidence) in ("EP2203", "EP4318")
+    assert 0.9 < sent_s < 4
+    assert verdict is Settled.LOST or isinstance(verdict, Failed)
+    assert settled_s < 4
+    # A receive that waits notices by the heartbeats, though it asks nothing.
+    started_s = time.monotonic()
+    waited = queue.receive(5, 30, 0)
+    assert isinstance(waited, Failed)
+    assert time.monotonic() - started_s < 15
+
+    own_rabbitmq.resume()
+    bodies: set[bytes] = set()
+
+    def all_came() -> bool:
+        more = queue.receive(5, 1, 0)
+        if isinstance(more, list):
+            bodies.update(each.body for each in more)
+            queue.settle(more)
+        return len(bodies) >= 2
+
+    eventually(all_came)
+    queue.close()
+
+
+@pytest.mark.slow
+def test_a_server_that_is_short_of_memory(own_rabbitmq: Running[RabbitMQ]) -> None:
+    """While the server takes nothing, sending fails with the reason after its timeout, receiving
+    and settling go on, and sending works again when the alarm is over."""
+    server = own_rabbitmq.service
+    connection = settings(server, request_timeout_s=1.0)
+    queue = opened(connection, "songs", create=True, queue_type="classic")
+    send(queue, *(Message(body=str(number).encode()) for number in range(3)))
+    server.control("set_vm_memory_high_watermark", "0.00001")
+    codes = []
+    for _ in range(3):
+        started_s = time.monotonic()
+        [outcome] = queue.send([Message(body=b"more")])
+        assert isinstance(outcome, Failed)
+        codes.append(classify(outcome.evidence))
+        assert time.monotonic() - started_s < 4
+    page = queue.receive(3, 10, 0)
+    assert isinstance(page, list)
+    settle(queue, page)
+
+    server.control("set_vm_memory_high_watermark", "0.4")
+    eventually(lambda: isinstance(queue.send([Message(body=b"again")])[0], Delivered))
+    queue.close()
+
+    assert set(codes) == {"EP4314"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["classic", "quorum"])
+def test_held_for_too_long(own_rabbitmq: Running[RabbitMQ], kind: str) -> None:
+    """When the consumer timeout ends the channel, everything held there is lost, the next receive
+    says why, and all of it comes again and settles."""
+    server = own_rabbitmq.service
+    timeout = "application:set_env(rabbit, consumer_timeout, 1000)"
+    tick = "application:set_env(rabbit, channel_tick_interval, 200)"
+    server.control("eval", f"{timeout}, {tick}.")
+    with RabbitmqHarness(server, queue_type=kind) as harness:
+        queue = harness.new_queue()
+        send(queue, *(Message(body=str(number).encode()) for number in range(4)))
+        held = take(harness, queue, 4)
+        settle(queue, held[:1])
+        session = receipt_of(held[1]).session
+        eventually(lambda: not session.is_alive)
+
+        assert list(queue.extend(held[1:], 60)) == [Settled.LOST] * 3
+        assert list(queue.settle(held[1:])) == [Settled.LOST] * 3
+        told = queue.receive(4, 1, 0)
+        assert isinstance(told, Failed)
+        assert classify(told.evidence) == "EP4315"
+        again = take(harness, queue, 3)
+        assert sorted(int(each.body) for each in again) == [1, 2, 3]
+        settle(queue, again)
+        nothing_comes(harness, queue)
+
+
+@pytest.mark.slow
+def test_connections_that_are_closed_by_hand(own_rabbitmq: Running[RabbitMQ]) -> None:
+    """A connection that an administrator closes is told as that, and opened anew."""
+    server = own_rabbitmq.service
+    queue = opened(settings(server), "songs", create=True)
+    send(queue, Message(body=b"1"))
+    held = queue.receive(1, 10, 0)
+    assert isinstance(held, list)
+    server.control("close_all_connections", "the studio closes")
+
+    told = queue.receive(1, 10, 0)
+    assert isinstance(told, Failed)
+    assert classify(told.evidence) == "EP4317"
+    assert "the studio closes" in told.evidence.detail
+    assert list(queue.settle(held)) == [Settled.LOST]
+    send(queue, Message(body=b"2"))
+    queue.close()
+
+
+@pytest.mark.slow
+def test_what_we_declared_is_declared_again(own_rabbitmq: Running[RabbitMQ]) -> None:
+    """After a reconnect the queue that we declared is there again, should it be gone."""
+    server = own_rabbitmq.service
+    queue = opened(settings(server), "songs", create=True, exchange="radio", routing_key="a")
+    send(queue, Message(body=b"1"))
+    own_rabbitmq.stop()
+    shutil.rmtree(server.directory / "data")
+    own_rabbitmq.start()
+    eventually(lambda: isinstance(queue.send([Message(body=b"2")])[0], Delivered))
+
+    bodies: list[Received] = []
+
+    def came() -> bool:
+        page = queue.receive(5, 1, 0)
+        bodies.extend(page if isinstance(page, list) else [])
+        return bool(bodies)
+
+    eventually(came)
+    queue.close()
+    assert [each.body for each in bodies] == [b"2"]
