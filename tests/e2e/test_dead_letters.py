@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 
 from eventpost.core.errors import InvalidRequest
+from eventpost.core.interfaces import DeadLetterQuery
 from eventpost.testing import HANG, Grid, Receiver, VirtualClock
 from eventpost.testing.receiver import NewReceiver
 
 CLOUD = "cloudeventschemav1_0"
 NOTICES = "eventpost.deadletters"
+LISTED = DeadLetterQuery().limit
+"""As many are read at once when nobody says how many."""
 EXPORT_S = 1.0
 """Dead letters wait for company so long before their file is written."""
 
@@ -420,6 +423,26 @@ def test_no_file_is_forgotten(
 
     written = {letter["id"] for path in files(folder) for letter in content(path)}
     assert written == set(ids)
+
+
+@pytest.mark.parametrize("verb", ["replay", "purge"])
+def test_all_that_are_selected_are_meant(grid: Grid, receiver: Receiver, verb: str) -> None:
+    """However many dead letters there are, all of them are replayed or purged, not a page."""
+    count = 3 * LISTED + 1
+    grid.topic("songs")
+    grid.subscribe("songs", receiver)
+    receiver.always = 400
+    grid.publish("songs", count=count)
+    grid.settle()
+    assert grid.client.count_dead_letters() == count
+    receiver.always = 200
+
+    last = list(getattr(grid.client, verb)())[-1]
+
+    assert (last.done, last.total, last.is_finished) == (count, count, True)
+    assert grid.client.count_dead_letters() == 0
+    grid.settle()
+    assert grid.books().delivered == (count if verb == "replay" else 0)
 
 
 @pytest.mark.parametrize("place", ["folder:dead", "s3://bucket/dead", "azureblob://account/dead"])

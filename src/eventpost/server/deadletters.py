@@ -21,6 +21,7 @@ from eventpost.server.ports import AppPort
 from eventpost.server.routes import API_PREFIX, Call, Lines, Subject
 
 PAGE_MAX = 1_000
+EVERY = 2**62
 IDS_MAX = 1_000
 """Dead letters chosen by their ids in one request."""
 
@@ -63,7 +64,7 @@ async def replay_dead_letters(call: Call[None, ReplayRequest]) -> Lines[Progress
     Their attempts and time to live begin anew. Each is moved and marked in one transaction, so a
     replay that is cut off can simply be started again. With `dryRun` they are only counted.
     """
-    query = selected(call.app, call.body)
+    query = _all(call)
     total = await call.app.count_dead_letters(query)
     if call.body.dry_run:
         return Lines(_only_counted(total))
@@ -74,7 +75,7 @@ async def replay_dead_letters(call: Call[None, ReplayRequest]) -> Lines[Progress
 @subject.post("/deadletters/purge")
 async def purge_dead_letters(call: Call[None, PurgeRequest]) -> Lines[Progress]:
     """Throw dead letters away for good; NDJSON tells how far it is."""
-    query = selected(call.app, call.body)
+    query = _all(call)
     total = await call.app.count_dead_letters(query)
     if call.body.dry_run:
         return Lines(_only_counted(total))
@@ -112,6 +113,13 @@ def selected(app: AppPort, selection: DeadLetterSelection) -> DeadLetterQuery:
         query.topic_id, query.subscription_id = topic.id, subscription.id
     elif selection.topic is not None:
         query.topic_id = app.topic(selection.topic).id
+    return query
+
+
+def _all(call: Call[None, ReplayRequest] | Call[None, PurgeRequest]) -> DeadLetterQuery:
+    """All that are selected, not a page of them."""
+    query = selected(call.app, call.body)
+    query.limit = EVERY
     return query
 
 
