@@ -30,7 +30,9 @@ FAR_MS = 4_102_444_800_000
 MATCH_EVERY = 1_000
 
 
-class _Stock:
+class Stock:
+    """A new store in `data`, written to from this thread."""
+
     def __init__(self, data: Path) -> None:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.clock = VirtualClock()
@@ -61,7 +63,7 @@ def stock(
     subscription without a filter per topic. `lagging` subscriptions at position 0 of `events`
     stored events, each wanting one in a thousand.
     """
-    made = _Stock(data)
+    made = Stock(data)
     made.commit(_topics(topics))
     subscriptions = list(_subscriptions(hook, groups, topics, lagging))
     for start in range(0, len(subscriptions), PAGE):
@@ -116,7 +118,7 @@ def _subscriptions(hook: str, groups: int, topics: int, lagging: int) -> list[Su
     return made
 
 
-def _store_events(made: _Stock, count: int) -> None:
+def _store_events(made: Stock, count: int) -> None:
     published_ms = time.time_ns() // 1_000_000  # within their time to live
     for start in range(0, count, PAGE):
         kept = []

@@ -5,6 +5,7 @@ One reading for all three; durations and filters are read by `core.notation`.
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from eventpost.core import notation
 from eventpost.core.errors import InvalidRequest
@@ -57,4 +58,11 @@ def time_text(ms: int) -> str:
     """ISO 8601 in UTC with milliseconds and `Z`; "" for 0, which means never."""
     if not ms:
         return ""
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    seconds, rest_ms = divmod(ms, 1000)
+    return f"{_second_text(seconds)}.{rest_ms:03d}Z"
+
+
+@lru_cache(maxsize=4_096)
+def _second_text(seconds: int) -> str:
+    """A list shows thousands of times, and many in the same second."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:-6]

@@ -56,7 +56,7 @@ def topic_books(report: TopicReport) -> TopicBooks:
 def evidence(value: Evidence | None) -> EvidenceView | None:
     if value is None:
         return None
-    return EvidenceView(**{name: getattr(value, name) for name in value.__struct_fields__})
+    return msgspec.convert(value, EvidenceView, from_attributes=True)
 
 
 def attempt(record: AttemptRecord) -> AttemptView:
