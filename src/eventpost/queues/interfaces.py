@@ -47,7 +47,8 @@ class Traits:
     message_bytes_max: int
     """Of one encoded message, attributes included where the system counts them."""
     send_count_max: int
-    """Messages of one call of `send` that travel as one request; more are cut by the adapter."""
+    """Messages worth handing over in one call of `send`: they travel as one request, or side by
+    side. More are cut by the adapter."""
     receive_count_max: int
     batch_count_max: int = 1
     """Entries of one call of `extend`, `settle` or `release` that travel as one request."""

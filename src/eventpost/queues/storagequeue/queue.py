@@ -69,7 +69,7 @@ class StorageQueue:
         self.traits = Traits(
             system=SYSTEM,
             message_bytes_max=body_bytes_max(options),
-            send_count_max=1,
+            send_count_max=options.requests_max,  # side by side
             receive_count_max=PAGE_MAX,
             wait_s_max=0.0,
             lease_s_max=VISIBILITY_S_MAX,
