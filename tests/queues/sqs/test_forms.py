@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from eventpost.core.outcomes import Failed, Fault
+from eventpost.diagnosis.classify import classify
 from eventpost.queues.interfaces import AttributeValue, Message
 from eventpost.queues.sqs.forms import (
     ATTRIBUTE_NAME_CHARS_MAX,
@@ -77,7 +78,10 @@ def test_names_of_attributes(name: str) -> None:
 )
 def test_names_that_sqs_refuses(name: str) -> None:
     """A name that SQS would refuse is refused, and told."""
-    assert refused(Message(body=b"x", attributes={name: "v"})).evidence.code == "InvalidAttributes"
+    found = refused(Message(body=b"x", attributes={name: "v"}))
+
+    assert found.evidence.code == "InvalidAttributes"
+    assert classify(found.evidence) == "EP4113"
 
 
 @pytest.mark.parametrize("count", [ATTRIBUTES_MAX - 1, ATTRIBUTES_MAX])

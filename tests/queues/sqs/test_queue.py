@@ -327,8 +327,15 @@ def test_a_probe_shows_what_it_found(moto: Moto, client: Any, name: str, jobs: S
     assert detail["connect"] == moto.url
     assert "1 waiting" in detail["queue"]
     assert f"moves a message to {dead_arn} after 5 receives" in detail["queue"]
+    assert jobs.redrive_warning(5) == ""
+    assert "give receives_max at most 5" in jobs.redrive_warning(6)
     (one,) = received(jobs, 1)
     assert one.receive_count == 1
+
+
+def test_a_queue_without_a_dead_letter_queue(jobs: SqsQueue) -> None:
+    """Where SQS moves nothing away there is nothing to warn of."""
+    assert jobs.redrive_warning(1_000) == ""
 
 
 def test_a_probe_of_a_queue_that_is_not_there(moto: Moto) -> None:

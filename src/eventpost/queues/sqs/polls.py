@@ -5,6 +5,7 @@ request, and closing its socket would lose the messages that are on their way, u
 run out. So a poll runs on a thread of its own, and whoever waits for it may go.
 """
 
+import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -19,7 +20,8 @@ Poll = Callable[[], Page]
 class _Running:
     """One poll under way. `page` is None until it is answered."""
 
-    def __init__(self) -> None:
+    def __init__(self, poll: Poll) -> None:
+        self.poll = poll
         self.page: Page | None = None
         self.is_left = False
 
@@ -28,7 +30,8 @@ class Polls:
     """The polls of one queue. Safe to use from any thread.
 
     `release` gives messages back that arrive when nobody will ask any more; it is called on a
-    thread of this object's own. Threads are daemons: a poll keeps no process from ending.
+    thread of this object's own. Threads stay for the next poll, one for each that is waited for at
+    the same time, and are daemons: a poll keeps no process from ending.
     """
 
     def __init__(
@@ -37,6 +40,8 @@ class Polls:
         self._monotonic_s = monotonic_s
         self._release = release
         self._turn = threading.Condition()
+        self._begun: queue.SimpleQueue[_Running | None] = queue.SimpleQueue()
+        self._idle_count = 0
         self._left: list[_Running] = []
         self._late: deque[Received] = deque()
         self._wake_count = 0
@@ -53,13 +58,7 @@ class Polls:
         [] when `wake` was called, or `close`; the poll goes on by itself then.
         """
         with self._turn:
-            running = self._left.pop() if self._left else None
-            if running is None:
-                running = _Running()
-                name = "eventpost-sqs-poll"
-                threading.Thread(
-                    target=self._run, args=(running, poll), name=name, daemon=True
-                ).start()
+            running = self._left.pop() if self._left else self._begin(poll)
             running.is_left = False
             wake_count = self._wake_count
             while running.page is None and self._wake_count == wake_count and not self._is_closed:
@@ -83,12 +82,33 @@ class Polls:
             self._is_closed = True
             self._turn.notify_all()
             unwanted = self._taken(len(self._late))
+            for _ in range(self._idle_count):
+                self._begun.put(None)
         if unwanted:
             name = "eventpost-sqs-release"
             threading.Thread(target=self._release, args=(unwanted,), name=name, daemon=True).start()
 
-    def _run(self, running: _Running, poll: Poll) -> None:
-        page = poll()
+    def _begin(self, poll: Poll) -> _Running:
+        running = _Running(poll)
+        self._begun.put(running)
+        if self._idle_count:
+            self._idle_count -= 1
+        else:
+            threading.Thread(target=self._work, name="eventpost-sqs-poll", daemon=True).start()
+        return running
+
+    def _work(self) -> None:
+        while (running := self._begun.get()) is not None:
+            page: Page = []
+            try:
+                page = running.poll()
+            finally:  # whatever happens, nobody waits for ever
+                is_last = self._answered(running, page)
+            if is_last:
+                return
+
+    def _answered(self, running: _Running, page: Page) -> bool:
+        """Whether there is nothing left to do for the thread."""
         with self._turn:
             running.page = page
             if running.is_left:
@@ -96,9 +116,12 @@ class Polls:
                 if isinstance(page, list):
                     self._late.extend(page)
             self._turn.notify_all()
-            unwanted = self._taken(len(self._late)) if self._is_closed else []
+            is_last = self._is_closed
+            self._idle_count += not is_last
+            unwanted = self._taken(len(self._late)) if is_last else []
         if unwanted:
             self._release(unwanted)
+        return is_last
 
     def _cut(self, page: Page, count_max: int) -> Page:
         """A poll that was left may have been asked for more than is wanted now."""

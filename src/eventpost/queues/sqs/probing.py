@@ -71,8 +71,12 @@ def redrive_policy(attributes: Mapping[str, str]) -> RedrivePolicy | None:
     return policy if policy.max_receive_count else None
 
 
-def redrive_warning(policy: RedrivePolicy | None, receives_max: int) -> str:
-    """Why a bound of receives is never reached; "" when it is."""
+def redrive_warning(service: Service, receives_max: int) -> str:
+    """Why a bound of receives is never reached; "" when it is, or when that cannot be found out."""
+    answer = service.call(
+        "probe", "get_queue_attributes", AttributeNames=["QueueArn", "RedrivePolicy"]
+    )
+    policy = None if isinstance(answer, Failed) else redrive_policy(answer.get("Attributes", {}))
     if policy is None or receives_max <= policy.max_receive_count:
         return ""
     most = policy.max_receive_count

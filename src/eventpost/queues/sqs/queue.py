@@ -88,6 +88,11 @@ class SqsQueue:
     def probe(self) -> Sequence[Rung]:
         return probing.probe(self._service)
 
+    def redrive_warning(self, receives_max: int) -> str:
+        """Why a bound of receives is never reached: SQS itself moves messages away before. "" when
+        it is reached, and when the queue's attributes may not be read. Blocks, as a call does."""
+        return probing.redrive_warning(self._service, receives_max)
+
     def wake(self) -> None:
         """The poll that is left goes on at the server; what it brings is for the next receive."""
         self._polls.wake()
