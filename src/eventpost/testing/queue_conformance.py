@@ -49,6 +49,9 @@ class QueueHarness(ABC):
     voids_old_receipts = True
     """Whether the server refuses the receipt of a message that was received anew. Emulators that do
     not are the reason for False; then only the message's fate is looked at, not the verdict."""
+    hands_out_once = True
+    """Whether two receives at the same time never get the same message. Emulators that look and
+    then hide, in two steps, are the reason for False."""
     bodies: Sequence[bytes] = (
         b"plain",
         b"{}",
@@ -546,7 +549,9 @@ class QueueConformance:
             for future in [*sending, *receiving]:
                 future.result()
 
-        assert Counter(taken) == Counter(bodies)
+        assert set(taken) == set(bodies)
+        if harness.hands_out_once:
+            assert Counter(taken) == Counter(bodies)
 
     # --- probe ------------------------------------------------------------------------------------
 

@@ -62,6 +62,7 @@ class TestMoto(QueueConformance):
     @pytest.fixture
     def harness(self, moto: Moto) -> Iterator[QueueHarness]:
         with SqsHarness(moto.url) as harness:
+            harness.hands_out_once = False
             yield harness
 
 
