@@ -69,6 +69,7 @@ class Endpoints:
             topic_prefix=self._prefix,
             delivery_times=self.delivery_times,
             opener=(queues or NO_CONNECTIONS).opener,
+            connection=(queues or NO_CONNECTIONS).connection,
             call_soon=clock.call_soon,
             call_soon_threadsafe=clock.call_soon_threadsafe,
         )
@@ -86,7 +87,7 @@ class Endpoints:
         """Raises InvalidRequest for a kind of endpoint, or of place for dead letters, that nothing
         provides, and for a queue that could not be opened. From any thread."""
         endpoint = subscription.endpoint
-        kinds.factory(endpoint.type)
+        kinds.check(endpoint, None if connection is None else connection.kind)
         folder.check(subscription.deadletter)
         if is_system(endpoint.type):
             address = Address(name=endpoint.address, options=endpoint.options)

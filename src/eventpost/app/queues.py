@@ -23,17 +23,34 @@ class Queues:
         """What opens the queue, over the connection as it is then. See `destinations.kinds`."""
 
         def open_queue() -> Queue:
-            found = None if connection is None else self._connection_of(connection)
-            if connection is not None and found is None:
-                raise InvalidRequest(
-                    "ConnectionNotFound",
-                    f"There is no connection {connection!r}.",
-                    fix="eventpost connection list shows those there are.",
-                )
-            settings = None if found is None else settings_of(found)
+            settings = self._settings(connection)
             return kinds.open_queue(kind, settings, address, self._services)
 
         return open_queue
+
+    def connection(self, kind: str, name: str | None) -> msgspec.Struct:
+        """The settings of a connection of that kind as it is now. See `destinations.kinds`."""
+        settings = self._settings(name)
+        wanted = kinds.connection_class(kind)
+        if settings is None:
+            return kinds.read_settings({}, wanted, where="connection")
+        if not isinstance(settings, wanted):
+            raise InvalidRequest(
+                "WrongConnectionKind", f"The connection {name!r} is not of the kind {kind}."
+            )
+        return settings
+
+    def _settings(self, name: str | None) -> msgspec.Struct | None:
+        if name is None:
+            return None
+        found = self._connection_of(name)
+        if found is None:
+            raise InvalidRequest(
+                "ConnectionNotFound",
+                f"There is no connection {name!r}.",
+                fix="eventpost connection list shows those there are.",
+            )
+        return settings_of(found)
 
 
 def settings_of(connection: Connection) -> msgspec.Struct:

@@ -67,6 +67,25 @@ def dynamic_lines(
     return lines
 
 
+def shared_values(
+    attributes: Sequence[DeliveryAttribute], deliveries: Sequence[Delivery], schema: Schema
+) -> dict[str, str]:
+    """All attributes of a delivery by name, for destinations without headers. A dynamic one is left
+    out as `dynamic_lines` does."""
+    found: dict[str, str] = {}
+    for each in attributes:
+        if each.type == "static":
+            found[each.name] = each.value
+            continue
+        values = {
+            delivery_format.attribute(one.event.wire, schema, each.value) for one in deliveries
+        }
+        value = values.pop()
+        if value is not None and not values:
+            found[each.name] = value
+    return found
+
+
 def trace_lines(deliveries: Sequence[Delivery]) -> bytes:
     """`traceparent` and `tracestate` of the publish request, if all events of a batch share it."""
     trace = deliveries[0].event.trace

@@ -5,20 +5,28 @@ Layer: destinations. Each is found on first use. A third party registers under t
 
     [project.entry-points."eventpost.destinations"]
     pager = "eventpost_pager:new_destination"
+
+A module of this package is called as its kind, with `_` behind one that is a word of Python's. It
+may also have `check_endpoint(endpoint)`, which raises InvalidRequest for what it cannot deliver to,
+and, when it speaks to a service, the names that a queue system has: `CONNECTION_KIND`, `LIBRARY`,
+`EXTRA`.
 """
 
 import importlib
 import importlib.util
+import keyword
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import cast
 
+import msgspec
+
 from eventpost.core.errors import InvalidRequest
 from eventpost.core.histogram import Histogram
 from eventpost.core.interfaces import Destination
-from eventpost.core.subscriptions import Subscription, Topic
+from eventpost.core.subscriptions import Endpoint, Subscription, Topic
 from eventpost.formats import topics
 from eventpost.http.client import HttpClient
 from eventpost.queues import kinds as queue_kinds
@@ -31,9 +39,18 @@ QUEUE_MODULE = "queue"
 _KIND = re.compile(r"[a-z][a-z0-9]{0,31}")
 
 
+Connecting = Callable[[str, str | None], msgspec.Struct]
+"""`connection(kind, name)` gives the settings of a connection of that kind, as the class of the
+kind; None: its defaults. From any thread. Raises InvalidRequest for a name that there is not."""
+
+
 Opener = Callable[[str, str | None, Address], Callable[[], Queue]]
 """`opener(kind, connection, address)` gives what opens that queue over a connection, by its name.
 That may be called on any thread, blocks, and raises InvalidRequest."""
+
+
+def _no_connections(_kind: str, _name: str | None) -> msgspec.Struct:
+    raise NotImplementedError("there are no connections here")
 
 
 def _no_queues(_kind: str, _connection: str | None, _address: Address) -> Callable[[], Queue]:
@@ -59,6 +76,7 @@ class Services:
     delivery_times: Histogram = field(default_factory=Histogram)
     """From the start of an attempt to its answer, of all destinations together."""
     opener: Opener = _no_queues
+    connection: Connecting = _no_connections
     call_soon: Callable[..., object] = _same_thread
     """Calls back with the next turn of the loop."""
     call_soon_threadsafe: Callable[..., object] = _same_thread
@@ -76,11 +94,9 @@ def factory(kind: str) -> Factory:
     """
     if _KIND.fullmatch(kind) is None:
         raise _unknown(kind)
-    module_name = f"{__package__}.{kind}"
-    if kind not in (QUEUE_MODULE, "kinds") and importlib.util.find_spec(module_name) is not None:
-        found = getattr(_imported(kind, module_name), FACTORY_NAME, None)
-        if found is not None:  # not every module here is a kind
-            return cast("Factory", found)
+    found = getattr(_module(kind), FACTORY_NAME, None)
+    if found is not None:  # not every module here is a kind
+        return cast("Factory", found)
     for entry_point in entry_points(group=ENTRY_POINT_GROUP, name=kind):
         return cast("Factory", entry_point.load())
     if queue_kinds.is_system(kind):
@@ -93,6 +109,38 @@ def factory(kind: str) -> Factory:
 def new_destination(topic: Topic, subscription: Subscription, services: Services) -> Destination:
     """The destination of a subscription, by its endpoint's kind. Raises as `factory` does."""
     return factory(subscription.endpoint.type)(topic, subscription, services)
+
+
+def check(endpoint: Endpoint, connection_kind: str | None = None) -> None:
+    """Raises InvalidRequest for a kind that nothing provides, and for what its module refuses.
+
+    `connection_kind` is that of the endpoint's connection, None when it names none.
+    """
+    kind = endpoint.type
+    factory(kind)
+    module = None if queue_kinds.is_system(kind) else _module(kind)
+    if module is None:
+        return
+    queue_kinds.check_library(kind, module)
+    wanted = getattr(module, "CONNECTION_KIND", None)
+    if wanted is not None and connection_kind not in (None, wanted):
+        raise InvalidRequest(
+            "WrongConnectionKind",
+            f"The endpoint type {kind} needs a connection of the kind {wanted}.",
+            why=f"This one is of the kind {connection_kind}.",
+            fix=f"Make one: eventpost connection create NAME --kind {wanted}",
+        )
+    check_endpoint = getattr(module, "check_endpoint", None)
+    if check_endpoint is not None:
+        check_endpoint(endpoint)
+
+
+def _module(kind: str) -> object:
+    """The module of this package that has the kind's name; None when there is none."""
+    name = f"{__package__}.{kind}{'_' if keyword.iskeyword(kind) else ''}"
+    if kind in (QUEUE_MODULE, "kinds") or importlib.util.find_spec(name) is None:
+        return None
+    return _imported(kind, name)
 
 
 def _imported(kind: str, module_name: str) -> object:
@@ -109,8 +157,9 @@ def _imported(kind: str, module_name: str) -> object:
 
 
 def _unknown(kind: str) -> InvalidRequest:
+    known = ("webhook", "lambda", *queue_kinds.systems())
     return InvalidRequest(
         "UnknownEndpointType",
         f"There is no endpoint type {kind[:64]!r}.",
-        fix=f"Use webhook, {', '.join(queue_kinds.systems())}, or install what provides it.",
+        fix=f"Use {', '.join(known)}, or install the package that provides it.",
     )

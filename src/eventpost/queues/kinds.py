@@ -97,7 +97,7 @@ def queue_system(kind: str) -> QueueSystem:
         system = _registered(QUEUE_GROUP, kind)
     if system is None:
         raise _unknown("UnknownQueueSystem", "queue system", kind, systems())
-    _check_library(kind, system)
+    check_library(kind, system)
     return cast("QueueSystem", system)
 
 
@@ -189,9 +189,12 @@ def read_settings(
         ) from error
 
 
-def _check_library(kind: str, system: object) -> None:
-    """The library that a system imports only when it is used must be there now: who declares a
-    queue is told at once, and not by its first failure."""
+def check_library(kind: str, system: object) -> None:
+    """Raises InvalidRequest when the library of a system, or of a kind of endpoint, is missing.
+
+    What is imported only when it is used must be there now: who declares a queue is told at once,
+    and not by its first failure.
+    """
     library = getattr(system, "LIBRARY", "")
     if library and not _is_installed(library):
         raise _missing(kind, library, getattr(system, "EXTRA", EXTRAS.get(kind, kind)))
