@@ -13,6 +13,7 @@ import botocore.session
 import msgspec
 import pytest
 
+from eventpost.core.errors import InvalidRequest
 from eventpost.credentials import aws
 from eventpost.testing.aws_identity import AwsIdentity
 from eventpost.testing.aws_metadata import AwsMetadata
@@ -193,6 +194,29 @@ def test_a_role_of_the_container_is_found_when_keys_are_not_given(machine: Machi
     assert expires_s == pytest.approx(issued.expires_s, abs=1)
     assert session.report().is_renewed
     assert session.report().expires_ms == int(issued.expires_s) * 1_000
+
+
+def test_empty_settings_are_no_keys(machine: Machine) -> None:
+    """Settings that a template left empty are no keys: the role is used, not half a set."""
+    machine.container()
+    settings = {"access_key_id": "", "secret_access_key": "", "session_token": ""}
+    session = aws.session(msgspec.convert(settings | {"region": REGION}, aws.AwsConnection))
+
+    session.frozen()
+
+    assert session.report().link == "container-role"
+
+
+def test_half_a_set_never_becomes_the_role(machine: Machine) -> None:
+    """Half a set of keys is refused although the machine has a role, and nobody is asked."""
+    machine.container()
+
+    with pytest.raises(InvalidRequest):
+        aws.session(aws.AwsConnection(region=REGION, access_key_id="AKIAHALF000000000000"))
+    with pytest.raises(InvalidRequest):
+        aws.session(aws.AwsConnection(region=REGION), aws.given("AKIAHALF000000000000"))
+
+    assert machine.metadata.asked == []
 
 
 def test_a_profile_is_passed_on(machine: Machine) -> None:

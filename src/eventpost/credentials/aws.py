@@ -7,10 +7,8 @@ Threads: a session may be used from any number of threads. After a fork the chil
 of its parent's clients and sockets, and walks the chain for itself.
 """
 
-import os
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -24,6 +22,7 @@ from eventpost.credentials.aws_session import Frozen, expires_ms, key_id, new_se
 from eventpost.credentials.aws_settings import AwsConnection, Keys, given
 from eventpost.credentials.reports import Report, shortened
 from eventpost.credentials.secrets import mask_url
+from eventpost.credentials.sessions import Sessions
 
 __all__ = ["AwsConnection", "Frozen", "Keys", "Session", "close_all", "evidence_of", "given"]
 __all__ += ["session"]
@@ -269,9 +268,7 @@ class Session:
         return mask_url(self.settings.endpoint_url)
 
 
-_guard = threading.Lock()
-_sessions: dict[tuple[AwsConnection, Keys | None], Session] = {}
-_all: "weakref.WeakSet[Session]" = weakref.WeakSet()
+_sessions: Sessions[Session] = Sessions()
 
 
 def session(settings: AwsConnection, keys: Keys | None = None) -> Session:
@@ -286,33 +283,15 @@ def session(settings: AwsConnection, keys: Keys | None = None) -> Session:
             "Keys are given both in the settings and as values.",
             fix="Give them in one place.",
         )
-    with _guard:
-        found = _sessions.get((settings, keys))
-        if found is None:
-            found = _sessions[settings, keys] = Session(settings, keys)
-            _all.add(found)
-            if keys is None:
-                reports.remember(settings, found)
-        return found
+    found = _sessions.get((settings, keys), lambda: Session(settings, keys))
+    if keys is None:
+        reports.remember(settings, found)
+    return found
 
 
 def close_all() -> None:
     """Close every session of this process. Each opens anew when it is used again."""
-    with _guard:
-        opened = list(_sessions.values())
-    for each in opened:
-        each.close()
-
-
-def _after_fork() -> None:
-    global _guard
-    _guard = threading.Lock()
-    for each in list(_all):
-        each.start_afresh()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    _sessions.close_all()
 
 
 def _refuses_keys(error: Exception) -> bool:

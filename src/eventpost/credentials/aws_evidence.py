@@ -50,6 +50,7 @@ _BY_CLASS = {
     "TokenRetrievalError": (Fault.REFUSED, "SignInExpired"),
     "LoginRefreshRequired": (Fault.REFUSED, "SignInExpired"),
     "LoginTokenLoadError": (Fault.NOT_FOUND, "SignInExpired"),
+    "MissingDependencyException": (Fault.NOT_FOUND, "LibraryMissing"),
     "NoRegionError": (Fault.NOT_FOUND, "NoRegion"),
     "MetadataRetrievalError": (Fault.REFUSED, "MetadataVersion1Off"),
     "InvalidIMDSEndpointError": (Fault.MALFORMED, "MetadataAddress"),
@@ -101,6 +102,16 @@ _EXCHANGES = frozenset({"AssumeRoleWithWebIdentity", "GetRoleCredentials"})
 """Calls without keys: what they call expired or invalid is the token that was to be exchanged."""
 _ROLE_REFUSED = (Fault.REFUSED, "RoleRefused")
 _UNREACHABLE = (Fault.UNAVAILABLE, "CredentialServiceUnreachable")
+_NETWORK = frozenset({"HTTPClientError", "ConnectionError"})
+"""Classes of `botocore.exceptions` of which all failures of a connection are."""
+
+_BY_LINK = {
+    "ProcessProvider": ("CredentialProcess", "CredentialProcess"),
+    "ContainerProvider": ("AuthorizationToken", "ContainerBody"),
+    "FileWebIdentityTokenLoader": ("WebIdentityFile", "WebIdentityFile"),
+}
+"""Classes of botocore in which an error of Python's was raised: when it names a file, otherwise."""
+
 _CHAIN_FILES = ("botocore/credentials.py", "botocore/tokens.py")
 
 _Told = tuple[Fault, str]
@@ -131,7 +142,7 @@ def evidence_of(error: BaseException, operation: str, *, credential: str = "") -
 
 def is_of_the_chain(error: BaseException) -> bool:
     """Whether it was raised while credentials were looked for or renewed."""
-    return any(name.endswith(_CHAIN_FILES) for name in _files(error.__traceback__))
+    return any(file.endswith(_CHAIN_FILES) for file, _ in _frames(error.__traceback__))
 
 
 def _told(error: BaseException) -> _Told | None:
@@ -188,19 +199,14 @@ def _raised_in_the_chain(error: BaseException) -> _Told:
     by_text = _by_text(error)
     if by_text is not None:
         return by_text
-    if isinstance(error, OSError) and error.filename is not None:
-        return Fault.NOT_FOUND, _of_file(str(error.filename))
-    if any(kind.__module__ == "botocore.exceptions" for kind in type(error).__mro__):
+    if not _NETWORK.isdisjoint(kind.__name__ for kind in type(error).__mro__):
         return _UNREACHABLE
-    if isinstance(error, KeyError | ValueError):
-        return Fault.MALFORMED, "ContainerBody"
+    is_file = isinstance(error, OSError) and error.filename is not None
+    for _, of_class in _frames(error.__traceback__):
+        if of_class in _BY_LINK:
+            of_file, otherwise = _BY_LINK[of_class]
+            return (Fault.NOT_FOUND, of_file) if is_file else (Fault.MALFORMED, otherwise)
     return Fault.UNEXPECTED, "CredentialRetrieval"
-
-
-def _of_file(path: str) -> str:
-    if path == os.environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"):
-        return "AuthorizationToken"
-    return "WebIdentityFile"
 
 
 def _by_text(error: BaseException) -> _Told | None:
@@ -211,9 +217,11 @@ def _by_text(error: BaseException) -> _Told | None:
     return None
 
 
-def _files(traceback: TracebackType | None) -> Iterator[str]:
+def _frames(traceback: TracebackType | None) -> Iterator[tuple[str, str]]:
+    """File and class of each frame, the outermost first."""
     while traceback is not None:
-        yield traceback.tb_frame.f_code.co_filename.replace(os.sep, "/")
+        code = traceback.tb_frame.f_code
+        yield code.co_filename.replace(os.sep, "/"), code.co_qualname.partition(".")[0]
         traceback = traceback.tb_next
 
 

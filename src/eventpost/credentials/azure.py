@@ -7,9 +7,7 @@ Threads: a session may be used from any number of threads. After a fork the chil
 of its parent's clients and sockets, and asks the chain for itself.
 """
 
-import os
 import threading
-import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar, cast
@@ -27,6 +25,7 @@ from eventpost.credentials.azure_settings import (
 from eventpost.credentials.azure_token import STORAGE_SCOPE, TokenCredential, default_credential
 from eventpost.credentials.reports import Report
 from eventpost.credentials.secrets import mask_url
+from eventpost.credentials.sessions import Sessions
 from eventpost.formats.times import parse_expiry_ms
 
 __all__ = ["AzureStorageConnection", "Session", "close_all", "evidence_of", "session"]
@@ -125,9 +124,10 @@ class Session:
         with self._lock:
             if self._tokens is None:
                 if self._given is None:
-                    self._tokens = _shared(self.settings.managed_identity_client_id)
+                    identity = self.settings.managed_identity_client_id
+                    self._tokens = _tokens.get(identity, lambda: default_credential(identity))
                 else:
-                    self._tokens = TokenCredential(self._given)
+                    self._tokens = TokenCredential(lambda: self._given, is_ours=False)
             return self._tokens
 
     def _link(self) -> str:
@@ -149,10 +149,9 @@ class Session:
                 reports.log("credentials.renewed", report)
 
 
-_guard = threading.Lock()
-_sessions: dict[AzureStorageConnection, Session] = {}
-_all: "weakref.WeakSet[Session]" = weakref.WeakSet()
-_credentials: dict[str, TokenCredential] = {}
+_sessions: Sessions[Session] = Sessions()
+_tokens: Sessions[TokenCredential] = Sessions()
+"""The SDK's chain: one for all accounts of this process, by the managed identity that it is for."""
 
 
 def session(settings: AzureStorageConnection, credential: Any = None) -> Session:
@@ -160,48 +159,17 @@ def session(settings: AzureStorageConnection, credential: Any = None) -> Session
 
     With a `credential` of the program's own it is a session of its own. Opens nothing yet.
     """
-    with _guard:
-        found = None if credential is not None else _sessions.get(settings)
-        if found is None:
-            found = Session(settings, credential)
-            _all.add(found)
-            if credential is None:
-                _sessions[settings] = found
-                reports.remember(settings, found)
-        return found
+    if credential is not None:
+        return _sessions.add(Session(settings, credential))
+    found = _sessions.get(settings, lambda: Session(settings))
+    reports.remember(settings, found)
+    return found
 
 
 def close_all() -> None:
     """Close every session of this process. Each opens anew when it is used again."""
-    for each in list(_all):
-        each.close()
-    with _guard:
-        credentials = list(_credentials.values())
-        _credentials.clear()
-    for credential in credentials:
-        credential.close()
-
-
-def _shared(managed_identity_client_id: str) -> TokenCredential:
-    """The SDK's chain, one for all accounts of this process."""
-    with _guard:
-        found = _credentials.get(managed_identity_client_id)
-        if found is None:
-            found = default_credential(managed_identity_client_id)
-            _credentials[managed_identity_client_id] = found
-        return found
-
-
-def _after_fork() -> None:
-    global _guard
-    _guard = threading.Lock()
-    _credentials.clear()
-    for each in list(_all):
-        each.start_afresh()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    _sessions.close_all()
+    _tokens.close_all()
 
 
 def _is_token(credential: object) -> bool:

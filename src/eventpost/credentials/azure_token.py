@@ -30,15 +30,36 @@ class TokenCredential:
     Speaks the SDK's protocol (`azure.core.credentials.SupportsTokenInfo`). For any thread.
     """
 
-    def __init__(self, asked: Any, *, now_s: Callable[[], float] = time.time) -> None:
-        self.asked = asked
-        """The SDK's credential."""
+    def __init__(
+        self,
+        make: Callable[[], Any],
+        *,
+        is_ours: bool = True,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        """`make` makes the SDK's credential, which is closed here if it `is_ours`."""
+        self._make = make
+        self._is_ours = is_ours
+        self._now_s = now_s
+        self.start_afresh()
+
+    def start_afresh(self) -> None:
+        """Forget tokens and credential without closing them: they are somebody else's (a fork)."""
         self.failure: Exception | None = None
         """Why the last token could not be had; None when it could."""
         self._failed_s = float("-inf")
-        self._now_s = now_s
         self._tokens: dict[tuple[str, ...], Any] = {}
+        self._asked: Any = None
         self._lock = threading.Lock()
+        self._making = threading.Lock()
+
+    @property
+    def asked(self) -> Any:
+        """The SDK's credential. Made on first use, and anew after `close`."""
+        with self._making:
+            if self._asked is None:
+                self._asked = self._make()
+            return self._asked
 
     def get_token_info(self, *scopes: str, options: Any = None) -> Any:
         """A token that is valid now: the last one while it is good, else what the SDK answers.
@@ -70,11 +91,10 @@ class TokenCredential:
 
     def close(self) -> None:
         """Close what the SDK's credential holds. A later call opens anew. Idempotent."""
-        with self._lock:
-            self._tokens = {}
-            close = getattr(self.asked, "close", None)
-            if close is not None:
-                close()
+        with self._lock, self._making:
+            made, self._asked, self._tokens = self._asked, None, {}
+        if self._is_ours and hasattr(made, "close"):
+            made.close()
 
     # --- what is known, without asking anybody --------------------------------------------------
 
@@ -127,9 +147,10 @@ class TokenCredential:
         return token
 
     def _answer(self, scopes: tuple[str, ...], options: Any) -> Any:
-        if hasattr(self.asked, "get_token_info"):
-            return self.asked.get_token_info(*scopes, options=options)
-        return self.asked.get_token(*scopes, **options)
+        asked = self.asked
+        if hasattr(asked, "get_token_info"):
+            return asked.get_token_info(*scopes, options=options)
+        return asked.get_token(*scopes, **options)
 
     def _is_due(self, token: Any) -> bool:
         now_s = self._now_s()
@@ -141,6 +162,10 @@ class TokenCredential:
 
 def default_credential(managed_identity_client_id: str = "") -> TokenCredential:
     """The SDK's chain, with nothing but what the user said. Asks nobody yet."""
+    return TokenCredential(lambda: _chain(managed_identity_client_id))
+
+
+def _chain(managed_identity_client_id: str) -> Any:
     try:
         from azure.identity import DefaultAzureCredential
     except ModuleNotFoundError as error:
@@ -150,7 +175,7 @@ def default_credential(managed_identity_client_id: str = "") -> TokenCredential:
             fix="pip install 'eventpost[azure]', or 'eventpost[all]'.",
         ) from error
     said = {"managed_identity_client_id": managed_identity_client_id}
-    return TokenCredential(DefaultAzureCredential(**said if managed_identity_client_id else {}))
+    return DefaultAzureCredential(**said if managed_identity_client_id else {})
 
 
 def _claims(token: str) -> dict[str, object]:

@@ -28,6 +28,7 @@ FINDINGS = {
     "CredentialServiceUnreachable": "EP4522",
     "MetadataAddress": "EP4523",
     "UnknownRegion": "EP4524",
+    "LibraryMissing": "EP4525",
     "SecretMissing": "EP4042",
     "SecretInvalid": "EP4042",
     "SecretTooLarge": "EP4042",
