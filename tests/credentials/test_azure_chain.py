@@ -235,6 +235,7 @@ def test_every_number_has_its_finding(entra: AzureIdentity, number: str) -> None
     assert evidence.credential == "WorkloadIdentityCredential"
 
 
+@pytest.mark.slow
 def test_entra_shows_another_certificate(entra: AzureIdentity, surround: Surround) -> None:
     """A certificate that is not trusted is told as Entra out of reach."""
     surround(REQUESTS_CA_BUNDLE=None)

@@ -215,6 +215,7 @@ def test_rotation_under_load(managed: AzureIdentity) -> None:
         while len(used) < 20:
             client = session.client("queue", Client)
             used.add(client.credential.get_token_info(STORAGE_SCOPE).token)
+            time.sleep(0.001)  # lets the service's thread run
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(call, range(4)))

@@ -338,6 +338,7 @@ def test_confluent_kafka_takes_it(provider: MSKTokenProvider, metadata: AwsMetad
     assert time.time() < expires_s < time.time() + TOKEN_LIFE_S
 
 
+@pytest.mark.slow
 def test_kafka_python_takes_it(provider: MSKTokenProvider) -> None:
     """kafka-python 3 takes it for one of its own providers, and sends its token."""
     with warnings.catch_warnings():
