@@ -191,6 +191,20 @@ def test_headers_of_another_shape_are_left_out() -> None:
     assert job.headers == {"b": ["y"]}
 
 
+@pytest.mark.parametrize(
+    "queue",
+    [
+        "mail.fifo",
+        "arn:aws:sqs:eu-central-1:123456789012:mail.fifo",
+        "https://sqs.eu-central-1.amazonaws.com/123456789012/mail.fifo",
+        "http://127.0.0.1:9324/000000000000/mail.fifo/",
+    ],
+)
+def test_the_pipeline_is_the_queues_name(queue: str) -> None:
+    """However a queue is addressed, its jobs are of one pipeline."""
+    assert roadrunner.pipeline(queue) == "mail.fifo"
+
+
 # --- events ---------------------------------------------------------------------------------------
 
 JOB = Job(

@@ -102,6 +102,12 @@ def decode(
     )
 
 
+def pipeline(queue: str) -> str:
+    """The pipeline of a queue: RoadRunner's side has its own name for it, ours is the queue's, out
+    of whatever address it is given by (a name, a URL, an ARN)."""
+    return queue.rstrip("/").rpartition("/")[2].rpartition(":")[2]
+
+
 def header(headers: Headers, name: str) -> str:
     """The first value of a header in any case; "" when there is none."""
     folded = name.lower()

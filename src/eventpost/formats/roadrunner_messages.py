@@ -18,7 +18,7 @@ def decode(message: Incoming, target: Target) -> list[Event]:
         message.attributes,
         message.system_attributes,
         message_id=message.message_id or target.new_id(),
-        pipeline=target.queue,
+        pipeline=roadrunner.pipeline(target.queue),
     )
     return [roadrunner_events.event(job, target.schema, target.topic_resource, sent_ms)]
 
@@ -29,7 +29,7 @@ def encode(given: Delivery, origin: Origin) -> Outgoing:
         given.event.wire,
         origin.input_schema,
         given.event.trace,
-        pipeline=origin.queue,
+        pipeline=roadrunner.pipeline(origin.queue),
         priority=roadrunner.PRIORITY_DEFAULT,
     )
     return Outgoing(
