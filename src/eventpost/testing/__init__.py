@@ -6,8 +6,21 @@ names are imported on first use, so that pytest starts as fast as without them.
 
 from typing import TYPE_CHECKING
 
-__all__ = ["CLOSE", "HANG", "RESET", "Answer", "Grid", "Received", "Receiver", "VirtualClock"]
-__all__ += ["AwsIdentity", "AwsMetadata", "AzureIdentity"]
+__all__ = [
+    "CLOSE",
+    "HANG",
+    "RESET",
+    "Answer",
+    "AwsIdentity",
+    "AwsMetadata",
+    "AzureIdentity",
+    "Grid",
+    "Invocation",
+    "LambdaRuntime",
+    "Received",
+    "Receiver",
+    "VirtualClock",
+]
 
 if TYPE_CHECKING:
     from eventpost.testing.aws_identity import AwsIdentity
@@ -15,6 +28,7 @@ if TYPE_CHECKING:
     from eventpost.testing.azure_identity import AzureIdentity
     from eventpost.testing.clock import VirtualClock
     from eventpost.testing.grid import Grid
+    from eventpost.testing.lambda_runtime import Invocation, LambdaRuntime
     from eventpost.testing.receiver import CLOSE, HANG, RESET, Answer, Received, Receiver
 
 _MODULES = {
@@ -22,6 +36,8 @@ _MODULES = {
     "AwsMetadata": "aws_metadata",
     "AzureIdentity": "azure_identity",
     "Grid": "grid",
+    "Invocation": "lambda_runtime",
+    "LambdaRuntime": "lambda_runtime",
     "VirtualClock": "clock",
 }
 
