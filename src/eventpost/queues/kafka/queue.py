@@ -1,0 +1,81 @@
+"""One topic of Kafka, with its group, as a queue.
+
+Layer: queues. The contract is `queues.interfaces.Queue`.
+"""
+
+from collections.abc import Sequence
+
+from eventpost.core.outcomes import Failed, Outcome
+from eventpost.queues.interfaces import Address, Message, Received, Rung, Verdict
+from eventpost.queues.kafka import probing
+from eventpost.queues.kafka.clients import Cluster
+from eventpost.queues.kafka.consuming import Reader
+from eventpost.queues.kafka.producing import Sender
+from eventpost.queues.kafka.refusals import Causes, closed
+from eventpost.queues.kafka.settings import (
+    SYSTEM,
+    TRAITS,
+    KafkaConnection,
+    Options,
+    check_topic,
+)
+from eventpost.queues.kinds import Services, options_of
+
+
+class KafkaQueue:
+    """Implements `queues.interfaces.Queue`. Connects to nothing before it is used."""
+
+    traits = TRAITS
+
+    def __init__(
+        self, connection: KafkaConnection, topic: str, options: Options, services: Services
+    ) -> None:
+        self._topic = topic
+        self._options = options
+        self._brokers = ",".join(sorted(connection.bootstrap))
+        self._cluster = Cluster(connection, services.client_id, Causes(services.monotonic_s))
+        self._sender = Sender(self._cluster, topic, options, services.monotonic_s)
+        self._reader = Reader(self._cluster, topic, options, services.monotonic_s)
+        self._is_closed = False
+
+    @property
+    def identity(self) -> str:
+        """Brokers, topic and group."""
+        return f"{SYSTEM}:{self._brokers}/{self._topic}/{self._options.group}"
+
+    def send(self, messages: Sequence[Message]) -> Sequence[Outcome]:
+        return self._sender.send(messages)
+
+    def receive(self, count_max: int, wait_s: float, lease_s: float) -> list[Received] | Failed:
+        """Leases have no length here: `lease_s` means nothing."""
+        return self._reader.receive(
+            min(count_max, self.traits.receive_count_max), min(wait_s, self.traits.wait_s_max)
+        )
+
+    def extend(self, held: Sequence[Received], lease_s: float) -> Sequence[Verdict]:
+        raise AssertionError("Kafka extends nothing: see Traits.can_extend")
+
+    def settle(self, held: Sequence[Received]) -> Sequence[Verdict]:
+        return self._reader.settle(held) if held else []
+
+    def release(self, held: Sequence[Received], delay_s: float) -> Sequence[Verdict]:
+        return self._reader.release(held, delay_s)
+
+    def probe(self) -> Sequence[Rung]:
+        if self._is_closed:
+            return [Rung(name="settings", failed=closed("probe"))]
+        return probing.probe(self._cluster, self._topic, self._options)
+
+    def wake(self) -> None:
+        self._reader.wake()
+
+    def close(self) -> None:
+        self._is_closed = True
+        self._reader.close()
+        self._sender.close()
+
+
+def new_queue(connection: KafkaConnection, address: Address, services: Services) -> KafkaQueue:
+    """Raises InvalidRequest for a name that no topic can have."""
+    topic = check_topic(address.name)
+    return KafkaQueue(connection, topic, options_of(address, Options), services)
