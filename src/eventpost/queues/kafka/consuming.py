@@ -20,11 +20,13 @@ from eventpost.queues.interfaces import Received, Settled, Verdict
 from eventpost.queues.kafka import topics
 from eventpost.queues.kafka.clients import Cluster
 from eventpost.queues.kafka.offsets import Track, finished_of
-from eventpost.queues.kafka.producing import CONTENT_TYPE, MESSAGE_ID
+from eventpost.queues.kafka.producing import CONTENT_TYPE, MESSAGE_ID, timed_out
 from eventpost.queues.kafka.refusals import closed
 from eventpost.queues.kafka.settings import RELEASE_DELAY_S_MAX, Options
 
-POLL_S = 0.1
+POLL_S = 0.05
+"""A commit waits for the end of a poll that brings nothing."""
+GRACE_S = 1.0
 FAILURE_S = 15.0
 """How long a failure is told without being seen again."""
 AGAIN_S = 1.0
@@ -38,6 +40,14 @@ class Receipt(msgspec.Struct, frozen=True):
     partition: int
     offset: int
     generation: int
+
+
+class _Commit:
+    """What somebody wants committed, and what came of it."""
+
+    def __init__(self, marks: list[Any]) -> None:
+        self.marks = marks
+        self.answer: Any = None
 
 
 class Reader:
@@ -63,6 +73,7 @@ class Reader:
         self._paused: set[int] = set()
         self._is_full = False
         self._failure: tuple[float, Failed] | None = None
+        self._commit_wanted: _Commit | None = None
         self._wakes = 0
         self._is_closed = False
 
@@ -164,6 +175,7 @@ class Reader:
         """Until closed; True when the consumer cannot live on."""
         while not self._is_closed:
             self._regulate(consumer)
+            self._serve_commit(consumer)
             message = consumer.poll(POLL_S)
             found = [] if message is None else [message, *consumer.consume(self._room(), 0)]
             for one in found:
@@ -318,28 +330,50 @@ class Reader:
         return TopicPartition(self._topic, partition, track.prefix, metadata=track.metadata())
 
     def _commit(self, marks: list[Any]) -> dict[int, Verdict]:
-        """What went wrong, by partition."""
-        consumer = self._consumer
-        if consumer is None:
+        """Have the polling thread commit, and wait for it; what went wrong, by partition.
+
+        confluent-kafka lets no other thread in while one polls: a commit from here would wait until
+        the consumer is closed."""
+        if self._consumer is None:
             return {mark.partition: Settled.LOST for mark in marks}
         began_s = self._monotonic_s()
-        answer = self._cluster.attempt(
-            "settle", lambda: consumer.commit(offsets=marks, asynchronous=False)
-        )
+        commit = _Commit(marks)
+        with self._changed:
+            self._commit_wanted = commit
+            wait_s = self._cluster.request_s + GRACE_S
+            self._changed.wait_for(lambda: commit.answer is not None or self._is_closed, wait_s)
+            self._commit_wanted = None
         elapsed_s = self._monotonic_s() - began_s
+        answer = commit.answer
+        if answer is None:
+            failure = self._cluster.causes.failed(timed_out(), "settle", elapsed_s)
+            return {mark.partition: failure for mark in marks}
         if isinstance(answer, Failed):
-            verdict = Settled.LOST if answer.evidence.code in _GONE else answer
-            return {mark.partition: verdict for mark in marks}
+            return {mark.partition: self._judged(answer) for mark in marks}
         return {
             one.partition: self._verdict(one.error, elapsed_s)
             for one in answer
             if one.error is not None
         }
 
+    def _serve_commit(self, consumer: Any) -> None:
+        """In the polling thread: the commit that somebody waits for."""
+        with self._changed:
+            commit, self._commit_wanted = self._commit_wanted, None
+        if commit is None:
+            return
+        answer = self._cluster.attempt(
+            "settle", lambda: consumer.commit(offsets=commit.marks, asynchronous=False)
+        )
+        with self._changed:
+            commit.answer = answer
+            self._changed.notify_all()
+
     def _verdict(self, error: Any, elapsed_s: float) -> Verdict:
-        if error.name() in _GONE:
-            return Settled.LOST
-        return self._cluster.causes.failed(error, "settle", elapsed_s)
+        return self._judged(self._cluster.causes.failed(error, "settle", elapsed_s))
+
+    def _judged(self, failure: Failed) -> Verdict:
+        return Settled.LOST if failure.evidence.code in _GONE else failure
 
     def _places(self, partitions: set[int]) -> list[Any]:
         from confluent_kafka import TopicPartition

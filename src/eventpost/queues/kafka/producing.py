@@ -152,7 +152,7 @@ class _Sending:
         late = None
         for index, outcome in enumerate(self.outcomes):
             if outcome is None:
-                late = late or self._outcome(_timed_out())
+                late = late or self._outcome(timed_out())
                 self.outcomes[index] = late
         return [outcome for outcome in self.outcomes if outcome is not None]
 
@@ -196,7 +196,7 @@ def _bytes(value: AttributeValue) -> bytes:
     return value if isinstance(value, bytes) else str(value).encode()
 
 
-def _timed_out() -> Any:
+def timed_out() -> Any:
     from confluent_kafka import KafkaError
 
     return KafkaError(KafkaError._MSG_TIMED_OUT)
