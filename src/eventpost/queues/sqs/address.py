@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from eventpost.core.errors import InvalidRequest
 from eventpost.core.limits import excerpt
+from eventpost.credentials.secrets import mask_url
 
 NAME_CHARS_MAX = 80
 """`.fifo` included."""
@@ -99,9 +100,10 @@ def _checked(name: str, address: str) -> str:
 
 
 def _refused(address: str, why: str) -> InvalidRequest:
+    shown = mask_url(address) if "://" in address else address
     return InvalidRequest(
         "InvalidAddress",
-        f"{excerpt(address)} is no queue of SQS.",
+        f"{excerpt(shown)} is no queue of SQS.",
         why=why,
         fix="Give the queue's name, its URL or its ARN.",
     )
