@@ -6,12 +6,19 @@ a cold start pays for what it uses only.
 
 from typing import TYPE_CHECKING
 
-__all__ = ["MSKTokenProvider"]
+__all__ = ["DeliveryFailed", "KafkaPublisher", "MSKTokenProvider", "Undelivered"]
 
 if TYPE_CHECKING:
     from eventpost.credentials.msk import MSKTokenProvider
+    from eventpost.kafka.publisher import KafkaPublisher
+    from eventpost.kafka.records import DeliveryFailed, Undelivered
 
-_MODULES = {"MSKTokenProvider": "eventpost.credentials.msk"}
+_MODULES = {
+    "DeliveryFailed": "eventpost.kafka.records",
+    "KafkaPublisher": "eventpost.kafka.publisher",
+    "MSKTokenProvider": "eventpost.credentials.msk",
+    "Undelivered": "eventpost.kafka.records",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -1,0 +1,150 @@
+"""A publisher that signs in to Amazon MSK by IAM, on a broker that verifies its tokens."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from confluent_kafka.admin import AclOperation, AclPermissionType
+
+from eventpost.core.outcomes import Stage
+from eventpost.credentials import aws
+from eventpost.credentials.msk import MSKTokenProvider
+from eventpost.kafka import DeliveryFailed, KafkaPublisher
+from eventpost.kafka.producers import Tokens
+from eventpost.kafka.telling import Telling
+from tests.kafka.scenes import EVENT, Clocks, Context, connections
+from tests.services.aws import REGION
+from tests.services.kafka import IamKey, Kafka
+from tests.services.kafka_clients import add_rules, topic_rule
+
+
+@pytest.fixture(autouse=True)
+def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine on which nobody is signed in."""
+    for name in list(os.environ):
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    yield
+    aws.close_all()
+
+
+@pytest.fixture
+def iam_key(kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> IamKey:
+    key = kafka.add_key(session_token="a/session+token==")
+    use(key, monkeypatch)
+    return key
+
+
+def use(key: IamKey, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Lambda gives a function its role."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key.access_key_id)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key.secret_access_key)
+    monkeypatch.setenv("AWS_SESSION_TOKEN", key.session_token or "")
+
+
+def iam_publisher(kafka: Kafka, topic: str, **more: Any) -> KafkaPublisher:
+    return KafkaPublisher(
+        topic,
+        bootstrap_servers=kafka.address("iam"),
+        auth="msk-iam",
+        region=REGION,
+        ca_file=str(kafka.ca_file),
+        config={"broker.address.family": "v4"},
+        **more,
+    )
+
+
+@pytest.mark.slow
+def test_a_role_opens_the_broker(
+    kafka: Kafka, topic: str, iam_key: IamKey, told: pytest.LogCaptureFixture
+) -> None:
+    """With the keys of a function's environment the publisher signs in by IAM, and tells which
+    link of the chain answered, never a key."""
+    with iam_publisher(kafka, topic) as publisher:
+        publisher.publish(EVENT)
+        assert publisher.flush(Context(15_000)) == 1
+
+    assert any(text.startswith("token by") for text in told.messages)
+    assert iam_key.secret_access_key not in told.text
+    assert iam_key.access_key_id not in told.text
+
+
+@pytest.mark.slow
+def test_a_refused_token_is_told(
+    kafka: Kafka, topic: str, iam_key: IamKey, told: pytest.LogCaptureFixture
+) -> None:
+    """A broker that denies access is told of in the exception and once in the log; with a good key
+    the same publisher goes on."""
+    kafka.revoke(iam_key)
+    with iam_publisher(kafka, topic) as publisher:
+        publisher.publish(EVENT)
+        with pytest.raises(DeliveryFailed, match="Access denied") as failure:
+            publisher.flush(Context(3_000))
+        assert failure.value.evidence.code == "SASL_AUTHENTICATION_FAILED"
+        assert sum("connect failed" in text for text in told.messages) == 1
+
+
+@pytest.mark.slow
+def test_a_denied_topic_is_told(kafka: Kafka, topic: str, iam_key: IamKey) -> None:
+    """A topic that the role may not write to is an answer of the broker, told at once."""
+    add_rules(
+        kafka,
+        topic_rule(topic, iam_key.principal, AclPermissionType.DENY, AclOperation.WRITE),
+        topic_rule(topic, "User:*", AclPermissionType.ALLOW, AclOperation.ALL),
+    )
+    with iam_publisher(kafka, topic) as publisher:
+        publisher.publish(EVENT)
+        with pytest.raises(DeliveryFailed) as failure:
+            publisher.flush(Context(10_000))
+        assert failure.value.evidence.code == "TOPIC_AUTHORIZATION_FAILED"
+        assert failure.value.evidence.stage is Stage.ANSWER
+
+
+@pytest.mark.slow
+def test_missing_credentials_are_told_at_once(
+    kafka: Kafka, topic: str, told: pytest.LogCaptureFixture
+) -> None:
+    """Without credentials the failure is theirs, and takes no ten seconds."""
+    with iam_publisher(kafka, topic) as publisher:
+        publisher.publish(EVENT)
+        with pytest.raises(DeliveryFailed) as failure:
+            publisher.flush()
+        assert failure.value.code == "EP4501"
+        assert failure.value.evidence.stage is Stage.CREDENTIALS
+    assert sum("credentials failed: EP4501" in text for text in told.messages) == 1
+
+
+@pytest.mark.slow
+def test_keys_that_end_soon_cost_no_connection_each(
+    kafka: Kafka, topic: str, iam_key: IamKey, told: pytest.LogCaptureFixture
+) -> None:
+    """While no token with a longer life is to be had, the connection is kept."""
+    assert iam_key
+    clocks = Clocks()
+    with iam_publisher(kafka, topic, rest_s_max=10_000, now_s=clocks.now_s) as publisher:
+        publisher.publish(EVENT)
+        publisher.flush()
+        clocks.jump_s = 790
+        publisher.publish(EVENT)
+        assert publisher.flush() == 1
+    assert len(connections(told)) == 1
+
+
+def test_a_token_that_ended_in_the_sleep_is_outdated() -> None:
+    """A producer that has an old token is not trusted once there is a new one; before it is."""
+    given: list[tuple[str, float]] = [("first", 1_000.0)]
+    session = SimpleNamespace(report=lambda: SimpleNamespace(link="environment"))
+    provider = SimpleNamespace(oauth_cb=lambda _: given[-1], failure=None, session=session)
+    tokens = Tokens(cast("MSKTokenProvider", provider), Telling(60, lambda: 0.0))
+    tokens.oauth_cb("")
+
+    assert not tokens.is_outdated(880.0)
+    given.append(("second", 1_780.0))
+    assert not tokens.is_outdated(880.0)
+    assert tokens.is_outdated(881.0)
+    assert not tokens.is_outdated(881.0)
