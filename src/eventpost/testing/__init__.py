@@ -19,6 +19,7 @@ __all__ = [
     "LambdaRuntime",
     "Received",
     "Receiver",
+    "RecordingPublisher",
     "VirtualClock",
 ]
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from eventpost.testing.grid import Grid
     from eventpost.testing.lambda_runtime import Invocation, LambdaRuntime
     from eventpost.testing.receiver import CLOSE, HANG, RESET, Answer, Received, Receiver
+    from eventpost.testing.recording_publisher import RecordingPublisher
 
 _MODULES = {
     "AwsIdentity": "aws_identity",
@@ -38,6 +40,7 @@ _MODULES = {
     "Grid": "grid",
     "Invocation": "lambda_runtime",
     "LambdaRuntime": "lambda_runtime",
+    "RecordingPublisher": "recording_publisher",
     "VirtualClock": "clock",
 }
 

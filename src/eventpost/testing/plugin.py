@@ -1,4 +1,4 @@
-"""The pytest plug-in: fixtures `grid`, `receiver` and `clock`, found through the entry point.
+"""The pytest plug-in: `grid`, `receiver`, `clock`, `recording_publisher`, by the entry point.
 
 Nothing is imported before a test asks for it.
 """
@@ -12,6 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from eventpost.testing.grid import Grid
     from eventpost.testing.receiver import Receiver
+    from eventpost.testing.recording_publisher import RecordingPublisher
     from eventpost.testing.steps import GridClock
 
 
@@ -67,3 +68,11 @@ def new_receiver(clock: "GridClock") -> "Iterator[Callable[[], Receiver]]":
 def receiver(new_receiver: "Callable[[], Receiver]") -> "Receiver":
     """A webhook that consents, answers 200 and remembers what came."""
     return new_receiver()
+
+
+@pytest.fixture
+def recording_publisher() -> "RecordingPublisher":
+    """In the place of a `KafkaPublisher`: it sends nothing and remembers all."""
+    from eventpost.testing.recording_publisher import RecordingPublisher
+
+    return RecordingPublisher()
