@@ -7,6 +7,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+import httpx
 import pytest
 
 from eventpost.cli.serve import banner_lines
@@ -173,3 +174,14 @@ def test_a_tail_says_that_the_server_stopped(tmp_path: Path) -> None:
 def _has_output(process: "subprocess.Popen[bytes]") -> bool:
     assert process.stdout is not None
     return bool(select.select([process.stdout], [], [], 0.1)[0])
+
+
+def test_health_names_every_worker(tmp_path: Path) -> None:
+    """The running program tells of its store, its store's workers, the grid and its log."""
+    with server(tmp_path):
+        url = local.read_address(tmp_path / "eventpost-data") or ""
+        told = httpx.get(f"{url}/readyz", trust_env=False).json()
+
+    assert told["status"] == "ok"
+    names = {each["name"] for each in told["checks"]}
+    assert {"store", "store-room", "store-workers", "grid", "log"} <= names

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from eventpost.app import compose
 from eventpost.app.application import App
+from eventpost.app.clock import LoopClock
+from eventpost.app.watch import Watch
 from eventpost.config import local
 from eventpost.config.checks import address
 from eventpost.config.settings import ServerSettings, Settings
@@ -81,10 +83,14 @@ async def _serve(settings: Settings, started: Callable[[str], None]) -> int:
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # else somebody asked to ignore it
         hung_up = stop.set if sys.stdin.isatty() else running.reload_certificate
         loop.add_signal_handler(signal.SIGHUP, hung_up)
+    watch = Watch(running.app, LoopClock(loop))
+    watch.start()
+    loop.set_exception_handler(watch.escaped)
     started(running.url)
     log("server.started", url=running.url)
     await stop.wait()
     log("server.stopping")
+    watch.stop()
     await running.stop()
     log("server.stopped")
     return 0

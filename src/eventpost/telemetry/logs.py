@@ -56,6 +56,10 @@ class LineWriter(logging.Handler):
         self._thread = threading.Thread(target=self._write_all, name="eventpost-logs", daemon=True)
         self._thread.start()
 
+    @property
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
     def emit(self, record: logging.LogRecord) -> None:
         if not getattr(record, "is_counted", False) and not self._is_said(record):
             return
@@ -155,6 +159,11 @@ def stop(writer: LineWriter) -> None:
         _repeats = _writer = None
         _logger.setLevel(logging.NOTSET)
     writer.close()
+
+
+def is_written() -> bool:
+    """Whether what is logged comes out, or nobody wanted it to."""
+    return _writer is None or _writer.is_alive
 
 
 def lost() -> tuple[int, int]:

@@ -316,3 +316,5 @@ def _ask(reader: Reader | None, question: Callable[..., T], *arguments: object) 
         return ReadFailed(str(error), Damage(*error.key, error.entry.first, error.entry.end))
     except (apsw.Error, DamagedError, OSError) as error:
         return ReadFailed(reason(error))
+    except Exception as error:  # noqa: BLE001  a bug in here must answer who waits, and end no thread
+        return ReadFailed(f"{type(error).__name__}: {error}")
