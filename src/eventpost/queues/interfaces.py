@@ -163,7 +163,8 @@ class Queue(Protocol):
         ...
 
     def extend(self, held: Sequence[Received], lease_s: float) -> Sequence[Verdict]:
-        """Hold them for `lease_s` from now. Only where `Traits.can_extend`."""
+        """Hold them for `lease_s` from now, rounded up to what the system counts in. Only where
+        `Traits.can_extend`."""
         ...
 
     def settle(self, held: Sequence[Received]) -> Sequence[Verdict]:
