@@ -174,9 +174,8 @@ class QueueConformance:
 
         [received] = take(harness, queue, 1)
 
-        expected = "application/cloudevents+json" if harness.keeps_content_type else ""
-        assert received.content_type in (expected, "")
-        assert received.content_type == expected or not harness.keeps_content_type
+        kept = ["application/cloudevents+json"]
+        assert received.content_type in (kept if harness.keeps_content_type else [*kept, ""])
 
     def test_many(self, harness: QueueHarness, queue: Queue) -> None:
         """More messages than travel as one request are sent and received, each once."""
