@@ -14,8 +14,9 @@ from eventpost.core.outcomes import Failed, Fault, Stage
 from eventpost.diagnosis.classify import classify
 from eventpost.queues.interfaces import Address, AttributeValue, Message, Received
 from eventpost.queues.kinds import options_of
+from eventpost.queues.rabbitmq.deliveries import COUNT_HEADER, unpack
 from eventpost.queues.rabbitmq.mending import mended
-from eventpost.queues.rabbitmq.messages import COUNT_HEADER, Parcel, again, pack, unpack
+from eventpost.queues.rabbitmq.messages import Parcel, again, pack
 from eventpost.queues.rabbitmq.target import Options, Target, read_target
 
 FRAME_BYTES = 4_096

@@ -314,7 +314,7 @@ def test_a_wait_on_a_connection_that_breaks(harness: RabbitmqHarness) -> None:
     thread = threading.Thread(target=lambda: told.append(queue.receive(1, 30, 0)))
     thread.start()
     core = queue._core  # type: ignore[attr-defined]  # whether it waits by now
-    eventually(lambda: len(core.consumer._waiters) == 1)
+    eventually(lambda: bool(core.consumer._waiters))
     started_s = time.monotonic()
     cut(harness, queue)
     thread.join(30)
@@ -335,7 +335,7 @@ def test_a_queue_that_is_deleted(harness: RabbitmqHarness) -> None:
     thread = threading.Thread(target=lambda: told.append(queue.receive(1, 30, 0)))
     thread.start()
     core = queue._core  # type: ignore[attr-defined]  # whether the server pushes by now
-    eventually(lambda: len(core.consumer._waiters) == 1 and core.consumer._tag is not None)
+    eventually(lambda: bool(core.consumer._waiters) and core.consumer._pushing.tag is not None)
     administer(harness.server, lambda channel: channel.queue_delete(harness.name))
     thread.join(30)
 

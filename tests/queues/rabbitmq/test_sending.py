@@ -280,7 +280,7 @@ def test_as_the_client_library_sends(harness: RabbitmqHarness) -> None:
     core = queue._core  # type: ignore[attr-defined]  # the two ways meet below the contract
 
     async def alternate() -> list[str]:
-        _, channel = await core.publisher._channel()
+        _, channel = await core.publisher.channel()
         told = []
         for key in (harness.name, "nowhere", harness.name):
             outcomes = await core.publisher.send([Message(body=b"ours", routing_key=key)] * 3)

@@ -18,6 +18,7 @@ import msgspec
 
 from eventpost.core.errors import InvalidRequest
 from eventpost.core.outcomes import Evidence, Fault, Stage
+from eventpost.queues.rabbitmq.attempt import Attempt
 from eventpost.queues.rabbitmq.client import URL, Channel, Connection
 from eventpost.queues.rabbitmq.failures import (
     SECRET_MISSING,
@@ -108,7 +109,7 @@ class Line:
         self._thread = thread
         self._name = name
         self._opened: Opened | None = None
-        self._opening: asyncio.Task[Opened] | None = None
+        self._opening = Attempt(self._open)
         self._mends = False
         """Set once a message came that the library cannot read."""
 
@@ -119,10 +120,7 @@ class Line:
         """
         if self._opened is not None and self._opened.is_open:
             return self._opened
-        if self._opening is None:
-            self._opening = asyncio.create_task(self._open())
-            self._opening.add_done_callback(self._settled)
-        return await asyncio.shield(self._opening)
+        return await self._opening.result()
 
     async def channel(self, *, confirms: bool) -> tuple[Opened, Channel]:
         """A new channel. Raises Refusal."""
@@ -151,9 +149,7 @@ class Line:
 
     async def close(self) -> None:
         """Say goodbye. Channels on it end."""
-        if self._opening is not None:
-            self._opening.cancel()
-            await asyncio.gather(self._opening, return_exceptions=True)
+        await self._opening.cancel()
         opened, self._opened = self._opened, None
         if opened is not None:
             await _part(opened)
@@ -164,11 +160,6 @@ class Line:
         opened = await open_connection(self.settings, self._thread, self._name, mends=self._mends)
         self._opened = opened
         return opened
-
-    def _settled(self, opening: asyncio.Task[Opened]) -> None:
-        self._opening = None
-        if not opening.cancelled():
-            opening.exception()  # whoever waited has seen it
 
 
 async def open_connection(

@@ -1,10 +1,9 @@
-"""A message to AMQP frames, and a delivery to a message under lease.
+"""A message to AMQP frames, and what can never become any.
 
 Layer: queues. Pure but for the time of sending. AMQP 0-9-1, section 4.2.6; field types as RabbitMQ
 has them: https://www.rabbitmq.com/amqp-0-9-1-errata#section_3
 """
 
-import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,41 +13,21 @@ from typing import Any
 import msgspec
 
 from eventpost.core.outcomes import Failed, Fault, Stage
-from eventpost.queues.interfaces import AttributeValue, Message, Received
+from eventpost.queues.interfaces import AttributeValue, Message
 from eventpost.queues.rabbitmq import failures
-from eventpost.queues.rabbitmq.client import (
-    ContentBody,
-    ContentHeader,
-    DeliveredMessage,
-    commands,
-    frame,
-)
+from eventpost.queues.rabbitmq.client import ContentBody, ContentHeader, commands, frame
+from eventpost.queues.rabbitmq.deliveries import COUNT_HEADER, is_system, receive_count
 from eventpost.queues.rabbitmq.settings import KEY_BYTES_MAX
 from eventpost.queues.rabbitmq.target import Target
 
-COUNT_HEADER = "x-eventpost-receive-count"
-"""How often a message was received before it went through a delay queue, which counts anew."""
 FIELD_NAME_BYTES_MAX = 128
 """AMQP 0-9-1, section 4.2.5.5."""
 PRIORITY_MAX = 255
 FRAME_EXTRA_BYTES = 8
 """A frame's type, channel, size and end."""
 _INTEGER_MAX = 2**63
-_SYSTEM_HEADERS = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-")
 _ROUTING_HEADERS = ("CC", "BCC")
 """Read by RabbitMQ as more routing keys: https://www.rabbitmq.com/docs/sender-selected"""
-_PROPERTIES = {
-    "correlation_id": "correlation_id",
-    "reply_to": "reply_to",
-    "type": "message_type",
-    "app_id": "app_id",
-    "user_id": "user_id",
-    "content_encoding": "content_encoding",
-    "message_id": "message_id",
-    "expiration": "expiration",
-    "priority": "priority",
-}
-"""What a system attribute is called, and the property that it tells."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +96,35 @@ def pack(message: Message, target: Target) -> Parcel | Failed:
     )
 
 
+def again(old: commands.Basic.Properties, body: bytes, target: Target, delay_ms: int) -> Parcel:
+    """A copy of what was received, for the queue that holds it for a while."""
+    headers: dict[str, Any] = {
+        name: value
+        for name, value in (old.headers or {}).items()
+        if not is_system(name) and name not in _ROUTING_HEADERS
+    }
+    headers[COUNT_HEADER] = receive_count(old.headers or {})
+    return Parcel(
+        exchange="",
+        routing_key=target.delay_queue(delay_ms),
+        mandatory=True,
+        properties=commands.Basic.Properties(
+            content_type=old.content_type,
+            content_encoding=old.content_encoding,
+            headers=headers,
+            delivery_mode=2,
+            priority=old.priority,
+            correlation_id=old.correlation_id,
+            reply_to=old.reply_to,
+            message_id=old.message_id or uuid.uuid4().hex,
+            timestamp=old.timestamp,
+            message_type=old.message_type,
+            app_id=old.app_id,
+        ),
+        body=body,
+    )
+
+
 def _fault(message: Message, target: Target) -> tuple[str, str] | None:
     """What no later attempt can change, as code and sentence."""
     if len(message.body) > target.options.message_bytes_max:
@@ -164,102 +172,3 @@ def _field(value: AttributeValue) -> object:
         return value
     # The library has 32 bits for a float, and nothing for a longer integer.
     return value if isinstance(value, str) else str(value)
-
-
-# --- what was received ----------------------------------------------------------------------------
-
-
-def unpack(delivery: DeliveredMessage, target: Target, receipt: object) -> Received:
-    """A delivery as a message under lease."""
-    properties = delivery.header.properties
-    headers = properties.headers or {}
-    return Received(
-        id=(properties.message_id or "") if target.options.message_ids else "",
-        body=delivery.body,
-        attributes={
-            name: _attribute(value) for name, value in headers.items() if not _is_system(name)
-        },
-        system_attributes=_system_attributes(delivery, headers),
-        content_type=properties.content_type or "",
-        receive_count=receive_count(headers) if target.is_quorum else 0,
-        sent_ms=round(properties.timestamp.timestamp() * 1_000) if properties.timestamp else 0,
-        receipt=receipt,
-    )
-
-
-def receive_count(headers: Mapping[str, Any]) -> int:
-    """How often the message was received from a quorum queue, this time included.
-
-    The queue counts returns, whoever had the message. A classic queue counts nothing and says only
-    that it is not the first time.
-    """
-    return 1 + sum(
-        value
-        for value in (headers.get(COUNT_HEADER), headers.get("x-delivery-count"))
-        if isinstance(value, int)
-    )
-
-
-def again(old: commands.Basic.Properties, body: bytes, target: Target, delay_ms: int) -> Parcel:
-    """A copy of what was received, for the queue that holds it for a while."""
-    headers: dict[str, Any] = {
-        name: value
-        for name, value in (old.headers or {}).items()
-        if not _is_system(name) and name not in _ROUTING_HEADERS
-    }
-    headers[COUNT_HEADER] = receive_count(old.headers or {})
-    return Parcel(
-        exchange="",
-        routing_key=target.delay_queue(delay_ms),
-        mandatory=True,
-        properties=commands.Basic.Properties(
-            content_type=old.content_type,
-            content_encoding=old.content_encoding,
-            headers=headers,
-            delivery_mode=2,
-            priority=old.priority,
-            correlation_id=old.correlation_id,
-            reply_to=old.reply_to,
-            message_id=old.message_id or uuid.uuid4().hex,
-            timestamp=old.timestamp,
-            message_type=old.message_type,
-            app_id=old.app_id,
-        ),
-        body=body,
-    )
-
-
-def _is_system(name: str) -> bool:
-    return name == COUNT_HEADER or name.startswith(_SYSTEM_HEADERS)
-
-
-def _system_attributes(delivery: DeliveredMessage, headers: Mapping[str, Any]) -> dict[str, str]:
-    found = {
-        "exchange": delivery.exchange or "",
-        "routing_key": delivery.routing_key or "",
-        "redelivered": _text(bool(delivery.redelivered)),
-    }
-    for name, attribute in _PROPERTIES.items():
-        value = getattr(delivery.header.properties, attribute)
-        if value not in (None, ""):
-            found[name] = _text(value)
-    for name, value in headers.items():
-        if _is_system(name) and name != COUNT_HEADER:
-            found[name] = _text(value)
-    return found
-
-
-def _attribute(value: object) -> str | bytes:
-    return bytes(value) if isinstance(value, bytes | bytearray) else _text(value)
-
-
-def _text(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bytes | bytearray):
-        return value.decode("utf-8", "replace")
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if value is None:
-        return ""
-    return json.dumps(value, default=_text, separators=(",", ":"))

@@ -14,6 +14,7 @@ from typing import TypeAlias
 from eventpost.core.outcomes import DELIVERED, Evidence, Failed, Outcome, Stage
 from eventpost.queues.interfaces import Message
 from eventpost.queues.rabbitmq import failures
+from eventpost.queues.rabbitmq.attempt import Attempt
 from eventpost.queues.rabbitmq.client import Channel, ChannelFrame
 from eventpost.queues.rabbitmq.failures import Refusal, evidence_of
 from eventpost.queues.rabbitmq.line import Line, Opened, close_channel
@@ -36,7 +37,7 @@ class Publisher:
         self._topology = topology
         self._target = target
         self._current: tuple[Opened, Channel] | None = None
-        self._opening = asyncio.Lock()
+        self._opening = Attempt(self._open)
         self._ids: dict[str, Confirmation] = {}
         """Messages under way. A returned message is known by its id alone, so that two of one id
         are never under way at the same time."""
@@ -56,14 +57,23 @@ class Publisher:
         elapsed_s = time.monotonic() - started_s
         return [entry.outcome(evidence, wire, operation, elapsed_s) for entry in entries]
 
+    async def channel(self) -> tuple[Opened, Channel]:
+        """The channel that messages go over, and what carries it. Raises Refusal."""
+        if self._current is not None:
+            opened, channel = self._current
+            if opened.is_open and not channel.is_closed:
+                return self._current
+        return await self._opening.result()
+
     async def close(self) -> None:
+        await self._opening.cancel()
         if self._current is not None:
             await self._give_up(self._current[1])
 
     async def _try(self, entries: Sequence["_Entry"]) -> tuple[Evidence, Wire | None]:
         """What entries that got no answer are to blame on, and the wire that was used."""
         try:
-            opened, channel = await self._channel()
+            opened, channel = await self.channel()
         except Refusal as refusal:
             return refusal.evidence, None
         try:
@@ -79,15 +89,10 @@ class Publisher:
             return evidence_of(error, opened.wire, channel), opened.wire
         return opened.wire.timed_out(), opened.wire
 
-    async def _channel(self) -> tuple[Opened, Channel]:
-        async with self._opening:
-            if self._current is not None:
-                opened, channel = self._current
-                if opened.is_open and not channel.is_closed:
-                    return self._current
-            await self._topology.ready_to_send(self._line)
-            self._current = await self._line.channel(confirms=True)
-            return self._current
+    async def _open(self) -> tuple[Opened, Channel]:
+        await self._topology.ready_to_send(self._line)
+        self._current = await self._line.channel(confirms=True)
+        return self._current
 
     async def _write(self, group: Sequence["_Entry"], opened: Opened, channel: Channel) -> None:
         """Write a group as one, and wait until the socket took it."""
