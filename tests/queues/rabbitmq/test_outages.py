@@ -310,3 +310,26 @@ def test_what_we_declared_is_declared_again(own_rabbitmq: Running[RabbitMQ]) -> 
     eventually(came)
     queue.close()
     assert [each.body for each in bodies] == [b"2"]
+
+
+@pytest.mark.slow
+def test_the_reason_is_told_whatever_was_under_way(own_rabbitmq: Running[RabbitMQ]) -> None:
+    """When the server ends a channel just as something is asked on it, its reason is told, and not
+    that the channel was closed."""
+    server = own_rabbitmq.service
+    timeout = "application:set_env(rabbit, consumer_timeout, 300)"
+    tick = "application:set_env(rabbit, channel_tick_interval, 100)"
+    server.control("eval", f"{timeout}, {tick}.")
+    told = Counter[str]()
+    with RabbitmqHarness(server, queue_type="classic") as harness:
+        send(harness.new_queue(), *(Message(body=b"x") for _ in range(200)))
+        queue = harness.new_queue()
+        end_s = time.monotonic() + PATIENCE_S
+        while told.total() < 5:
+            assert time.monotonic() < end_s
+            # Ever more is asked for, so that the consumer is made anew each time.
+            page = queue.receive(1 + told.total(), 0.01, 0)
+            if isinstance(page, Failed):
+                told[classify(page.evidence)] += 1
+
+    assert set(told) == {"EP4315"}

@@ -109,5 +109,5 @@ class Pushing:
         try:
             await self._line.ask(session.opened, question)
         except Refusal as refusal:
-            session.abandon(refusal.evidence)
+            await session.refused(refusal.evidence)
             raise

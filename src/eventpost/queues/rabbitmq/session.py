@@ -9,10 +9,11 @@ import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from enum import Enum, auto
 from typing import Any
 
-from eventpost.core.outcomes import Evidence
+from eventpost.core.outcomes import Evidence, Fault
 from eventpost.queues.interfaces import Received, Settled
 from eventpost.queues.rabbitmq.client import Channel, ChannelFrame, DeliveredMessage, commands
 from eventpost.queues.rabbitmq.failures import evidence_of, why_closed
@@ -20,6 +21,10 @@ from eventpost.queues.rabbitmq.line import Line, Opened, close_channel
 
 QUORUM_WRITES_S = 0.3
 """Within which a quorum queue has surely written what was acknowledged; mostly it takes 10 ms."""
+
+
+REASON_S_MAX = 0.5
+"""How long after a channel broke off its reason may take to be read."""
 
 
 class State(Enum):
@@ -99,6 +104,17 @@ class Session:
         """The server does not answer on this channel: leave it, and what is held comes again."""
         self._end(evidence)
         self._leaving = asyncio.create_task(close_channel(self.channel))
+
+    async def refused(self, evidence: Evidence) -> None:
+        """A question here failed, so that the channel is over, too.
+
+        When all that is known is that it was closed, the server's reason is just being read.
+        """
+        if evidence.fault is Fault.CLOSED:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(REASON_S_MAX):
+                    await self.ended.wait()
+        self.abandon(evidence)
 
     async def leave(self, *, is_quorum: bool) -> None:
         """Close the channel in good order: what is held comes again, what was settled does not.
