@@ -87,8 +87,15 @@ class Cluster:
         try:
             return work()
         except KafkaException as error:
+            self._hear_admin()
             return self.causes.failed(error.args[0], operation, elapsed_s)
         except EventpostError as error:
             return refusals.refused(operation, Fault.MALFORMED, error.code, str(error))
         except (TypeError, ValueError) as error:
             return refusals.refused(operation, Fault.MALFORMED, "InvalidSettings", str(error))
+
+    def _hear_admin(self) -> None:
+        """The admin client tells of causes when it is polled, and only then."""
+        admin = self.admin.present
+        if admin is not None:
+            admin.poll(0)

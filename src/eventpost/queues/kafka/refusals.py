@@ -70,7 +70,7 @@ _LOCAL = (
         "SASL_AUTHENTICATION_FAILED",
     ),
     (
-        re.compile(r"state APIVERSION_QUERY|closed by peer: receive 0 after POLLIN"),
+        re.compile(r"closed by peer.*in state APIVERSION_QUERY"),
         Stage.WAIT,
         Fault.CLOSED,
         "CLOSED_AT_FIRST_REQUEST",
@@ -95,6 +95,9 @@ class Causes:
             self.remember(evidence_of(error, "connect"))
 
     def remember(self, evidence: Evidence) -> None:
+        present = self.present
+        if present is not None and evidence.fault is Fault.CLOSED and evidence.code is None:
+            return  # that it was closed says less than what was said before
         with self._lock:
             self._told = (self._monotonic_s(), evidence)
 

@@ -162,8 +162,7 @@ def client_settings(connection: KafkaConnection, client_id: str) -> dict[str, An
         "socket.connection.setup.timeout.ms": connection.connect_timeout_ms,
         "socket.timeout.ms": max(connection.request_timeout_ms, 10_000),
         "socket.keepalive.enable": True,
-        "log.connection.close": False,
-        "log_level": 4,
+        "log_level": 6,  # a broker that closes at the first request is told of at this level only
         **_tls(connection),
         **_signed_in(connection),
         **connection.config,

@@ -1,0 +1,26 @@
+"""What Kafka calls its failures, and what `queues.kafka` calls those that it finds itself."""
+
+FINDINGS = {
+    "_ALL_BROKERS_DOWN": "EP4401",
+    "_MSG_TIMED_OUT": "EP4401",
+    "_TIMED_OUT": "EP4401",
+    "_TRANSPORT": "EP4401",
+    "SASL_AUTHENTICATION_FAILED": "EP4402",
+    "_AUTHENTICATION": "EP4402",
+    "UNSUPPORTED_SASL_MECHANISM": "EP4403",
+    "CLOSED_AT_FIRST_REQUEST": "EP4404",
+    "ILLEGAL_SASL_STATE": "EP4405",
+    "TOPIC_AUTHORIZATION_FAILED": "EP4406",
+    "GROUP_AUTHORIZATION_FAILED": "EP4407",
+    "UNKNOWN_TOPIC_OR_PART": "EP4408",
+    "_UNKNOWN_TOPIC": "EP4408",
+    "MSG_SIZE_TOO_LARGE": "EP4409",
+    "CLOSED": "EP2704",
+    "DELAY_NOT_SUPPORTED": "EP2704",
+    "InvalidSettings": "EP2704",
+    "KeysIncomplete": "EP4040",
+    "NoBootstrap": "EP2704",
+    "RegionMissing": "EP2704",
+    "SecretMissing": "EP2704",
+    "": "EP4400",
+}
