@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from msgspec import structs
+
 from eventpost.core.outcomes import Evidence, Failed
 from eventpost.credentials.msk import MSKTokenProvider
 from eventpost.kafka.telling import LOG, Telling, ToldCauses
@@ -88,9 +90,13 @@ class Producers:
     def failed(self, error: Any, elapsed_s: float = 0.0) -> Failed:
         """What librdkafka's error means, with the cause it told of before."""
         failed = self.causes.failed(error, "send", elapsed_s)
-        if failed.evidence.code == REFUSED and self._tokens is not None:
-            self._tokens.provider.renew()
-        return failed
+        if failed.evidence.code != REFUSED or self._tokens is None:
+            return failed
+        # Brokers do not say what they refuse about a token: tell whose it was, and find it anew.
+        provider = self._tokens.provider
+        link = provider.session.report().link
+        provider.renew()
+        return Failed(structs.replace(failed.evidence, credential=link), final=failed.final)
 
     def tell_failed_delivery(self, evidence: Evidence) -> None:
         self._telling.failed("delivery", evidence)

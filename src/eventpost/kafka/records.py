@@ -76,7 +76,7 @@ class DeliveryFailed(EventpostError):
             found.code,
             f"{found.code}: {count} of {count + delivered_count} records did not go to {topics}: "
             f"{found.title}.",
-            why=self.evidence.detail,
+            why=_why(self.evidence),
             fix=found.fix,
         )
 
@@ -126,6 +126,12 @@ def plain_record(
     encoded = tuple((name, _bytes(held)) for name, held in headers)
     body = None if value is None else _bytes(value)
     return Outgoing(check_topic(topic), body, key or "", encoded)
+
+
+def _why(evidence: Evidence) -> str:
+    if evidence.credential is None:
+        return evidence.detail
+    return f"{evidence.detail} (with the credentials of: {evidence.credential})"
 
 
 def _with_data(event: dict[str, object]) -> dict[str, object]:
