@@ -294,6 +294,44 @@ def test_a_source_is_made_shown_paused_changed_and_deleted(grid: Program) -> Non
     assert grid.run("source", "show", "letters-9").code == 1
 
 
+def test_a_message_goes_round_and_poison_is_shown(grid: Program, tmp_path: Path) -> None:
+    """An event goes out to a queue and comes in from it; what is no event is a dead letter of its
+    source, whose bytes can be had, and which a repaired source publishes."""
+    grid.ok("topic", "create", "out-11")
+    grid.ok("topic", "create", "in-11")
+    grid.ok(
+        *("subscription", "create", "queue-11", "--topic", "out-11", "--endpoint-type", "pigeon"),
+        *("--endpoint", "grey-11", "--message-format", "raw", "--message-property", "group"),
+        *("dynamic", "subject", "--endpoint-option", "breed=racing"),
+    )
+    grid.ok(
+        *("source", "create", "letters-11", "--topic", "in-11", "--kind", "pigeon"),
+        *("--queue", "grey-11", "--format", "dramatiq"),
+    )
+    grid.ok("publish", "out-11", "--data", '{"song": "oops"}')
+    select = ("--source", "letters-11")
+
+    until(lambda: bool(grid.ok("deadletter", "list", *select, "--json").json))
+    (letter,) = grid.ok("deadletter", "list", *select, "--json").json
+    assert "letters-11" in grid.ok("deadletter", "list", *select).out
+    shown = grid.ok("deadletter", "show", letter["id"]).out
+    assert "EP4010" in shown
+    assert '{"song": "oops"}' in shown
+    file = tmp_path / "message.bin"
+    grid.ok("deadletter", "show", letter["id"], "--body", str(file))
+    assert json.loads(file.read_bytes()) == {"song": "oops"}
+    unwritable = grid.run("deadletter", "show", letter["id"], "--body", str(tmp_path))
+    assert unwritable.code == 2
+    assert grid.ok("deadletter", "replay", *select, "--json").json == {"count": 0}
+
+    grid.ok("source", "update", "letters-11", "--format", "raw")
+
+    assert grid.ok("deadletter", "replay", *select, "--json").json == {"count": 1}
+    shown = grid.ok("source", "show", "letters-11").out
+    assert "dead letters" in shown
+    until(lambda: "running" in grid.ok("source", "list").out)
+
+
 def test_queues_are_planned_and_applied(grid: Program, tmp_path: Path) -> None:
     """Connections and sources of a file are made, and pruned, in the order in which they can be."""
     declared = tmp_path / "eventpost.yaml"

@@ -15,6 +15,8 @@ import msgspec
 
 from eventpost.app import asking, replaying
 from eventpost.app.connecting import Connecting
+from eventpost.app.pulling import Pulling, told
+from eventpost.app.queues import NO_CONNECTIONS
 from eventpost.app.sourcing import Sourcing
 from eventpost.app.subscribing import Subscribing
 from eventpost.config.settings import Settings
@@ -31,6 +33,7 @@ from eventpost.core.interfaces import (
     Found,
     Usage,
 )
+from eventpost.core.sources import SourceReport
 from eventpost.core.subscriptions import (
     BUILTIN_TOPIC_PREFIX,
     DEAD_LETTER_TOPIC,
@@ -43,6 +46,7 @@ from eventpost.formats.publish import decode_publish
 from eventpost.grid import catalogue
 from eventpost.grid.engine import Listeners
 from eventpost.grid.trace import Story, tell
+from eventpost.sources.kinds import Opener
 from eventpost.telemetry import logs
 from eventpost.telemetry.metrics import Snapshot, copied, render
 
@@ -63,6 +67,14 @@ class Health:
     name: str
     ok: bool
     detail: str = ""
+    is_outside: bool = False
+    """Whether it depends on what is not here: then it says nothing about this process."""
+
+
+def _of_source(report: SourceReport) -> Health:
+    detail = told(report.failures) if report.is_failing else ""
+    name = f"source {report.source}"
+    return Health(name, not report.is_failing, detail or report.state.value, is_outside=True)
 
 
 def new_key() -> str:
@@ -90,6 +102,7 @@ class App:
         admin_token: str,
         public_url: str,
         topic_resource: Callable[[str], str],
+        opener: Opener = NO_CONNECTIONS.opener,
     ) -> None:
         self.settings = settings
         self.supervisor = supervisor
@@ -110,6 +123,8 @@ class App:
         """Who hears of the events of a topic, whichever engine runs."""
         self.connections = Connecting(self)
         self.sources = Sourcing(self)
+        self.pulling = Pulling(self, opener)
+        self.connections.on_changed = self.pulling.connection_changed
         self._subscribing = Subscribing(self, endpoints)
         self.checks: list[Callable[[], Health]] = []
         """Further workers' health; the server adds its own."""
@@ -135,6 +150,7 @@ class App:
         engine.listeners = self.listeners
         self._topics = {topic.name: topic for topic in engine.topics.values()}
         self._subscribing.resume()
+        self.pulling.sync()
 
     # --- topics -----------------------------------------------------------------------------------
 
@@ -186,6 +202,7 @@ class App:
         dropped_count = sum(self._report_one(each).tally.pending for each in subscriptions)
         del self._topics[name]
         await asking.durable(lambda done: catalogue.remove_topic(self.grid, topic.id, done))
+        self.pulling.sync()
         for subscription in subscriptions:
             self.endpoints.say_farewell(topic, subscription)
         logs.log("topic.deleted", topic=name, dropped_count=dropped_count)
@@ -388,7 +405,10 @@ class App:
         room = Health(
             "store-room", not engine.is_full, "byte limit reached" if engine.is_full else ""
         )
-        return [store, room, *(check() for check in self.checks)]
+        return [store, room, *(check() for check in self.checks), *map(_of_source, self._pulled())]
+
+    def _pulled(self) -> list[SourceReport]:
+        return [self.pulling.report(each) for each in self.sources.all()]
 
     async def usage(self) -> Usage:
         return await asking.read(self.grid.store.usage)
@@ -411,6 +431,7 @@ class App:
         snapshot = Snapshot(
             topics=topics,
             subscriptions=subscriptions,
+            sources=self._pulled(),
             delivery=copied(self.endpoints.delivery_times),
             publish=copied(self.publish_times),
             store_bytes=0 if usage is None else usage.bytes_used,
@@ -420,8 +441,13 @@ class App:
             dropped_log_lines=dropped,
             version=VERSION,
         )
-        bound = self.settings.metrics.subscriptions_max
-        return await asyncio.to_thread(render, snapshot, subscriptions_max=bound)
+        bounds = self.settings.metrics
+        return await asyncio.to_thread(
+            render,
+            snapshot,
+            subscriptions_max=bounds.subscriptions_max,
+            sources_max=bounds.sources_max,
+        )
 
     def _credentials(self) -> list[tuple[str, Report]]:
         names = [each.name for each in self.connections.all()]
@@ -432,7 +458,8 @@ class App:
         return self.grid.retention.usage
 
     async def close(self) -> None:
-        """Keep what is settled, stop sending, close the store."""
+        """Receive no more, keep what is settled, stop sending, close the store."""
+        await self.pulling.close()
         await self.supervisor.close()
         self.endpoints.close()
 

@@ -83,6 +83,7 @@ def build(
         admin_token=_admin_token(settings, data),
         public_url=settings.server.public_url.rstrip("/") or f"http://{settings.server.listen}",
         topic_resource=resource,
+        opener=queues.opener,
     )
     supervisor.on_reopened = app.reopened
     return app

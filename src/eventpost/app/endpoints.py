@@ -8,7 +8,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 from eventpost.app.clock import AppClock
-from eventpost.app.queues import Queues, check_queue
+from eventpost.app.queues import NO_CONNECTIONS, Queues, check_queue
 from eventpost.config.checks import address, is_loopback
 from eventpost.config.settings import Settings
 from eventpost.core.errors import InvalidRequest
@@ -27,12 +27,10 @@ from eventpost.http.addresses import AddressGuard
 from eventpost.http.client import HttpClient
 from eventpost.http.proxies import NO_PROXIES, Proxies, from_environment
 from eventpost.queues.interfaces import Address
-from eventpost.queues.kinds import Services as QueueServices
 from eventpost.queues.kinds import is_system
 from eventpost.telemetry.logs import log
 
 WEBHOOK = "webhook"
-NO_CONNECTIONS = Queues(lambda _: None, QueueServices())
 FILE_THREADS = 2
 
 

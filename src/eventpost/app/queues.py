@@ -53,6 +53,10 @@ class Queues:
         return settings_of(found)
 
 
+NO_CONNECTIONS = Queues(lambda _: None, kinds.Services())
+"""For an application without any."""
+
+
 def settings_of(connection: Connection) -> msgspec.Struct:
     """A connection's settings as its kind's own. Raises InvalidRequest. From any thread."""
     kind = kinds.connection_class(connection.kind)

@@ -29,12 +29,23 @@ async def replay(
     page = PAGE if rate_per_s is None else max(1, min(PAGE, int(rate_per_s * PACE_S)))
     total = 0
     async for read, taken in _pages(
-        app, query, page, lambda letters, done: app.grid.dead_letters.replay(letters, done)
+        app, query, page, lambda letters, done: _replayed(app, letters, done)
     ):
         total += taken
         yield total
         if rate_per_s is not None:
             await asyncio.sleep(read / rate_per_s)
+
+
+def _replayed(app: "App", letters: list[DeadLetter], done: Callable[[bool], None]) -> int:
+    """Deliveries go back on the ladder; messages of sources become events, where they can by now.
+    Both in the open commit, which is the same."""
+    dead = app.grid.dead_letters
+    messages = [letter for letter in letters if letter.source_id]
+    republished = 0
+    if messages:
+        republished = dead.republish(app.sources.read_anew(messages), lambda _: None)
+    return republished + dead.replay([each for each in letters if not each.source_id], done)
 
 
 async def purge(app: "App", query: DeadLetterQuery) -> AsyncIterator[int]:

@@ -1,18 +1,25 @@
 """Sources as their management sees them: declared, changed, paused, shown."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from eventpost.app import asking
 from eventpost.app.queues import check_queue
-from eventpost.core.errors import Conflict, InvalidRequest, NotFound
+from eventpost.core.errors import Conflict, InvalidEvent, InvalidRequest, NotFound
+from eventpost.core.events import Event
+from eventpost.core.interfaces import DeadLetter
 from eventpost.core.source_bounds import check_source
-from eventpost.core.sources import Source
+from eventpost.core.sources import Connection, Original, Source, SourceReport
 from eventpost.core.subscriptions import Topic
+from eventpost.formats import messaging
 from eventpost.grid import catalogue
 from eventpost.queues.interfaces import Address
+from eventpost.sources.catch import revived
+from eventpost.sources.kinds import is_queue
+from eventpost.sources.queue import target_of
 
 if TYPE_CHECKING:
     from eventpost.app.application import App
@@ -83,6 +90,24 @@ class Sourcing:
         """Pull no more, and forget the source; what was taken stays in its topic."""
         source_id = self.get(name).id
         await asking.durable(lambda done: catalogue.remove_source(self._app.grid, source_id, done))
+        self._app.pulling.sync()
+
+    def read_anew(self, letters: Sequence[DeadLetter]) -> list[tuple[DeadLetter, list[Event]]]:
+        """Dead letters of sources with the events that they are by now; without those that are
+        still none."""
+        found = []
+        for letter in letters:
+            source = self._app.grid.sources.get(letter.source_id)
+            if source is None:
+                continue
+            topic = self._app.grid.topics[source.topic_id]
+            target = target_of(topic, source, self._app.pulling.services)
+            try:
+                message = revived(letter.wire, letter.original or Original())
+                found.append((letter, messaging.decoder(source.format)(message, target)))
+            except InvalidEvent:
+                continue
+        return found
 
     async def _check(self, draft: Source) -> None:
         check_source(draft, self._app.settings.limits)
@@ -90,14 +115,20 @@ class Sourcing:
         if draft.connection is not None:
             connection = self._app.connections.get(draft.connection)
         # The system's module is imported, which may take a moment.
-        await asyncio.to_thread(check_queue, draft.kind, connection, _address(draft))
+        await asyncio.to_thread(_check_kind, draft, connection)
         if draft.connection is not None:
             self._app.connections.get(draft.connection)  # deleted meanwhile
 
     async def _put(self, source: Source) -> Source:
         await asking.durable(lambda done: catalogue.put_source(self._app.grid, source, done))
+        self._app.pulling.sync()
         return source
 
+    def report(self, name: str) -> SourceReport:
+        """How a source is."""
+        return self._app.pulling.report(self.get(name))
 
-def _address(source: Source) -> Address:
-    return Address(name=source.queue, options=source.options)
+
+def _check_kind(draft: Source, connection: Connection | None) -> None:
+    if is_queue(draft.kind):
+        check_queue(draft.kind, connection, Address(name=draft.queue, options=draft.options))

@@ -21,7 +21,7 @@ from eventpost.cli.progress import progress
 
 if TYPE_CHECKING:
     from eventpost.client.operations import Selection
-    from eventpost.server.models import DeadLetterView, Progress
+    from eventpost.server.models import DeadLetterView, MessageView, Progress
 
 
 def add(group: Commands) -> None:
@@ -42,6 +42,11 @@ def add(group: Commands) -> None:
         verbs, "show", show, summary="show one dead letter with its event", parents=shared
     )
     parser.add_argument("id", help="its id, as the list shows it")
+    parser.add_argument(
+        "--body",
+        metavar="FILE",
+        help="write the very bytes of a source's message to FILE (- is stdout)",
+    )
     parser = command(
         verbs,
         "replay",
@@ -68,6 +73,7 @@ def _selection() -> Parser:
     add = parser.add_argument_group("selection").add_argument
     add("--topic", help="of this topic")
     add("--subscription", metavar="NAME", help="of this subscription")
+    add("--source", metavar="NAME", help="messages of this source")
     add("--since", metavar="TIME", help="that fell since then: a time, or an age such as 2h")
     add("--until", metavar="TIME", help="that fell before then")
     add("--reason", help="with this reason, such as TimeToLiveExceeded")
@@ -77,7 +83,10 @@ def _selection() -> Parser:
 
 def _selected(arguments: argparse.Namespace) -> "Selection":
     """What was asked for, and nothing else."""
-    names = ("topic", "subscription", "since", "until", "reason", "finding", "ids", "replayed")
+    names = (
+        *("topic", "subscription", "source", "since", "until", "reason", "finding", "ids"),
+        "replayed",
+    )
     given = {name: getattr(arguments, name, None) for name in names}
     return cast("Selection", {name: value for name, value in given.items() if value})
 
@@ -89,10 +98,11 @@ def list_dead_letters(arguments: argparse.Namespace) -> int:
         output.json(letters)
         return EXIT_DONE
     output.table(
-        ("id", "fell", "subscription", "event", "subject", "reason", "attempts", "finding"),
+        ("id", "fell", "from", "event", "subject", "reason", "attempts", "finding"),
         [
             (
-                *(each.id, each.dead_letter_time, each.subscription, each.event_id, each.subject),
+                *(each.id, each.dead_letter_time, each.subscription or each.source),
+                *(each.event_id, each.subject),
                 *(each.dead_letter_reason, each.delivery_attempts, each.finding),
             )
             for each in letters
@@ -105,7 +115,9 @@ def list_dead_letters(arguments: argparse.Namespace) -> int:
 def show(arguments: argparse.Namespace) -> int:
     with connect(arguments) as client:
         letter = client.show_dead_letter(arguments.id)
-    if arguments.json:
+    if arguments.body is not None:
+        _write_body(letter, arguments.body)
+    elif arguments.json:
         output.json(letter)
     else:
         _print(letter)
@@ -170,10 +182,11 @@ def _print(letter: "DeadLetterView") -> None:
             "id": letter.id,
             "topic": letter.topic,
             "subscription": letter.subscription,
+            "source": letter.source,
             "event": letter.event_id,
             "type": letter.event_type,
             "subject": letter.subject,
-            "position": letter.position,
+            "position": None if letter.source else letter.position,
             "reason": letter.dead_letter_reason,
             "attempts": letter.delivery_attempts,
             "last outcome": letter.last_delivery_outcome,
@@ -190,6 +203,47 @@ def _print(letter: "DeadLetterView") -> None:
             "detail": letter.evidence.detail if letter.evidence else None,
         }
     )
-    if letter.event is not None:
+    if letter.message is not None:
+        _print_message(letter.message)
+    elif letter.event is not None:
         output.line()
         output.raw_json(bytes(letter.event))
+
+
+def _print_message(message: "MessageView") -> None:
+    output.line()
+    attributes = message.attributes | message.system_attributes
+    output.fields({"content type": message.content_type, "group": message.group, **attributes})
+    output.line()
+    shown = message.body if message.body is not None else message.body_base64
+    for line in shown.splitlines():
+        output.line(output.plain(line))
+
+
+def _write_body(letter: "DeadLetterView", file: str) -> None:
+    """The bytes as they came. Raises InvalidRequest for what is no message or cannot be written."""
+    import sys
+    from base64 import b64decode
+    from pathlib import Path
+
+    from eventpost.core.errors import InvalidRequest
+
+    if letter.message is None:
+        raise InvalidRequest(
+            "NoMessage",
+            f"The dead letter {letter.id} is an event, and no message of a source.",
+            fix="Leave --body out: the event is printed.",
+        )
+    body = b64decode(letter.message.body_base64)
+    if file == "-":
+        sys.stdout.flush()
+        sys.stdout.buffer.write(body)
+        return
+    try:
+        Path(file).write_bytes(body)
+    except OSError as error:
+        raise InvalidRequest(
+            "FileNotWritable",
+            f"{file} cannot be written: {error.strerror}.",
+            fix="Name another file.",
+        ) from error

@@ -17,7 +17,7 @@ from eventpost.cli.parser import (
 )
 
 if TYPE_CHECKING:
-    from eventpost.server.models import SourceView
+    from eventpost.server.models import SourceCounts, SourceView
 
 
 def add(group: Commands) -> None:
@@ -133,9 +133,13 @@ def list_sources(arguments: argparse.Namespace) -> int:
         output.json(sources)
         return EXIT_DONE
     output.table(
-        ("name", "kind", "queue", "topic", "format", "paused"),
+        ("name", "kind", "queue", "topic", "state", "taken", "finding"),
         [
-            (each.name, each.kind, each.queue, each.topic, each.format, each.is_paused)
+            (
+                *(each.name, each.kind, each.queue, each.topic, each.state),
+                each.counts.taken if each.counts else 0,
+                each.failures[0].finding if each.failures else "",
+            )
             for each in sources
         ],
         empty="There are no sources. Make one: eventpost source create NAME --help",
@@ -185,6 +189,7 @@ def _print(source: "SourceView", arguments: argparse.Namespace) -> None:
         {
             "name": source.name,
             "topic": source.topic,
+            "state": source.state,
             "kind": source.kind,
             "queue": source.queue,
             "connection": source.connection,
@@ -192,13 +197,46 @@ def _print(source: "SourceView", arguments: argparse.Namespace) -> None:
             "format": source.format,
             "mapped fields": _pairs(source.input_mapping_fields),
             "mapped defaults": _pairs(source.input_mapping_default_values),
-            "paused": source.is_paused or None,
             "lease": source.lease,
             "prefetch": source.prefetch,
             "receives at most": source.receives_max,
             "created": source.created_time,
         }
     )
+    for failure in source.failures:
+        output.line()
+        output.fields(
+            {
+                "fails": failure.operation,
+                "seen": failure.time,
+                "finding": failure.finding,
+                "cause": failure.cause,
+                "fix": failure.fix,
+                "code": failure.evidence.code if failure.evidence else None,
+                "address": failure.evidence.address if failure.evidence else None,
+                "detail": failure.evidence.detail if failure.evidence else None,
+            }
+        )
+    if source.counts is not None:
+        output.line()
+        output.fields(_counts(source.counts))
+
+
+def _counts(counts: "SourceCounts") -> dict[str, object]:
+    return {
+        "received": counts.received,
+        "taken": counts.taken,
+        "events": counts.events,
+        "poison": counts.poison,
+        "came again": counts.redelivered,
+        "settled": counts.settled,
+        "given back": counts.released,
+        "leases lost": counts.lost,
+        "failed calls": counts.failed_calls,
+        "held": counts.held,
+        "not settled yet": counts.unsettled,
+        "dead letters": counts.dead_letters,
+    }
 
 
 def _pairs(mapping: dict[str, str]) -> list[str]:

@@ -56,10 +56,25 @@ def settle(
         value, origins[setting.name] = given.get(setting.name, (None, DEFAULT))
         if setting.name in given:
             by_section[setting.section][setting.key] = _typed(setting, value, origins[setting.name])
-    built = {section: struct(**by_section[section]) for section, struct in sections().items()}
+    built = {
+        section: _section(section, struct, by_section[section])
+        for section, struct in sections().items()
+    }
     effective = Effective(msgspec.structs.replace(Settings(), **built), origins)
     check(effective.settings, origins)
     return effective
+
+
+def _section(name: str, struct: type, values: dict[str, object]) -> object:
+    """Raises InvalidRequest for values that contradict each other."""
+    try:
+        return struct(**values)
+    except ValueError as error:
+        raise InvalidRequest(
+            "InvalidSetting",
+            f"{name}: {error}.",
+            fix="`eventpost config` shows the settings and where each came from.",
+        ) from error
 
 
 def _typed(setting: Setting, value: object, origin: str) -> object:

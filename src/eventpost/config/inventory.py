@@ -25,8 +25,11 @@ SHORT_VARIABLES = {
 """Shorter names for what containers set most often. The long names win over them."""
 
 
-DERIVED = frozenset({"grid.retention_ms", "grid.store_bytes_max"})
-"""Fields that `Settings.grid_limits` fills in from other settings: not settings themselves."""
+DERIVED = frozenset(
+    {"grid.retention_ms", "grid.store_bytes_max", "leases.slots_max", "leases.lease_s"}
+)
+"""Fields that are filled in from other settings, or from what a source declares: not settings
+themselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

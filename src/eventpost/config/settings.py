@@ -22,6 +22,8 @@ from eventpost.core.log_bounds import (
 from eventpost.grid.limits import GridLimits
 from eventpost.http.client_limits import ClientLimits
 from eventpost.http.server.limits import HttpLimits
+from eventpost.queues.leases import LeaseLimits
+from eventpost.sources.limits import SourceLimits
 
 ADDRESS_DEFAULT = "127.0.0.1:7790"
 TOPIC_RESOURCE_PREFIX = (
@@ -80,6 +82,8 @@ class MetricsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Whether `/metrics` needs no token when the server listens beyond loopback."""
     subscriptions_max: Natural = 1_000
     """How many subscriptions get label values of their own; the rest is summed as `_other`."""
+    sources_max: Natural = 1_000
+    """The same for sources."""
 
 
 class LogsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -111,6 +115,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     grid: GridLimits = GridLimits()
     http: HttpLimits = HttpLimits()
     client: ClientLimits = ClientLimits()
+    sources: SourceLimits = SourceLimits()
+    leases: LeaseLimits = LeaseLimits()
 
     def grid_limits(self, *, disk_free_bytes: int) -> GridLimits:
         """The engine's bounds, those that follow from the store's settings filled in."""

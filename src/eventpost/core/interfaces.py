@@ -11,10 +11,11 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from eventpost.core.errors import Overloaded
 from eventpost.core.events import Delivery, Event
 from eventpost.core.outcomes import Evidence, Failed, Outcome
 from eventpost.core.retry import Reason
-from eventpost.core.sources import Connection, Original, Source
+from eventpost.core.sources import Connection, Original, Poison, Source, SourceReport
 from eventpost.core.subscriptions import Subscription, Topic
 
 # --- time ---------------------------------------------------------------------------------------
@@ -77,6 +78,69 @@ class DeadLetterFiles(Protocol):
         Writing the same path again replaces the file.
         """
         ...
+
+
+# --- sources ------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Taken:
+    """Messages of one queue by their ids. `queue` is `core.sources.queue_key` of its identity."""
+
+    queue: int
+    ids: list[str]
+    taken_ms: int = 0
+
+
+class Intake(Protocol):
+    """Where a source hands over what it received. All calls on the grid's thread."""
+
+    def take(
+        self,
+        source: Source,
+        events: list[Event],
+        poison: list[Poison],
+        taken: Taken,
+        done: Callable[[Overloaded | None], None],
+    ) -> None:
+        """Keep what messages became, and their ids, in one transaction. `done(None)` once it is
+        durable, `done(Overloaded)` when nobody knows whether it is: `taken` tells, once the store
+        is open again. Raises Overloaded at once when nothing was kept."""
+        ...
+
+    def taken(
+        self, queue: int, ids: list[str], done: "Callable[[set[str] | ReadFailed], None]"
+    ) -> None:
+        """Those of `ids` that were taken from the queue."""
+        ...
+
+    def forget(self, taken: Taken) -> None:
+        """The queue has confirmed that these messages are gone."""
+        ...
+
+
+class Puller(Protocol):
+    """A source that runs: it pulls, hands over, and settles once that is durable. One object per
+    source, made by the kind's factory. All calls on the grid's thread, but for `end_close`."""
+
+    def start(self) -> None:
+        """Begin, and go on whatever fails. Raises nothing; returns at once."""
+        ...
+
+    def pause(self, *, is_paused: bool) -> None:
+        """Receive no more, or again. What was received is still handed over and settled."""
+        ...
+
+    def begin_close(self) -> None:
+        """Receive no more; give back what is not handed over yet. Returns at once."""
+        ...
+
+    def end_close(self, drain_s: float) -> None:
+        """After `begin_close`, on another thread: wait up to `drain_s` until what was handed over
+        is durable and settled, then let go of the queue. What is left comes again, and is known."""
+        ...
+
+    def report(self) -> SourceReport: ...
 
 
 # --- store: values ------------------------------------------------------------------------------
@@ -276,15 +340,6 @@ class Trim:
     topic_id: int
     partition: int
     below: int
-
-
-@dataclass(slots=True)
-class Taken:
-    """Messages of one queue by their ids. `queue` is `core.sources.queue_key` of its identity."""
-
-    queue: int
-    ids: list[str]
-    taken_ms: int = 0
 
 
 @dataclass(slots=True)

@@ -10,6 +10,8 @@ from hashlib import blake2b
 
 import msgspec
 
+from eventpost.core.outcomes import Evidence
+
 
 class MessageFormat(StrEnum):
     """How an event stands in a message of a queue."""
@@ -84,6 +86,69 @@ class Original(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     group: str = ""
     sent_ms: int = 0
     receive_count: int = 0
+
+
+class Poison(msgspec.Struct, frozen=True, kw_only=True):
+    """A message of which no event can be made, and why."""
+
+    body: bytes
+    original: Original
+    finding: str
+    evidence: Evidence
+
+
+class SourceState(StrEnum):
+    STARTING = "starting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    FAILING = "failing"  # its queue cannot be opened, or gives nothing
+    HOLDING = "holding"  # the store takes nothing, so that what was received waits
+
+
+class SourceFailure(msgspec.Struct, frozen=True, kw_only=True):
+    """What does not work, and since when it was last seen not to."""
+
+    operation: str
+    """`open`, or an operation of its queue (`receive`, `settle`, `extend`, `release`)."""
+    at_ms: int
+    finding: str
+    evidence: Evidence
+
+
+class SourceReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One source as metrics, the API and the command line show it. Counts are since its start in
+    this process."""
+
+    source: str
+    topic: str
+    state: SourceState = SourceState.STARTING
+    failures: tuple[SourceFailure, ...] = ()
+    """What does not work now, the most telling first."""
+    received: int = 0
+    """Deliveries, repeated ones included."""
+    taken: int = 0
+    """Messages that became events, durably."""
+    events: int = 0
+    poison: int = 0
+    """Messages that became dead letters."""
+    redelivered: int = 0
+    """Messages that came again although they had been taken, and were only settled."""
+    settled: int = 0
+    released: int = 0
+    lost: int = 0
+    """Deliveries whose lease somebody else has got."""
+    failed_calls: int = 0
+    held: int = 0
+    """Messages received and not taken yet."""
+    unsettled: int = 0
+    """Messages taken that their queue still has."""
+    oldest_unsettled_s: float = 0.0
+    dead_letters: int = 0
+    is_paused: bool = False
+
+    @property
+    def is_failing(self) -> bool:
+        return self.state in (SourceState.FAILING, SourceState.HOLDING)
 
 
 def queue_key(identity: str) -> int:

@@ -63,6 +63,8 @@ async def replay_dead_letters(call: Call[None, ReplayRequest]) -> Lines[Progress
 
     Their attempts and time to live begin anew. Each is moved and marked in one transaction, so a
     replay that is cut off can simply be started again. With `dryRun` they are only counted.
+    A source's message is read anew, as the source says now: what is an event by now is published,
+    and is no dead letter any more; what is still none stays, and is not counted as done.
     """
     query = _all(call)
     total = await call.app.count_dead_letters(query)
@@ -108,6 +110,8 @@ def selected(app: AppPort, selection: DeadLetterSelection) -> DeadLetterQuery:
         finding=selection.finding,
         is_replayed=selection.replayed,
     )
+    if selection.source is not None:
+        query.source_id = app.sources.get(selection.source).id
     if selection.subscription is not None:
         topic, subscription = app.subscription(selection.subscription, selection.topic)
         query.topic_id, query.subscription_id = topic.id, subscription.id
@@ -129,12 +133,14 @@ class _Names:
     def __init__(self, app: AppPort) -> None:
         self.topics = {topic.id: topic.name for topic in app.topics()}
         self.subscriptions = {each.id: each.name for each in app.subscriptions()}
+        self.sources = {each.id: each.name for each in app.sources.all()}
 
     def view(self, letter: DeadLetter, *, has_event: bool = False) -> DeadLetterView:
         return views.dead_letter(
             letter,
             topic=self.topics.get(letter.topic_id, ""),
             subscription=self.subscriptions.get(letter.subscription_id, ""),
+            source=self.sources.get(letter.source_id, ""),
             has_event=has_event,
         )
 

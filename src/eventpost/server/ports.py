@@ -14,7 +14,7 @@ from eventpost.core.errors import Overloaded
 from eventpost.core.events import Event, Schema
 from eventpost.core.histogram import Histogram
 from eventpost.core.interfaces import AttemptRecord, DeadLetter, DeadLetterQuery, Usage
-from eventpost.core.sources import Connection, Source
+from eventpost.core.sources import Connection, Source, SourceReport
 from eventpost.core.subscriptions import Subscription, Topic
 from eventpost.credentials.reports import Report
 from eventpost.grid.trace import Story
@@ -29,6 +29,10 @@ class HealthPort(Protocol):
     def ok(self) -> bool: ...
     @property
     def detail(self) -> str: ...
+    @property
+    def is_outside(self) -> bool:
+        """Whether it depends on what is not in this process."""
+        ...
 
 
 class GridPort(Protocol):
@@ -100,6 +104,9 @@ class SourcesPort(Protocol):
     async def update(self, name: str, draft: Source) -> Source: ...
     async def set_paused(self, name: str, *, is_paused: bool) -> Source: ...
     async def delete(self, name: str) -> None: ...
+    def report(self, name: str) -> SourceReport:
+        """How it is."""
+        ...
 
 
 class AppPort(TopicsPort, Protocol):

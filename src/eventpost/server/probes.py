@@ -79,7 +79,7 @@ class Probes:
         return Response(self._document, media_type="application/json")
 
     def _health(self, request: Request, *, without: frozenset[str] = frozenset()) -> Response:
-        view = health(self._app, without=without)
+        view = health(self._app, without=without, is_probe=True)
         shown = view if self._is_trusted(request) else HealthView(status=view.status, checks=[])
         return Response(
             msgspec.json.encode(shown),

@@ -2,10 +2,18 @@
 
 import msgspec
 
-from eventpost.core.sources import Source
+from eventpost.core.sources import Source, SourceFailure
 from eventpost.registry import declarations, forms, shapes
 from eventpost.registry.declarations import SourceDeclaration
-from eventpost.registry.models import SourceList, SourcesOf, SourceView
+from eventpost.registry.models import (
+    SourceCounts,
+    SourceFailureView,
+    SourceList,
+    SourcesOf,
+    SourceView,
+)
+from eventpost.server import views
+from eventpost.server.explanations import cause_and_fix
 from eventpost.server.ports import AppPort
 from eventpost.server.routes import Call, Subject
 
@@ -84,10 +92,28 @@ async def resume_source(call: Call[None, None]) -> SourceView:
 
 def view(app: AppPort, source: Source) -> SourceView:
     declared = declarations.from_source(source, topic=_topic(app, source))
+    report = app.sources.report(source.name)
     return SourceView(
+        state=report.state.value,
+        failures=[_failure(each) for each in report.failures],
+        counts=SourceCounts(
+            **{name: getattr(report, name) for name in SourceCounts.__struct_fields__}
+        ),
         **{name: getattr(declared, name) for name in declared.__struct_fields__},
         created_time=forms.time_text(source.created_ms),
         is_paused=source.is_paused,
+    )
+
+
+def _failure(failure: SourceFailure) -> SourceFailureView:
+    cause, fix = cause_and_fix(failure.finding)
+    return SourceFailureView(
+        operation=failure.operation,
+        time=forms.time_text(failure.at_ms),
+        finding=failure.finding,
+        cause=cause,
+        fix=fix,
+        evidence=views.evidence(failure.evidence),
     )
 
 

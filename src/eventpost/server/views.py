@@ -1,11 +1,14 @@
 """From the core's values to what the API answers."""
 
+from binascii import b2a_base64
+
 import msgspec
 
 from eventpost.core.books import SubscriptionReport, TopicReport
 from eventpost.core.clauses import ClauseResult
 from eventpost.core.interfaces import AttemptRecord, DeadLetter
 from eventpost.core.outcomes import Evidence
+from eventpost.core.sources import Original
 from eventpost.grid.trace import DeliveryStory, Story
 from eventpost.registry import forms
 from eventpost.registry.models import (
@@ -16,6 +19,7 @@ from eventpost.registry.models import (
     DeadLetterView,
     DeliveryStoryView,
     EvidenceView,
+    MessageView,
     StoryView,
     TopicBooks,
 )
@@ -74,13 +78,20 @@ def attempt(record: AttemptRecord) -> AttemptView:
 
 
 def dead_letter(
-    letter: DeadLetter, *, topic: str, subscription: str, has_event: bool = False
+    letter: DeadLetter,
+    *,
+    topic: str,
+    subscription: str,
+    source: str = "",
+    has_event: bool = False,
 ) -> DeadLetterView:
     cause, fix = cause_and_fix(letter.finding)
+    is_message = letter.source_id > 0
     return DeadLetterView(
         id=str(letter.id),
         topic=topic,
         subscription=subscription,
+        source=source,
         partition=letter.partition,
         position=letter.position,
         event_id=letter.event_id,
@@ -99,7 +110,26 @@ def dead_letter(
         evidence=evidence(letter.evidence),
         replayed_time=forms.time_text(letter.replayed_ms),
         exported_to=letter.exported_to,
-        event=msgspec.Raw(letter.wire) if has_event else NULL,
+        event=msgspec.Raw(letter.wire) if has_event and not is_message else NULL,
+        message=message(letter) if has_event and is_message else None,
+    )
+
+
+def message(letter: DeadLetter) -> MessageView:
+    """What a source's queue gave."""
+    original = letter.original or Original()
+    try:
+        body = letter.wire.decode()
+    except UnicodeDecodeError:
+        body = None
+    return MessageView(
+        body=body,
+        body_base64=b2a_base64(letter.wire, newline=False).decode(),
+        attributes=original.attributes,
+        binary_attributes=original.binary_attributes,
+        system_attributes=original.system_attributes,
+        content_type=original.content_type,
+        group=original.group,
     )
 
 

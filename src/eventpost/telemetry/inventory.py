@@ -105,6 +105,90 @@ TOPIC = _group(
     ),
 )
 
+SOURCE = _group(
+    ("topic", "source"),
+    (
+        "eventpost_source_received_messages_total",
+        "counter",
+        "received",
+        "Messages received since the process started, repeated ones included.",
+    ),
+    (
+        "eventpost_source_taken_messages_total",
+        "counter",
+        "taken",
+        "Messages that became events, durably.",
+    ),
+    (
+        "eventpost_source_published_events_total",
+        "counter",
+        "events",
+        "Events that messages became.",
+    ),
+    (
+        "eventpost_source_poison_messages_total",
+        "counter",
+        "poison",
+        "Messages of which no event could be made: dead letters.",
+    ),
+    (
+        "eventpost_source_redelivered_messages_total",
+        "counter",
+        "redelivered",
+        "Messages that came again although they had been taken, and were only settled.",
+    ),
+    (
+        "eventpost_source_settled_messages_total",
+        "counter",
+        "settled",
+        "Messages that their queue confirmed to be gone.",
+    ),
+    (
+        "eventpost_source_released_messages_total",
+        "counter",
+        "released",
+        "Messages given back to their queue.",
+    ),
+    (
+        "eventpost_source_lost_leases_total",
+        "counter",
+        "lost",
+        "Messages whose lease ended before they were settled.",
+    ),
+    (
+        "eventpost_source_failed_calls_total",
+        "counter",
+        "failed_calls",
+        "Calls to the queue that failed, entry by entry.",
+    ),
+    ("eventpost_source_held_messages", "gauge", "held", "Messages received and not taken yet."),
+    (
+        "eventpost_source_unsettled_messages",
+        "gauge",
+        "unsettled",
+        "Messages taken that their queue still has.",
+    ),
+    (
+        "eventpost_source_oldest_unsettled_seconds",
+        "gauge",
+        "oldest_unsettled_s",
+        "How long the oldest of these has waited to be settled.",
+    ),
+    (
+        "eventpost_source_dead_letters",
+        "gauge",
+        "dead_letters",
+        "Dead letters of the source, kept and not replayed.",
+    ),
+    ("eventpost_source_paused", "gauge", "is_paused", "1 while the source is paused."),
+    (
+        "eventpost_source_failing",
+        "gauge",
+        "is_failing",
+        "1 while the source gets nothing from its queue, or the store takes nothing of it.",
+    ),
+)
+
 CREDENTIALS = _group(
     ("connection", "system", "link"),
     (
@@ -179,6 +263,7 @@ METRICS = (
     *SUBSCRIPTION,
     *BY_REASON,
     *TOPIC,
+    *SOURCE,
     *CREDENTIALS,
     *LATENCY,
     *PROCESS,

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
+import msgspec
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -21,12 +22,14 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from eventpost.core.books import SubscriptionReport, Tally, TopicReport
 from eventpost.core.histogram import BOUNDS_MS, Histogram
+from eventpost.core.sources import SourceReport, SourceState
 from eventpost.credentials.reports import Report
 from eventpost.telemetry import inventory
 from eventpost.telemetry.inventory import Described
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 SUBSCRIPTIONS_MAX = 1_000
+SOURCES_MAX = 1_000
 OTHER = "_other"
 """The subscription label under which everything beyond `subscriptions_max` is summed."""
 
@@ -44,6 +47,8 @@ class Snapshot:
     """From a whole publish request to its answer, the commit included."""
     store_bytes: int
     store_bytes_max: int
+    sources: Sequence[SourceReport] = ()
+    """By name."""
     credentials: Sequence[tuple[str, Report]] = ()
     """Of each connection by its name, where somebody has answered."""
     suppressed_log_records: int = 0
@@ -59,14 +64,19 @@ def copied(histogram: Histogram) -> Histogram:
     return copy
 
 
-def render(snapshot: Snapshot, *, subscriptions_max: int = SUBSCRIPTIONS_MAX) -> bytes:
+def render(
+    snapshot: Snapshot,
+    *,
+    subscriptions_max: int = SUBSCRIPTIONS_MAX,
+    sources_max: int = SOURCES_MAX,
+) -> bytes:
     """The body of `/metrics`, as `CONTENT_TYPE`.
 
     Subscriptions beyond the first `subscriptions_max` are summed per topic under `OTHER`, so that
-    the number of series is bounded and the books still balance.
+    the number of series is bounded and the books still balance; so are sources.
     """
     registry = CollectorRegistry()
-    registry.register(_Collected(list(_families(snapshot, subscriptions_max))))
+    registry.register(_Collected(list(_families(snapshot, subscriptions_max, sources_max))))
     ProcessCollector(registry=registry)
     return generate_latest(registry)
 
@@ -81,7 +91,7 @@ class _Collected:
         return self._families
 
 
-def _families(snapshot: Snapshot, subscriptions_max: int) -> Iterator[Metric]:
+def _families(snapshot: Snapshot, subscriptions_max: int, sources_max: int) -> Iterator[Metric]:
     subscriptions = bounded(snapshot.subscriptions, subscriptions_max)
     for described in inventory.SUBSCRIPTION:
         yield _by_subscription(described, subscriptions)
@@ -91,6 +101,12 @@ def _families(snapshot: Snapshot, subscriptions_max: int) -> Iterator[Metric]:
         family, value = _family(described), attrgetter(described.value)
         for topic in snapshot.topics:
             family.add_metric((topic.topic,), value(topic))
+        yield family
+    sources = bounded_sources(snapshot.sources, sources_max)
+    for described in inventory.SOURCE:
+        family, value = _family(described), attrgetter(described.value)
+        for source in sources:
+            family.add_metric((source.topic, source.source), value(source))
         yield family
     yield from _credentials(snapshot.credentials)
     for described in inventory.LATENCY:
@@ -141,6 +157,30 @@ def bounded(
             other = others[report.topic] = _nothing(report.topic)
         _add(other, report)
     return kept + list(others.values())
+
+
+def bounded_sources(reports: Sequence[SourceReport], sources_max: int) -> list[SourceReport]:
+    """The first `sources_max` reports, and one sum per topic of all the others."""
+    kept = list(reports[:sources_max])
+    others: dict[str, SourceReport] = {}
+    for report in reports[sources_max:]:
+        other = others.get(report.topic, SourceReport(source=OTHER, topic=report.topic))
+        sums = {name: getattr(other, name) + getattr(report, name) for name in _SUMMED}
+        is_failing = other.is_failing or report.is_failing
+        others[report.topic] = msgspec.structs.replace(
+            other,
+            **sums,
+            oldest_unsettled_s=max(other.oldest_unsettled_s, report.oldest_unsettled_s),
+            is_paused=other.is_paused or report.is_paused,
+            state=SourceState.FAILING if is_failing else SourceState.RUNNING,
+        )
+    return kept + list(others.values())
+
+
+_SUMMED = (
+    *("received", "taken", "events", "poison", "redelivered", "settled", "released", "lost"),
+    *("failed_calls", "held", "unsettled", "dead_letters"),
+)
 
 
 def _nothing(topic: str) -> SubscriptionReport:

@@ -1,45 +1,24 @@
 """A package as a third party writes it: a queue system and its kind of connection.
 
-Its queues live in the memory of the process, by the name of a loft.
+Its queues live in the memory of the process, by the name of a loft. They keep every rule strictly,
+and fail when a test says so: `LOFTS` holds the other side.
 """
 
-import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict
+from dataclasses import replace
 
 import msgspec
 
 from eventpost.core.errors import InvalidRequest
-from eventpost.core.outcomes import DELIVERED, Failed, Outcome
 from eventpost.credentials.secrets import Reference
-from eventpost.queues.interfaces import (
-    Address,
-    Message,
-    Received,
-    Rung,
-    Settled,
-    Traits,
-    Verdict,
-)
+from eventpost.queues.interfaces import Address, Queue
 from eventpost.queues.kinds import Services, options_of
+from eventpost.testing.memory_queue import LEASED, MemoryServer
 
 CONNECTION_KIND = "pigeon"
 LIBRARY = ""
 EXTRA = ""
-
-TRAITS = Traits(
-    system="pigeon",
-    message_bytes_max=1_000,
-    send_count_max=4,
-    receive_count_max=4,
-    wait_s_max=0.0,
-    lease_s_max=60.0,
-    can_extend=True,
-    delay_s_max=0.0,
-    release_delay_s_max=0.0,
-    has_ids=True,
-    has_receive_count=True,
-)
+TRAITS = replace(LEASED, system="pigeon", message_bytes_max=2_000_000)
 
 
 class PigeonConnection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,59 +35,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     breed: str = "homing"
 
 
-@dataclass
-class Loft:
-    """The other side: what was sent and not yet settled, by its id."""
-
-    waiting: dict[str, Received] = field(default_factory=dict)
-    ids: "itertools.count[int]" = field(default_factory=itertools.count)
+LOFTS: dict[str, MemoryServer] = defaultdict(lambda: MemoryServer(TRAITS))
+"""The other side, by its name. A test may put one with other traits there."""
 
 
-LOFTS: dict[tuple[str, str], Loft] = {}
-
-
-def new_queue(connection: PigeonConnection, address: Address, services: Services) -> "PigeonQueue":
+def new_queue(connection: PigeonConnection, address: Address, services: Services) -> Queue:
     if not address.name:
         raise InvalidRequest("NoPigeon", "A pigeon has a name.")
-    return PigeonQueue(connection, address)
-
-
-class PigeonQueue:
-    traits = TRAITS
-
-    def __init__(self, connection: PigeonConnection, address: Address) -> None:
-        self.identity = f"pigeon:{connection.loft}/{address.name}"
-        self.options = options_of(address, Options)
-        self.loft = LOFTS.setdefault((connection.loft, address.name), Loft())
-
-    def send(self, messages: Sequence[Message]) -> Sequence[Outcome]:
-        for message in messages:
-            name = str(next(self.loft.ids))
-            self.loft.waiting[name] = Received(id=name, body=message.body)
-        return [DELIVERED] * len(messages)
-
-    def receive(self, count_max: int, wait_s: float, lease_s: float) -> list[Received] | Failed:
-        page = [*self.loft.waiting.values()][:count_max]
-        for message in page:
-            message.receive_count += 1
-        return page
-
-    def extend(self, held: Sequence[Received], lease_s: float) -> Sequence[Verdict]:
-        return [Settled.DONE] * len(held)
-
-    def settle(self, held: Sequence[Received]) -> Sequence[Verdict]:
-        for message in held:
-            self.loft.waiting.pop(message.id, None)
-        return [Settled.DONE] * len(held)
-
-    def release(self, held: Sequence[Received], delay_s: float) -> Sequence[Verdict]:
-        return [Settled.DONE] * len(held)
-
-    def probe(self) -> Sequence[Rung]:
-        return [Rung(name="name")]
-
-    def wake(self) -> None:
-        return
-
-    def close(self) -> None:
-        return
+    options_of(address, Options)
+    queue = LOFTS[connection.loft].create(address.name).queue(address.name)
+    queue.identity = f"pigeon:{connection.loft}/{address.name}"
+    return queue

@@ -15,6 +15,7 @@ class Selection(TypedDict, total=False):
 
     topic: str | None
     subscription: str | None
+    source: str | None
     ids: Sequence[str] | None
     since: str | None
     until: str | None

@@ -13,6 +13,7 @@ class DeadLetterSelection(View, frozen=True, kw_only=True, forbid_unknown_fields
 
     topic: str | None = None
     subscription: str | None = None
+    source: str | None = None
     ids: list[str] | None = None
     since: str | None = None
     until: str | None = None
@@ -38,10 +39,28 @@ class PurgeRequest(DeadLetterSelection, frozen=True, kw_only=True, forbid_unknow
     dry_run: bool = False
 
 
+class MessageView(View, frozen=True, kw_only=True):
+    """A source's message of which no event could be made, as its queue gave it."""
+
+    body: str | None
+    """As text; null when it is none."""
+    body_base64: str
+    """The very bytes."""
+    attributes: dict[str, str] = {}
+    binary_attributes: dict[str, bytes] = {}
+    """In base64."""
+    system_attributes: dict[str, str] = {}
+    content_type: str = ""
+    group: str = ""
+
+
 class DeadLetterView(View, frozen=True, kw_only=True):
     id: str
     topic: str
     subscription: str
+    """"" for a source's message."""
+    source: str = ""
+    """Not "": a source's message of which no event could be made; `eventId` is the message's."""
     partition: int
     position: int
     event_id: str
@@ -62,6 +81,8 @@ class DeadLetterView(View, frozen=True, kw_only=True):
     exported_to: str = ""
     event: msgspec.Raw = msgspec.field(default_factory=lambda: NULL)
     """The event itself, when one dead letter is shown; else null."""
+    message: MessageView | None = None
+    """The same of a source's message."""
 
 
 class DeadLetterList(View, frozen=True, kw_only=True):

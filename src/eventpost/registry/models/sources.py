@@ -2,6 +2,7 @@
 
 from eventpost.registry.declared import ConnectionDeclaration, SourceDeclaration
 from eventpost.registry.models.base import View
+from eventpost.registry.models.books import EvidenceView
 
 
 class CredentialsView(View, frozen=True, kw_only=True):
@@ -36,11 +37,52 @@ class ConnectionList(View, frozen=True, kw_only=True):
     value: list[ConnectionView]
 
 
+class SourceFailureView(View, frozen=True, kw_only=True):
+    """What does not work now, and what to do about it."""
+
+    operation: str
+    """`open`, `receive`, `settle`, `extend` or `release`."""
+    time: str
+    finding: str
+    cause: str = ""
+    fix: str = ""
+    evidence: EvidenceView | None = None
+
+
+class SourceCounts(View, frozen=True, kw_only=True):
+    """Counted since the source was started in this process, but for `deadLetters`."""
+
+    received: int
+    """Deliveries of its queue, repeated ones included."""
+    taken: int
+    """Messages that became events, durably."""
+    events: int
+    poison: int
+    """Messages that became dead letters."""
+    redelivered: int
+    """Messages that came again although they had been taken, and were only settled."""
+    settled: int
+    released: int
+    lost: int
+    failed_calls: int
+    held: int
+    """Received and not taken yet."""
+    unsettled: int
+    """Taken, and still in the queue."""
+    oldest_unsettled_s: float
+    dead_letters: int
+    """Kept and not replayed."""
+
+
 class SourceView(SourceDeclaration, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """A source as declared, and how it is."""
 
     created_time: str = ""
     is_paused: bool = False
+    state: str = "starting"
+    """`starting`, `running`, `paused`, `failing` or `holding` (the store takes nothing)."""
+    failures: list[SourceFailureView] = []
+    counts: SourceCounts | None = None
 
 
 class SourceList(View, frozen=True, kw_only=True):
