@@ -43,7 +43,7 @@ from eventpost.core.subscriptions import (
 from eventpost.core.version import VERSION
 from eventpost.credentials.reports import Report
 from eventpost.formats.publish import decode_publish
-from eventpost.grid import catalogue
+from eventpost.grid import audit, catalogue
 from eventpost.grid.engine import Listeners
 from eventpost.grid.trace import Story, tell
 from eventpost.sources.kinds import Opener
@@ -414,8 +414,10 @@ class App:
         return await asking.read(self.grid.store.usage)
 
     async def verify(self) -> list[str]:
-        """Every damage found; [] when there is none. Reads everything, beside the traffic."""
-        return await asking.read(self.supervisor.store.verify)
+        """Every damage found, and every book that does not balance; [] when there is none. Reads
+        everything, beside the traffic."""
+        damage = await asking.read(self.supervisor.store.verify)
+        return [*damage, *(f"The books: {text}." for text in audit.unbalanced(self.grid))]
 
     async def backup(self, path: str) -> int:
         """A consistent copy at `path`; returns its bytes."""
