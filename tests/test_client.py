@@ -375,9 +375,22 @@ def test_a_local_token_is_not_shown_to_strangers(tmp_path: Path) -> None:
     assert found(url="https://grid.example", data=tmp_path)[1] == "from-directory"
 
 
-def test_the_default_place(tmp_path: Path) -> None:
+def test_the_default_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With nothing given, the default listener is meant, without a token."""
-    assert found(data=tmp_path) == ("http://127.0.0.1:7790", None)
+    monkeypatch.chdir(tmp_path)
+
+    assert found() == ("http://127.0.0.1:7790", None)
+
+
+def test_a_directory_without_a_server(tmp_path: Path) -> None:
+    """Where a data directory is named, no other server is meant: an error names the directory."""
+    for given in ({"data": tmp_path}, {"environment": {"EVENTPOST_DATA": str(tmp_path)}}):
+        with pytest.raises(ServerUnreachable) as raised:
+            found(**given)
+        assert str(tmp_path) in raised.value.what
+        assert str(tmp_path) in raised.value.fix
+
+    assert found(data=tmp_path, url="http://[::1]:1")[0] == "http://[::1]:1"
 
 
 def test_a_token_is_not_printed(tmp_path: Path) -> None:

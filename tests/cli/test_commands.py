@@ -171,7 +171,10 @@ def test_a_dead_letter_is_listed_shown_replayed_and_purged(
     until(lambda: len(grid.ok("deadletter", "list", *select, "--json").json) == 2)
     letters = grid.ok("deadletter", "list", *select, "--json").json
     assert {each["subject"] for each in letters} == {"a/1", "a/2"}
-    assert len(grid.ok("deadletter", "list", *select, "--limit", "1", "--json").json) == 1
+    first = grid.ok("deadletter", "list", *select, "--limit", "1", "--json")
+    assert len(first.json) == 1
+    assert "--limit shows more" in first.err
+    assert grid.ok("deadletter", "list", *select, "--limit", "2").err == ""
     shown = grid.ok("deadletter", "show", letters[0]["id"])
     assert "UndeliverableDueToHttpBadRequest" in shown.out
     assert '"subject": "a/1"' in shown.out

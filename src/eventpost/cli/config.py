@@ -20,8 +20,7 @@ def add(group: Commands) -> None:
 
 
 def show(arguments: argparse.Namespace) -> int:
-    from eventpost.config.effective import DEFAULT
-    from eventpost.config.inventory import settings
+    from eventpost.config.inventory import DEFAULT, settings
 
     file = settings_options.config_file(arguments)
     effective = settings_options.effective(arguments, file)

@@ -93,7 +93,11 @@ def _selected(arguments: argparse.Namespace) -> "Selection":
 
 def list_dead_letters(arguments: argparse.Namespace) -> int:
     with connect(arguments) as client:
-        letters = list(islice(client.dead_letters(**_selected(arguments)), arguments.limit))
+        found = client.dead_letters(**_selected(arguments))
+        letters = list(islice(found, arguments.limit))
+        is_cut = next(found, None) is not None
+    if is_cut:
+        output.note(f"The first {arguments.limit:,} are shown; --limit shows more.")
     if arguments.json:
         output.json(letters)
         return EXIT_DONE

@@ -10,6 +10,8 @@ from eventpost.config import local
 from eventpost.config.checks import is_loopback
 from eventpost.config.environment import TOKEN_VARIABLE, URL_VARIABLE
 from eventpost.config.settings import ADDRESS_DEFAULT, ServerSettings
+from eventpost.core.errors import ServerUnreachable
+from eventpost.diagnosis import codes
 
 DATA_VARIABLE = "EVENTPOST_DATA"
 
@@ -45,16 +47,29 @@ def find(
 
     The URL is the argument's, EVENTPOST_URL's, the one in the data directory, or the default. The
     token is the argument's, EVENTPOST_TOKEN's, or the data directory's; the last one is shown only
-    to a server of this machine, not to whatever remote URL happens to be set.
+    to a server of this machine, not to whatever remote URL happens to be set. Raises
+    ServerUnreachable when a directory was named and no server runs on it.
     """
     named = data or environment.get(DATA_VARIABLE)
     directory = Path(named or ServerSettings().data)
     given = url or environment.get(URL_VARIABLE)
-    found = (given or local.read_address(directory) or f"http://{ADDRESS_DEFAULT}").rstrip("/")
+    address = local.read_address(directory)
+    if named and not given and address is None:
+        raise _nobody_there(directory)
+    found = (given or address or f"http://{ADDRESS_DEFAULT}").rstrip("/")
     opens = token or environment.get(TOKEN_VARIABLE)
     place = Place(found, opens, Path(ca_file) if ca_file else None)
     if given and not data and not place.is_loopback:
         return place
     return Place(
         found, opens or local.read_token(directory), place.ca_file or local.authority(directory)
+    )
+
+
+def _nobody_there(directory: Path) -> ServerUnreachable:
+    return ServerUnreachable(
+        codes.SERVER_NOT_REACHABLE,
+        f"No eventpost server runs on the data directory {directory}.",
+        why="It has no file with the server's address, or it is not this user's to read.",
+        fix=f"Start it with `eventpost serve --data {directory}`, or say where it is with --url.",
     )

@@ -4,6 +4,7 @@ import ipaddress
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from eventpost.config.inventory import DEFAULT
 from eventpost.config.settings import Settings
 from eventpost.core.errors import InvalidRequest
 from eventpost.core.notation import parse_duration_ms
@@ -17,9 +18,13 @@ def check(settings: Settings, origins: Mapping[str, str]) -> None:
         raise InvalidRequest(
             "InvalidSetting",
             f"{name}: {problem}.",
-            why=f"It was given by {origins[name]}." if origins.get(name) else "",
+            why=_why(origins.get(name, DEFAULT)),
             fix=fix,
         )
+
+
+def _why(origin: str) -> str:
+    return "" if origin == DEFAULT else f"It was given by {origin}."
 
 
 def address(listen: str) -> tuple[str, int]:

@@ -9,11 +9,9 @@ import msgspec
 from eventpost.config import environment as environment_settings
 from eventpost.config.checks import check
 from eventpost.config.file import ConfigFile
-from eventpost.config.inventory import Setting, sections, settings
+from eventpost.config.inventory import DEFAULT, Setting, sections, settings
 from eventpost.config.settings import Settings
 from eventpost.core.errors import InvalidRequest
-
-DEFAULT = "default"
 
 _PASSWORD = re.compile(r"(//[^/@:]*:)[^/@]*@")
 

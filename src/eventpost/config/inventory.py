@@ -14,6 +14,8 @@ from eventpost.config.settings import Settings
 from eventpost.core.errors import InvalidRequest
 
 ENVIRONMENT_PREFIX = "EVENTPOST_"
+DEFAULT = "default"
+"""The origin of a value that nobody gave."""
 
 SHORT_VARIABLES = {
     "EVENTPOST_DATA": "server.data",
