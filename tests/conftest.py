@@ -56,7 +56,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_configure() -> None:
-    """A shell that runs its jobs in the background has them ignore Ctrl-C, and their children too;
-    the tests of Ctrl-C need the usual disposition."""
+    """A shell that runs its jobs in the background has them ignore Ctrl-C, and `nohup` a terminal
+    that closes, and their children too; the tests of these need the usual disposition."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)

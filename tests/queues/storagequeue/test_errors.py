@@ -5,8 +5,9 @@ documentation and people's reports have them; the source stands beside each.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
+from email.utils import format_datetime, parsedate_to_datetime
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -41,6 +42,7 @@ from tests.services.azurite import KEY, OTHER_KEY, Azurite
 pytestmark = pytest.mark.slow
 REQUEST_ID = "ad7a75b2-201e-0032-20d4-23e8a6000000"
 HOUR = timedelta(hours=1)
+READ_AT = datetime.now(UTC)
 
 # --- the service as its documentation has it ------------------------------------------------------
 
@@ -67,6 +69,15 @@ def refusal(
         "Date": format_datetime(now, usegmt=True),
     }
     return Answer(status, body.encode(), headers)
+
+
+def fresh(answer: Answer) -> Answer:
+    """An answer that was written when this module was read, as if it were given now: its `Date` is
+    a clock that is compared with ours."""
+    if "Date" not in answer.headers:
+        return answer
+    date = parsedate_to_datetime(answer.headers["Date"]) + (datetime.now(UTC) - READ_AT)
+    return replace(answer, headers={**answer.headers, "Date": format_datetime(date, usegmt=True)})
 
 
 NOT_AUTHENTICATED = (
@@ -321,7 +332,7 @@ def test_what_the_service_answers(
 ) -> None:
     """Each refusal of the real service has its finding, whatever was asked for, and is told once,
     at once: the SDK does not try again behind our back."""
-    storage.always = answer
+    storage.always = fresh(answer)
     queue = queue_at(storage.session(), "jobs")
 
     found = refused(OPERATIONS[operation](queue))
@@ -342,7 +353,7 @@ def test_only_what_can_never_go_is_final(storage: Storage) -> None:
     """A message is given up for what it is, and never for what the account is like just now."""
     finals = set()
     for answer, code, _ in ANSWERS.values():
-        storage.always = answer
+        storage.always = fresh(answer)
         queue = queue_at(storage.session(), "jobs")
         [outcome] = queue.send([Message(body=b"")])
         queue.close()
@@ -357,7 +368,7 @@ def test_the_firewall_is_told_from_a_role(storage: Storage) -> None:
     """`AuthorizationFailure` names the network first; what the same credential was served a moment
     ago, and at which kind of address, is told with it."""
     storage.script(NO_MESSAGES)
-    storage.always = ANSWERS["firewall"][0]
+    storage.always = fresh(ANSWERS["firewall"][0])
     queue = queue_at(storage.session(), "jobs")
     assert queue.receive(1, 0.0, 30.0) == []
 
@@ -374,7 +385,7 @@ def test_the_firewall_is_told_from_a_role(storage: Storage) -> None:
 
 def test_the_address_that_the_service_saw(storage: Storage) -> None:
     """A SAS for other addresses: the address that the service saw stands in the evidence."""
-    storage.always = ANSWERS["source address"][0]
+    storage.always = fresh(ANSWERS["source address"][0])
     sas = "sv=2024-11-04&sp=p&sip=198.51.100.0-198.51.100.9&sig=secret"
     queue = queue_at(storage.session(sas=sas), "jobs")
 
@@ -387,7 +398,7 @@ def test_the_address_that_the_service_saw(storage: Storage) -> None:
 
 def test_the_signature_is_not_repeated(storage: Storage) -> None:
     """The service repeats the signature that it refuses, and what it should sign; we do not."""
-    storage.always = ANSWERS["wrong key"][0]
+    storage.always = fresh(ANSWERS["wrong key"][0])
     queue = queue_at(storage.session(), "jobs")
 
     found = refused(queue.receive(1, 0.0, 30.0))
