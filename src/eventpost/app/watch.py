@@ -38,6 +38,7 @@ class Watch:
         self._asked_s: dict[str, float] = {}
         """Since when an answer is awaited, by worker."""
         self._timers: dict[str, Timer] = {}
+        self._is_stopped = False
         self._failure = ""
         """Of a callback of the grid."""
 
@@ -47,6 +48,7 @@ class Watch:
             self._ask(worker)
 
     def stop(self) -> None:
+        self._is_stopped = True
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
@@ -76,6 +78,8 @@ class Watch:
 
     def _answered(self, worker: str) -> None:
         self._asked_s.pop(worker, None)
+        if self._is_stopped:
+            return
         self._timers[worker] = self._clock.call_later(ASK_S, self._ask, worker)
 
     # --- what nobody caught -----------------------------------------------------------------------
