@@ -16,7 +16,7 @@ from eventpost.http.exchange import REPEATED_BYTES_MAX, Exchange, Owner, Repeate
 from eventpost.http.failures import bounded, evidence_of, plain_to_tls
 
 ONE_BUFFER_BYTES_MAX = 65_536
-"""Up to here head and body are joined for one write; above, copying costs more than a vector."""
+"""Up to here head and body are joined for one write; above, copying costs more than a second."""
 EXCERPT_BYTES_MAX = 200
 
 
@@ -76,7 +76,10 @@ class Connection(asyncio.Protocol):
         if len(exchange.body) <= ONE_BUFFER_BYTES_MAX:
             self._transport.write(exchange.head + exchange.body)
         else:
-            self._transport.writelines((exchange.head, exchange.body))
+            # Not `writelines`: asyncio's of 3.12.0 to 3.12.8, 3.13.0 and 3.13.1 never tells the
+            # protocol that the peer does not read (CVE-2024-12254).
+            self._transport.write(exchange.head)
+            self._transport.write(exchange.body)
 
     def expire(self, now_s: float) -> None:
         """The deadline has passed: close an idle connection, fail an exchange."""
