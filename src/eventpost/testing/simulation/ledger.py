@@ -123,11 +123,18 @@ class Account:
         if version in self.versions:
             del self.versions[: self.versions.index(version)]
 
-    def found(self, subscription: Subscription, generation: int) -> bool:
-        """A new process found this in the store. False when it never was, or had been replaced."""
+    def found(self, subscription: Subscription, generation: int, taken: int) -> bool:
+        """A new process found this in the store, with the lane at `taken`. False when it never was,
+        or had been replaced.
+
+        A filter that was changed and changed back gives two versions that look alike; the later is
+        the durable one only if the lane came as far as the place where it begins.
+        """
         for index in range(len(self.versions) - 1, -1, -1):
             version = self.versions[index]
             if (version.subscription, version.generation) == (subscription, generation):
+                if version.passages[-1].start > taken:
+                    continue
                 self.versions = [version]
                 return True
         return False

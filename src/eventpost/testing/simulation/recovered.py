@@ -90,7 +90,7 @@ def _check_subscriptions(world: "World", process: "Process", recovered: Recovere
         require(lane is not None, f"{name} has no lane")
         assert lane is not None
         require(
-            account.found(subscription, lane.generation),
+            account.found(subscription, lane.generation, lane.taken),
             f"{name}: generation {lane.generation} of {subscription} was replaced, or never was",
         )
 
