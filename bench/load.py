@@ -140,6 +140,9 @@ class Work:
     def __init__(self) -> None:
         self.idle: deque[Publisher] = deque()
         self.refused = 0
+        self.waited = 0
+        """Requests of `pace` that were due when every connection was busy."""
+        self._overdue: deque[bytes] = deque()
         self.last_refusal = b""
         self.answer_s: list[float] = []
         self.finished = asyncio.Event()
@@ -158,7 +161,8 @@ class Work:
                 self._send(publisher)
 
     async def pace(self, count: int, rate: float, make: Callable[[int], bytes]) -> None:
-        """Send at `rate` a second, whatever the answers do."""
+        """Send at `rate` a second, whatever the answers do. What finds no free connection waits for
+        one; `make` was called when it was due, so that its wait counts."""
         self._make, self._count, self._next, self._done = make, 0, 0, 0
         self.answer_s = []
         self.finished.clear()
@@ -170,7 +174,9 @@ class Work:
             if self.idle:
                 self._send(self.idle.popleft())
             else:
-                self.refused += 1
+                self._overdue.append(make(self._next))
+                self._next += 1
+                self.waited += 1
         while self._done < self._next:
             await asyncio.sleep(0.01)
 
@@ -182,7 +188,9 @@ class Work:
     def answered(self, publisher: Publisher, elapsed_s: float) -> None:
         self._done += 1
         self.answer_s.append(elapsed_s)
-        if self._next < self._count:
+        if self._overdue:
+            publisher.send(self._overdue.popleft())
+        elif self._next < self._count:
             self._send(publisher)
         else:
             self.idle.append(publisher)

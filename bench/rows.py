@@ -157,7 +157,8 @@ async def latency(harness: Harness, rate: float, seconds: float) -> Figures:
             "fdatasync_p50_ms": percentile(sync, 0.5) * 1000,
             "fdatasync_p99_ms": percentile(sync, 0.99) * 1000,
             "server_cpu_s_per_1000": (process.cpu_s() - cpu_s) / count * 1000,
-            "skipped": float(work.refused),
+            "waited": float(work.waited),
+            "refused": float(work.refused),
         }
     finally:
         tally.is_timing = False
