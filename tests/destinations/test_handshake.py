@@ -1,10 +1,13 @@
 """Both handshakes: what is asked, and what counts as consent."""
 
 import asyncio
+import base64
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from standardwebhooks.webhooks import Webhook
 
 from eventpost.core.events import Schema
 from eventpost.core.outcomes import Fault, Stage
@@ -78,6 +81,37 @@ def test_validation_request() -> None:
         "validationCode": CODE,
         "validationUrl": "https://events.example/validate/token",
     }
+
+
+def test_the_question_is_signed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a signing secret the validation event is signed as deliveries are, else it is not."""
+    secret = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
+    monkeypatch.setenv("BLUES_SECRET", secret)
+    request, _ = ask(plain(200, echo()), signing_secrets=("env:BLUES_SECRET",))
+    names = ("webhook-id", "webhook-timestamp", "webhook-signature")
+    headers = {name: request.header(name) or "" for name in names}
+    at = datetime.fromtimestamp(NOW_MS // 1000, UTC)
+
+    assert headers["webhook-timestamp"] == str(NOW_MS // 1000)
+    signature = Webhook(secret).sign(headers["webhook-id"], at, request.body.decode())
+    assert headers["webhook-signature"] == signature
+    unsigned, _ = ask(plain(200, echo()))
+    assert unsigned.header("webhook-signature") is None
+
+
+def test_a_signing_secret_that_is_missing() -> None:
+    """Nobody is asked in the name of a secret that cannot be had; the evidence names it."""
+
+    async def main() -> Result:
+        with Caller() as caller:
+            asked = question("http://127.0.0.1:9", signing_secrets=("env:NO_SUCH_SECRET",))
+            return await validate(caller.client, asked)
+
+    result = asyncio.run(main())
+
+    assert isinstance(result, Refused)
+    assert result.evidence.stage is Stage.SETTINGS
+    assert "NO_SUCH_SECRET" in result.evidence.detail
 
 
 @pytest.mark.parametrize(

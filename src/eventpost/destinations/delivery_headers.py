@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from eventpost.core.events import Delivery, Schema
 from eventpost.core.subscriptions import DeliveryAttribute, Endpoint, Subscription
 from eventpost.core.version import VERSION
+from eventpost.credentials import secrets
 from eventpost.formats import delivery as delivery_format
+from eventpost.formats import standardwebhooks
 from eventpost.http.client import Target
 
 ATTRIBUTE_BYTES_MAX = 4_096
@@ -45,6 +47,16 @@ def static_lines(endpoint: Endpoint) -> bytes:
     if not any(text[:11].lower() == b"user-agent:" for text in lines):
         lines.append(b"User-Agent: " + USER_AGENT)
     return b"".join(text + b"\r\n" for text in lines)
+
+
+def signing_keys(endpoint: Endpoint) -> list[bytes]:
+    """The keys of its signing secrets, newest first. Raises InvalidRequest when one cannot be had.
+
+    Read anew at each call, so that a rotated secret is seen.
+    """
+    return [
+        standardwebhooks.key(secrets.resolve(reference)) for reference in endpoint.signing_secrets
+    ]
 
 
 def dynamic_attributes(endpoint: Endpoint) -> tuple[DeliveryAttribute, ...]:

@@ -12,8 +12,7 @@ from eventpost.core.errors import InvalidRequest
 from eventpost.core.events import Schema
 from eventpost.core.outcomes import Evidence, Fault, Stage
 from eventpost.core.subscriptions import Subscription, Topic
-from eventpost.credentials import secrets
-from eventpost.destinations.delivery_headers import static_lines
+from eventpost.destinations.delivery_headers import signing_keys, static_lines
 from eventpost.destinations.kinds import Services
 from eventpost.destinations.webhook import SUCCESS_STATUSES
 from eventpost.formats import delivery as delivery_format
@@ -84,13 +83,8 @@ class Farewells:
         event_id, now_ms = self._new_id(), self._services.now_ms()
         resource = topics.resource(topic.name, self._services.topic_prefix)
         body = delivery_format.deletion_event(resource, event_id, now_ms, subscription.name)
-        keys = [
-            standardwebhooks.key(secrets.resolve(reference))
-            for reference in subscription.endpoint.signing_secrets
-        ]
-        signature = (
-            standardwebhooks.lines(keys, f"msg_{event_id}", now_ms // 1000, body) if keys else b""
-        )
+        keys = signing_keys(subscription.endpoint)
+        signature = standardwebhooks.lines(keys, f"msg_{event_id}", now_ms // 1000, body)
         head = (
             b"%baeg-event-type: SubscriptionDeletion\r\naeg-subscription-name: %b\r\n"
             b"aeg-delivery-count: 0\r\naeg-data-version: 1\r\naeg-metadata-version: 1\r\n"

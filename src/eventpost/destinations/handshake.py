@@ -7,7 +7,7 @@ Hooks for Event Delivery, section 4).
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -16,8 +16,9 @@ from eventpost.core.errors import InvalidRequest
 from eventpost.core.events import Schema
 from eventpost.core.outcomes import Evidence, Fault, Stage
 from eventpost.core.subscriptions import Endpoint
-from eventpost.destinations.delivery_headers import static_lines
+from eventpost.destinations.delivery_headers import signing_keys, static_lines
 from eventpost.formats import delivery as delivery_format
+from eventpost.formats import standardwebhooks
 from eventpost.http.answers import Answer
 from eventpost.http.client import HttpClient, Target
 from eventpost.http.failures import bounded
@@ -78,9 +79,11 @@ async def validate(
 ) -> Result:
     """Ask the endpoint. Takes at most two answer timeouts, the pause and the bounds of connecting.
 
-    Raises nothing expected; may be cancelled. Asking twice does no harm.
+    The validation event is signed as deliveries are; `OPTIONS` has no body to sign. Raises nothing
+    expected; may be cancelled. Asking twice does no harm.
     """
     try:
+        keys = signing_keys(question.endpoint)
         target = client.target(
             question.endpoint.address, is_insecure=question.endpoint.tls_insecure
         )
@@ -91,7 +94,7 @@ async def validate(
     try:
         if question.output_schema is Schema.CLOUD_EVENTS:
             return _judge_options(question, await _ask(client, target, _options(target, question)))
-        head, body = _validation(target, question)
+        head, body = _validation(target, question, keys)
         answer = await _ask(client, target, head, body)
         for _ in range(ATTEMPTS_MAX - 1):
             if not (isinstance(answer, Evidence) and answer.fault is Fault.TIMED_OUT):
@@ -106,7 +109,7 @@ async def validate(
 # --- the requests ---------------------------------------------------------------------------------
 
 
-def _validation(target: Target, question: Question) -> tuple[bytes, bytes]:
+def _validation(target: Target, question: Question, keys: Sequence[bytes]) -> tuple[bytes, bytes]:
     body = delivery_format.validation_event(
         question.topic_resource,
         question.event_id,
@@ -114,14 +117,17 @@ def _validation(target: Target, question: Question) -> tuple[bytes, bytes]:
         question.code,
         question.later_url,
     )
+    message_id = f"msg_{question.event_id}"
+    signature = standardwebhooks.lines(keys, message_id, question.now_ms // 1000, body)
     head = (
         b"%baeg-event-type: SubscriptionValidation\r\naeg-subscription-name: %b\r\n"
         b"aeg-delivery-count: 0\r\naeg-data-version: 1\r\naeg-metadata-version: 1\r\n"
-        b"%bContent-Type: %b\r\nContent-Length: %d\r\n\r\n"
+        b"%b%bContent-Type: %b\r\nContent-Length: %d\r\n\r\n"
     ) % (
         target.head_start(b"POST"),
         question.subscription_name.upper().encode(),
         static_lines(question.endpoint),
+        signature,
         delivery_format.EVENT_GRID_TYPE,
         len(body),
     )

@@ -11,11 +11,11 @@ from eventpost.core.events import Delivery, Schema
 from eventpost.core.interfaces import DeliveryDone, Destination
 from eventpost.core.outcomes import DELIVERED, Delivered, Evidence, Failed, Fault, Outcome, Stage
 from eventpost.core.subscriptions import Subscription, Topic
-from eventpost.credentials import secrets
 from eventpost.destinations.delivery_headers import (
     constant_head,
     dynamic_attributes,
     dynamic_lines,
+    signing_keys,
     trace_lines,
 )
 from eventpost.destinations.kinds import Services
@@ -117,10 +117,7 @@ class WebhookDestination:
     def _prepare(self) -> Evidence | None:
         """Make what is constant for the subscription; evidence of a setting that does not work."""
         try:
-            self._signing_keys = [
-                standardwebhooks.key(secrets.resolve(reference))
-                for reference in self._endpoint.signing_secrets
-            ]
+            self._signing_keys = signing_keys(self._endpoint)
             if self._target is None:
                 self._target = self._services.http.target(
                     self._endpoint.address, is_insecure=self._endpoint.tls_insecure
