@@ -24,7 +24,7 @@ class Heard(Listener):
         self.all: list[tuple[str, tuple[Any, ...]]] = []
 
     def names(self) -> list[str]:
-        return [name for name, _ in self.all if name != "received"]
+        return [name for name, _ in self.all if name not in ("received", "settled")]
 
     def of(self, name: str) -> list[tuple[Any, ...]]:
         return [arguments for heard, arguments in self.all if heard == name]
@@ -55,6 +55,9 @@ class Heard(Listener):
 
     def extend_allowed(self) -> None:
         self.all.append(("extend_allowed", ()))
+
+    def settled(self, leases: Sequence[Lease]) -> None:
+        self.all += [("settled", (lease,)) for lease in leases]
 
     def settle_failed(self, failed: Failed, count: int, pending_count: int) -> None:
         self.all.append(("settle_failed", (failed, count, pending_count)))

@@ -184,6 +184,42 @@ def test_the_answer_is_awaited_for_a_moment() -> None:
     assert "extend" not in rig.stats().requests
 
 
+@pytest.mark.parametrize("traits", [LEASED, POLLED, HELD])
+def test_what_is_gone_for_good_is_told(traits: Traits) -> None:
+    """What was settled while its lease held is told, once: it need not be remembered."""
+    rig = new_rig(traits)
+    rig.send(*(str(number) for number in range(10)))
+    rig.advance(1.0)
+    taken = rig.take()
+    for lease in taken:
+        rig.leases.finish(lease)
+    rig.advance(1.0)
+
+    assert rig.heard.of("settled") == [(lease,) for lease in taken]
+
+
+def test_what_may_come_again_is_not_told_to_be_gone() -> None:
+    """A settle after the lease may have done nothing, whatever the server says, and a log's may be
+    undone by a reader that dies: neither is told."""
+    rig = new_rig()
+    rig.send("1")
+    rig.advance(0.0)
+    lease = rig.take_one()
+    rig.server.fail("extend", BUSY)
+    rig.server.fail("receive", BUSY)
+    rig.advance(61.0)
+    rig.leases.finish(lease)
+    rig.advance(1.0)
+    log = new_rig(LOG)
+    log.send("1")
+    log.advance(1.0)
+    log.leases.finish(log.take_one())
+    log.advance(1.0)
+
+    assert rig.stored_count == log.stored_count == 0
+    assert rig.heard.of("settled") == log.heard.of("settled") == []
+
+
 # --- bounds ---------------------------------------------------------------------------------------
 
 

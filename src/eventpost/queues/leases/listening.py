@@ -1,5 +1,7 @@
 """What the engine tells: for logs, metrics, and whoever wants to act on it."""
 
+from collections.abc import Sequence
+
 from eventpost.core.outcomes import Failed
 from eventpost.queues.leases.lease import Lease, LostReason
 
@@ -40,6 +42,11 @@ class Listener:
 
     def extend_allowed(self) -> None:
         """Extending works after it was forbidden."""
+
+    def settled(self, leases: Sequence[Lease]) -> None:
+        """The server has settled them while their leases held: they do not come again, and need not
+        be remembered. A settle with a lease that ran out is not told, because a server may say that
+        it is done and do nothing; nor is a log's, which may be read again from before it."""
 
     def settle_failed(self, failed: Failed, count: int, pending_count: int) -> None:
         """Finished messages could not be settled. They are settled later, and known meanwhile."""

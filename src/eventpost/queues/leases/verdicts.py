@@ -68,6 +68,7 @@ class Verdicts:
         lane = self._held.settling if is_settle else self._held.releasing
         lane.ended()
         failed: list[tuple[Lease, Failed]] = []
+        gone: list[Lease] = []
         has_worked = False
         for lease, entry, verdict in zip(change.leases, change.held, verdicts, strict=True):
             has_worked = has_worked or not isinstance(verdict, Failed)
@@ -80,9 +81,13 @@ class Verdicts:
             elif isinstance(verdict, Failed):
                 failed.append((lease, verdict))
             elif verdict is Settled.DONE:
+                if is_settle and lease.until_s > now_s:
+                    gone.append(lease)
                 self._done(lease, is_settle=is_settle)
             else:
                 self._held.end(lease, Fate.LOST)
+        if gone and not self._held.traits.is_log:
+            self._held.tell(self._held.listener.settled, gone)
         if has_worked:
             self._lane_worked(lane, now_s)
         if failed:
