@@ -74,10 +74,8 @@ class Verdicts:
             has_worked = has_worked or not isinstance(verdict, Failed)
             if lease.state is State.OVER:
                 continue
-            if lease.held is not entry:
-                self._held.offer(
-                    lease, now_s
-                )  # the verdict is on a receipt that was replaced meanwhile
+            if lease.held is not entry:  # the verdict is on a receipt that was replaced meanwhile
+                self._held.offer(lease, now_s)
             elif isinstance(verdict, Failed):
                 failed.append((lease, verdict))
             elif verdict is Settled.DONE:
