@@ -347,6 +347,24 @@ def test_plain_tcp_ends_in_order(echo: int) -> None:
         until(lambda: proxy.connection_count == 0)
 
 
+def test_it_ends_without_a_word(
+    http: httpx.Client, proxy: FaultProxy, echo: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Connections that are reset, and those that have just come when it is closed, leave nothing in
+    the log."""
+    proxy.when("DeleteMessage", RESET_BEFORE)
+    with pytest.raises(httpx.ReadError):
+        ask(http, proxy)
+    for _ in range(20):
+        with FaultProxy("127.0.0.1", echo, speaks="tcp") as passing:
+            clients = [socket.create_connection(("127.0.0.1", passing.port)) for _ in range(5)]
+        for client in clients:
+            client.close()
+    proxy.close()
+
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
+
+
 # --- real services and their clients --------------------------------------------------------------
 
 

@@ -16,7 +16,6 @@ Layer: testing. It runs on a loop in a thread of its own; its methods are for ot
 
 import asyncio
 import contextlib
-import itertools
 import socket
 import struct
 import threading
@@ -107,8 +106,7 @@ class FaultProxy:
         self._serve = self._serve_http if speaks == "http" else self._serve_tcp
         self._rules: list[Rule] = []
         self._changed = threading.Condition()
-        self._connections: dict[int, _Connection] = {}
-        self._numbers = itertools.count()
+        self._connections: dict[asyncio.Task[None], _Connection] = {}
         self._server: asyncio.Server | None = None
         self._loop = BackgroundLoop("eventpost-fault-proxy", asyncio.new_event_loop)
         self._thawed = self._loop.call(_set_event)
@@ -213,26 +211,29 @@ class FaultProxy:
         await self._cut()
 
     async def _cut(self) -> None:
-        connections = list(self._connections.values())
-        for connection in connections:
+        tasks = list(self._connections)
+        for task, connection in list(self._connections.items()):
             connection.reset()
-        await asyncio.gather(*(one.task for one in connections), return_exceptions=True)
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        number = next(self._numbers)
-        connection = self._connections[number] = _Connection(task, reader, writer)
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A task of our own from the first moment: it is known before its first step, so that `cut`
+        # ends it too, and streams of Python 3.11 complain about tasks of theirs that are cancelled.
+        connection = _Connection(reader, writer)
+        task = asyncio.get_running_loop().create_task(self._carry(connection))
+        self._connections[task] = connection
+        task.add_done_callback(self._over)
+
+    async def _carry(self, connection: "_Connection") -> None:
         try:
             await connection.connect(*self._target)
             await self._serve(connection)
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             connection.reset()
-        except asyncio.CancelledError:
-            pass  # it was cut
-        finally:
-            connection.end()
-            del self._connections[number]
+
+    def _over(self, task: "asyncio.Task[None]") -> None:
+        self._connections.pop(task).end()
 
     async def _serve_tcp(self, connection: "_Connection") -> None:
         there = self._pump(connection.reader, connection.server)
@@ -309,13 +310,7 @@ class FaultProxy:
 class _Connection:
     """A client's connection and ours to the server."""
 
-    def __init__(
-        self,
-        task: "asyncio.Task[Any]",
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-    ) -> None:
-        self.task = task
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
 
@@ -340,7 +335,6 @@ class _Connection:
         with contextlib.suppress(OSError):  # it is closed already
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
-        self.task.cancel()
 
     def end(self) -> None:
         self.writer.close()
