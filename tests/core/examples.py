@@ -38,7 +38,18 @@ def cloud_event(data: object = None, *, subject: str | None = None, **extensions
 
 
 def custom_event(body: object) -> Event:
-    return Event("x1", "Song.Requested", "genre/blues/42", json.dumps(body).encode())
+    """As it is kept: in Event Grid's schema, around what was published."""
+    envelope = {
+        "id": "x1",
+        "topic": "/topics/songs",
+        "subject": "genre/blues/42",
+        "eventType": "Song.Requested",
+        "eventTime": "2026-01-01T00:00:00Z",
+        "data": body,
+        "dataVersion": "1.0",
+        "metadataVersion": "1",
+    }
+    return Event("x1", "Song.Requested", "genre/blues/42", json.dumps(envelope).encode())
 
 
 def clause(key: str, operator: str, *values: FilterValue) -> AdvancedFilter:

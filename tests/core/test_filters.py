@@ -180,7 +180,8 @@ def test_keys_of_other_schemas_are_missing() -> None:
 
 
 def test_keys_of_the_custom_schema() -> None:
-    """An event of the custom schema is all data; mapped fields are found by Event Grid names."""
+    """An event of the custom schema is all data, also by its own names; mapped fields are found by
+    Event Grid names."""
     event = custom_event({"title": "Boom Boom", "singer": {"name": "Hooker"}})
 
     assert matches(advanced("data.title", "StringIn", "boom boom"), event, CUSTOM)
@@ -188,6 +189,9 @@ def test_keys_of_the_custom_schema() -> None:
     assert matches(advanced("eventType", "StringIn", "song.requested"), event, CUSTOM)
     assert matches(advanced("data", "IsNotNull"), event, CUSTOM)
     assert not matches(advanced("data.data.title", "IsNotNull"), event, CUSTOM)
+    assert matches(advanced("singer.name", "StringIn", "hooker"), event, CUSTOM)
+    assert matches(advanced("dataVersion", "StringIn", "1.0"), event, CUSTOM)
+    assert not matches(advanced("metadataVersion", "IsNotNull"), event, CUSTOM)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Messages of queues: from each format to events, and from events to each format."""
 
 import base64
+import dataclasses
 import json
 from typing import Any
 
@@ -12,6 +13,7 @@ from eventpost.core.errors import InvalidEvent
 from eventpost.core.events import Delivery, Event, Schema
 from eventpost.core.sources import InputMapping, MessageFormat
 from eventpost.formats import messaging, topics
+from eventpost.formats.custom import CustomInput
 from eventpost.formats.messages import Incoming, Origin, Outgoing, Target
 
 EG, CE = Schema.EVENT_GRID, Schema.CLOUD_EVENTS
@@ -540,3 +542,34 @@ def test_any_message_becomes_events_or_is_refused(
         for other in MessageFormat:
             delivered = output if schema is EG else CE
             assert isinstance(encoded(other, event, schema, delivered), Outgoing)
+
+
+# --- a custom schema ------------------------------------------------------------------------------
+
+
+def test_a_message_of_a_custom_schema() -> None:
+    """On a topic of a custom schema a message is the object that its mapping reads, and goes out
+    as the object again, as Event Grid's event or as a CloudEvent."""
+    mapping = InputMapping(fields={"id": "number", "eventtype": "kind"})
+    custom = CustomInput(mapping, lambda: "made-up", lambda: SENT_MS)
+    body = b'{"number":  "7", "kind": "Book"}'
+
+    (event,) = decoded(MessageFormat.EVENT, body, dataclasses.replace(target(), custom=custom))
+
+    assert (event.id, event.type) == ("7", "Book")
+    delivery = Delivery(event, 1, SENT_MS, SENT_MS)
+    sent = {schema: _sent(delivery, schema) for schema in (Schema.CUSTOM, EG, CE)}
+    assert sent[Schema.CUSTOM].body == body
+    assert json.loads(sent[EG].body)["data"] == json.loads(sent[CE].body)["data"]
+    assert json.loads(sent[CE].body)["type"] == "Book"
+
+
+def _sent(delivery: Delivery, schema: Schema) -> Outgoing:
+    origin = Origin(
+        input_schema=Schema.CUSTOM,
+        output_schema=schema,
+        topic_resource=RESOURCE,
+        queue="orders",
+        now_ms=lambda: SENT_MS,
+    )
+    return messaging.encoder(MessageFormat.EVENT)(delivery, origin)

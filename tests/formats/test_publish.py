@@ -7,8 +7,10 @@ from azure.eventgrid import generate_sas
 
 from eventpost.core.errors import EventpostError, InvalidEvent, Unauthorized
 from eventpost.core.events import Schema
+from eventpost.core.sources import InputMapping
 from eventpost.core.subscriptions import Topic
 from eventpost.formats import bodies, publish, sas, topics
+from eventpost.formats.custom import CustomInput
 
 KEY1 = base64.b64encode(bytes(range(32))).decode()
 KEY2 = base64.b64encode(b"\xfb\xff" * 16).decode()  # holds + and /
@@ -146,8 +148,9 @@ def test_schema_chooses_the_decoder() -> None:
         publish.decode_publish(Schema.EVENT_GRID, CLOUD_EVENT, json_type, RESOURCE)
     with pytest.raises(InvalidEvent):
         publish.decode_publish(Schema.CLOUD_EVENTS, EVENT, json_type, RESOURCE)
-    with pytest.raises(InvalidEvent):
-        publish.decode_publish(Schema.CUSTOM, EVENT, json_type, RESOURCE)
+    custom = CustomInput(InputMapping(fields={"id": "subject"}), str, int)
+    [mapped] = publish.decode_publish(Schema.CUSTOM, EVENT, json_type, RESOURCE, custom)
+    assert mapped.id == "s"
 
 
 @pytest.mark.parametrize("beyond", [-1, 0, 1])

@@ -6,6 +6,7 @@ its coroutine returns.
 
 import asyncio
 import secrets
+import uuid
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from eventpost.app.sourcing import Sourcing
 from eventpost.app.subscribing import Subscribing
 from eventpost.config.settings import Settings
 from eventpost.core.books import SubscriptionReport, Tally, TopicReport
-from eventpost.core.bounds import check_topic_name
+from eventpost.core.bounds import check_input_mapping, check_topic_name
 from eventpost.core.errors import Conflict, InvalidRequest, NotFound, StoreError
 from eventpost.core.events import Event, Schema
 from eventpost.core.filters import ClauseResult
@@ -33,7 +34,7 @@ from eventpost.core.interfaces import (
     Found,
     Usage,
 )
-from eventpost.core.sources import SourceReport
+from eventpost.core.sources import NO_MAPPING, InputMapping, SourceReport
 from eventpost.core.subscriptions import (
     BUILTIN_TOPIC_PREFIX,
     DEAD_LETTER_TOPIC,
@@ -42,6 +43,7 @@ from eventpost.core.subscriptions import (
 )
 from eventpost.core.version import VERSION
 from eventpost.credentials.reports import Report
+from eventpost.formats.custom import CustomInput
 from eventpost.formats.publish import decode_publish
 from eventpost.grid import audit, catalogue
 from eventpost.grid.engine import Listeners
@@ -80,6 +82,10 @@ def _of_source(report: SourceReport) -> Health:
 def new_key() -> str:
     """An access key: 32 random bytes in base64, as Event Grid's are."""
     return b64encode(secrets.token_bytes(32)).decode()
+
+
+def new_event_id() -> str:
+    return str(uuid.uuid4())
 
 
 def _backup_failed(reason: str) -> StoreError:
@@ -167,19 +173,23 @@ class App:
             )
         return found
 
-    async def create_topic(self, name: str, input_schema: Schema) -> Topic:
+    def custom_input(self, topic: Topic) -> CustomInput | None:
+        if topic.input_schema is not Schema.CUSTOM:
+            return None
+        return CustomInput(topic.input_mapping, new_event_id, self.now_ms)
+
+    async def create_topic(
+        self, name: str, input_schema: Schema, mapping: InputMapping = NO_MAPPING
+    ) -> Topic:
         check_topic_name(name, self.settings.limits)
+        check_input_mapping(input_schema, mapping, self.settings.limits)
         if name in self._topics:
             raise Conflict("TopicExists", f"There is a topic {name!r} already.")
-        if input_schema is Schema.CUSTOM:
-            raise InvalidRequest(
-                "SchemaNotAvailable",
-                "The input schema customeventschema is not available in this version.",
-                fix="use eventgridschema or cloudeventschemav1_0",
-            )
-        return await self._put_new_topic(name, input_schema)
+        return await self._put_new_topic(name, input_schema, mapping)
 
-    async def _put_new_topic(self, name: str, input_schema: Schema) -> Topic:
+    async def _put_new_topic(
+        self, name: str, input_schema: Schema, mapping: InputMapping = NO_MAPPING
+    ) -> Topic:
         topic = Topic(
             id=self.grid.new_topic_id(),
             name=name,
@@ -187,6 +197,7 @@ class App:
             key2=new_key(),
             created_ms=self.grid.clock.now_ms(),
             input_schema=input_schema,
+            input_mapping=mapping,
         )
         self._topics[name] = topic
         await asking.durable(lambda done: catalogue.put_topic(self.grid, topic, done))
@@ -252,20 +263,7 @@ class App:
 
     async def delete_subscription(self, topic: str, name: str) -> None:
         found, subscription = self.subscription(name, topic)
-        dropped_count = 0
-
-        def start(done: Callable[[bool], None]) -> None:
-            nonlocal dropped_count
-            dropped_count = catalogue.remove_subscription(self.grid, subscription.id, done)
-
-        await asking.durable(start)
-        self.endpoints.say_farewell(found, subscription)
-        logs.log(
-            "subscription.deleted",
-            subscription=name,
-            topic=found.name,
-            dropped_count=dropped_count,
-        )
+        await asking.durable(lambda done: self._subscribing.remove(found, subscription, done))
 
     async def pause(self, topic: str, name: str) -> None:
         await self._set_paused(topic, name, is_paused=True)
@@ -301,7 +299,8 @@ class App:
         found, subscription = self.subscription(name, topic)
         headers = {b"content-type": b"application/cloudevents+json"}
         resource = self.topic_resource(found.name)
-        event = decode_publish(found.input_schema, event_body, headers, resource)[0]
+        custom = self.custom_input(found)
+        event = decode_publish(found.input_schema, event_body, headers, resource, custom)[0]
         return self.grid.lanes_of(subscription.id)[0].compiled.explain(event)
 
     def complete_validation(self, token: str) -> bool:
@@ -320,7 +319,8 @@ class App:
         kind = b"cloudevents-batch" if body.lstrip().startswith(b"[") else b"cloudevents"
         headers = {b"content-type": b"application/%b+json" % kind}
         resource = self.topic_resource(found.name)
-        events = decode_publish(found.input_schema, body, headers, resource)
+        custom = self.custom_input(found)
+        events = decode_publish(found.input_schema, body, headers, resource, custom)
         await asking.kept(lambda done: self.grid.publish(found.id, events, done))
         return len(events)
 

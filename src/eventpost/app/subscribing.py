@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import uuid
+from collections.abc import Callable
 from typing import TYPE_CHECKING, assert_never
 
 import msgspec
@@ -20,6 +21,7 @@ from eventpost.core.subscriptions import (
 )
 from eventpost.destinations.handshake import Awaiting, Consent, Refused
 from eventpost.grid import catalogue
+from eventpost.telemetry import logs
 
 if TYPE_CHECKING:
     from eventpost.app.application import App
@@ -44,6 +46,7 @@ class Subscribing:
         """After a start: handshakes that wait for manual action run out as they would have."""
         for subscription in self._app.grid.subscriptions.values():
             self._await_action(subscription)
+            self._await_expiration(subscription)
 
     async def create(self, topic: Topic, draft: Subscription, start: str | int) -> Subscription:
         """Perform the handshake, then keep the subscription. Refused: nothing is kept."""
@@ -78,10 +81,17 @@ class Subscribing:
         finally:
             self._reserved.discard(key)
         self._await_action(subscription)
+        self._await_expiration(subscription)
         return subscription
 
     def _check(self, topic: Topic, draft: Subscription) -> None:
         check_subscription(draft, self._app.settings.limits)
+        if draft.expiration_ms and draft.expiration_ms <= self._app.now_ms():
+            raise InvalidRequest(
+                "InvalidExpiration",
+                "The expiration of the event subscription is not in the future.",
+                fix="give a later time, in UTC unless it names a zone, or leave it out",
+            )
         schema = draft.endpoint.delivery_schema
         if schema is not None:
             check_delivery_schema(topic.input_schema, schema)
@@ -159,6 +169,7 @@ class Subscribing:
         changed = _changed(current, draft, asked)
         await self.change(changed)
         self._await_action(changed)
+        self._await_expiration(changed)
         return changed
 
     def _found_again(self, subscription: Subscription) -> Subscription:
@@ -175,6 +186,45 @@ class Subscribing:
         await asking.durable(
             lambda done: catalogue.change_subscription(self._app.grid, subscription, done)
         )
+
+    def remove(self, topic: Topic, subscription: Subscription, done: Callable[[bool], None]) -> int:
+        """Delete it; once that is durable its endpoint is told. Returns what was pending."""
+
+        def removed(is_durable: bool) -> None:
+            if is_durable:
+                self._endpoints.say_farewell(topic, subscription)
+                logs.log(
+                    "subscription.deleted",
+                    subscription=subscription.name,
+                    topic=topic.name,
+                    dropped_count=dropped_count,
+                )
+            done(is_durable)
+
+        dropped_count = catalogue.remove_subscription(self._app.grid, subscription.id, removed)
+        return dropped_count
+
+    # --- expiration -------------------------------------------------------------------------------
+
+    def _await_expiration(self, subscription: Subscription) -> None:
+        if subscription.expiration_ms:
+            clock = self._app.grid.clock
+            delay_s = max(0, subscription.expiration_ms - clock.now_ms()) / 1000
+            clock.call_later(delay_s, self._expired, subscription.id, subscription.expiration_ms)
+
+    def _expired(self, subscription_id: int, expiration_ms: int) -> None:
+        """Its time is over, unless it was changed or deleted meanwhile. When the deletion is not
+        kept, the store is opened anew, and `resume` comes here again."""
+        grid = self._app.grid
+        subscription = grid.subscriptions.get(subscription_id)
+        if subscription is None or subscription.expiration_ms != expiration_ms or grid.is_stopped:
+            return
+        if grid.clock.now_ms() < expiration_ms:  # the wall clock was set back
+            self._await_expiration(subscription)
+            return
+        topic = grid.topics[subscription.topic_id]
+        logs.log("subscription.expired", subscription=subscription.name, topic=topic.name)
+        self.remove(topic, subscription, lambda _: None)
 
     # --- manual action ----------------------------------------------------------------------------
 

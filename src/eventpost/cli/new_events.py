@@ -33,7 +33,7 @@ class Template:
     def event(self, given: dict[str, msgspec.Raw] | None = None) -> dict[str, object]:
         """One event: `given` first, then what the schema requires and is still missing."""
         if self.schema is Schema.CUSTOM:
-            return dict(given) if given is not None else {"data": self.data}
+            return dict(given) if given is not None else _whole(self.data)
         made: dict[str, object] = {"id": str(uuid.uuid4())}
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         if self.schema is Schema.CLOUD_EVENTS:
@@ -46,6 +46,12 @@ class Template:
         if given is None or not given.keys() & {"data", "data_base64"}:
             made["data"] = self.data
         return made | (given or {})
+
+
+def _whole(data: msgspec.Raw) -> dict[str, object]:
+    """An event of a custom schema is its data, when that is an object."""
+    is_object = bytes(data).lstrip()[:1] == b"{"
+    return msgspec.json.decode(data, type=dict[str, object]) if is_object else {"data": data}
 
 
 def parse(content: bytes, *, name: str) -> list[dict[str, msgspec.Raw]]:

@@ -128,7 +128,12 @@ def _apply(client: "Client", change: "Change") -> None:
     declaration = msgspec.to_builtins(change.declaration)
     match change.action, change.kind:
         case "create", "topic":
-            client.create_topic(change.name, input_schema=declaration["inputSchema"])
+            client.create_topic(
+                change.name,
+                input_schema=declaration["inputSchema"],
+                input_mapping_fields=declaration["inputMappingFields"],
+                input_mapping_default_values=declaration["inputMappingDefaultValues"],
+            )
         case "create", "connection":
             client.create_connection(declaration)
         case "create", "source":

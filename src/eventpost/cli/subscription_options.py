@@ -20,6 +20,7 @@ def options(*, is_creating: bool) -> Parser:
     _filter_options(parser.add_argument_group("filter"))
     _delivery_options(parser.add_argument_group("delivery"))
     _retry_options(parser.add_argument_group("retry and dead letters"))
+    _whole_options(parser.add_argument_group("the subscription itself"))
     if is_creating:
         parser.add_argument(
             "--start", metavar="now|earliest|TIME", help="where it begins (default: now)"
@@ -179,6 +180,16 @@ def _retry_options(group: "argparse._ArgumentGroup") -> None:
     )
 
 
+def _whole_options(group: "argparse._ArgumentGroup") -> None:
+    add = group.add_argument
+    add("--labels", nargs="*", metavar="LABEL", help="texts to find it by")
+    add(
+        "--expiration-date",
+        metavar="TIME",
+        help="when it is deleted by itself, such as 2027-01-31T12:00:00Z (default: never)",
+    )
+
+
 def _boolean(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise argparse.ArgumentTypeError(f"`{text}` is neither true nor false")
@@ -260,6 +271,8 @@ _FIELDS: dict[str, tuple[str, Read | None]] = {
     "retry_schedule": ("retry.schedule", None),
     "final_statuses": ("retry.finalStatuses", None),
     "deadletter_endpoint": ("deadletter", None),
+    "labels": ("labels", None),
+    "expiration_date": ("expirationTimeUtc", None),
     "start": ("start", None),
 }
 """Where each option goes: its path in the declaration, and how its words are read."""

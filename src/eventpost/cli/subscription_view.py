@@ -51,6 +51,8 @@ def declared(subscription: "SubscriptionView") -> dict[str, object]:
         **_delivery(subscription),
         **_retry(subscription.retry),
         "dead letters": subscription.deadletter or "rows only",
+        "labels": subscription.labels,
+        "expires": subscription.expiration_time_utc,
         "created": subscription.created_time,
     }
 

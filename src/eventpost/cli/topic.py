@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from eventpost.cli import confirming, output
+from eventpost.cli import confirming, output, pairs
 from eventpost.cli.connecting import connect
 from eventpost.cli.parser import (
     EXIT_DONE,
@@ -35,6 +35,20 @@ def add(group: Commands) -> None:
         type=str.lower,
         default=SCHEMAS[0],
         help=f"schema of its events (default: {SCHEMAS[0]})",
+    )
+    parser.add_argument(
+        "--input-mapping-fields",
+        nargs="*",
+        default=[],
+        metavar="NAME=PATH",
+        help="of customeventschema: where id, eventtime, eventtype, subject, dataversion stand",
+    )
+    parser.add_argument(
+        "--input-mapping-default-values",
+        nargs="*",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of customeventschema: eventtype, subject, dataversion where nothing stands",
     )
     command(topic, "list", list_topics, summary="list all topics", parents=shared)
     parser = command(topic, "show", show, summary="show one topic", parents=shared)
@@ -89,7 +103,12 @@ def _add_tail(topic: Commands) -> None:
 
 def create(arguments: argparse.Namespace) -> int:
     with connect(arguments) as client:
-        topic = client.create_topic(arguments.name, input_schema=arguments.input_schema)
+        topic = client.create_topic(
+            arguments.name,
+            input_schema=arguments.input_schema,
+            input_mapping_fields=pairs.texts(arguments.input_mapping_fields),
+            input_mapping_default_values=pairs.texts(arguments.input_mapping_default_values),
+        )
         _print(topic, arguments)
     return EXIT_DONE
 
@@ -174,11 +193,17 @@ def _print(topic: "TopicView", arguments: argparse.Namespace) -> None:
         {
             "name": topic.name,
             "input schema": topic.input_schema,
+            "input mapping": _mapping(topic.input_mapping_fields),
+            "default values": _mapping(topic.input_mapping_default_values),
             "endpoint": topic.endpoint,
             "created": topic.created_time,
             "id": topic.id,
         }
     )
+
+
+def _mapping(mapping: dict[str, str]) -> list[str]:
+    return [f"{name}={value}" for name, value in mapping.items()]
 
 
 def _print_keys(keys: "KeysView", arguments: argparse.Namespace) -> None:

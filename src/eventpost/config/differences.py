@@ -11,6 +11,7 @@ from eventpost.registry.declarations import (
     ConnectionDeclaration,
     SourceDeclaration,
     SubscriptionDeclaration,
+    TopicDeclaration,
 )
 
 Declared = TypeVar("Declared", bound=msgspec.Struct)
@@ -49,6 +50,8 @@ def _fields(declared: msgspec.Struct) -> dict[str, object]:
             full = complete(_plain(declared, SubscriptionDeclaration), where=where)
         case SourceDeclaration():
             full = pulled.completed(_plain(declared, SourceDeclaration))
+        case TopicDeclaration():
+            full = _whole_topic(declared)
         case _:
             assert isinstance(declared, ConnectionDeclaration)
             full = _plain(declared, ConnectionDeclaration)
@@ -57,6 +60,14 @@ def _fields(declared: msgspec.Struct) -> dict[str, object]:
     for left_out in LEFT_OUT:
         found.pop(left_out, None)
     return found
+
+
+def _whole_topic(declared: TopicDeclaration) -> TopicDeclaration:
+    return TopicDeclaration(
+        input_schema=declared.schema.value,
+        input_mapping_fields=declared.mapping.fields,
+        input_mapping_default_values=declared.mapping.defaults,
+    )
 
 
 def _plain(declared: object, kind: type[Declared]) -> Declared:

@@ -122,16 +122,16 @@ def _topic_changes(wanted: Declarations, current: Declarations) -> Iterable[Chan
     has = {each.name: each for each in current.topics}
     for topic in wanted.topics:
         known = has.get(topic.name)
-        if known is not None and known.schema is topic.schema:
+        differences = [] if known is None else between(known, topic)
+        if known is not None and not differences:
             continue
-        before = known.schema.value if known else ""
         yield Change(
             action=Action.IMPOSSIBLE if known else Action.CREATE,
             kind="topic",
             topic=topic.name,
             name=topic.name,
             declaration=topic,
-            differences=[Difference("inputSchema", before, topic.schema.value)] if known else [],
+            differences=differences,
         )
 
 

@@ -27,6 +27,8 @@ from eventpost.core.notation import (
     read_advanced_filter,
 )
 from eventpost.core.retry import DELAY_MS_MIN
+from eventpost.core.source_bounds import check_topic_mapping
+from eventpost.core.sources import InputMapping
 from eventpost.core.subscriptions import (
     BUILTIN_TOPIC_PREFIX,
     RETRY_SCHEDULES_MS,
@@ -39,6 +41,7 @@ __all__ = [
     "check_delivery_schema",
     "check_endpoint",
     "check_filter",
+    "check_input_mapping",
     "check_retry",
     "check_subscription",
     "check_subscription_name",
@@ -83,6 +86,35 @@ def check_subscription(subscription: Subscription, limits: Limits = LIMITS) -> N
     check_retry(subscription.retry, limits)
     if subscription.deadletter is not None:
         _check_deadletter(subscription.deadletter, limits)
+    _check_labels(subscription.labels, limits)
+
+
+def _check_labels(labels: tuple[str, ...], limits: Limits) -> None:
+    check_count("InvalidLabels", "labels", len(labels), 0, limits.labels_max)
+    for label in labels:
+        least, most = 1, limits.label_chars_max
+        check_count("InvalidLabels", f"characters in {excerpt(label)}", len(label), least, most)
+
+
+def check_input_mapping(schema: Schema, mapping: InputMapping, limits: Limits = LIMITS) -> None:
+    """Raises InvalidRequest unless a topic of `schema` may have this input mapping."""
+    if mapping == InputMapping():
+        return
+    if schema is not Schema.CUSTOM:
+        raise InvalidRequest(
+            "InvalidMapping",
+            f"A topic of {schema.value} has no input mapping.",
+            why="Its events say themselves what they are.",
+            fix="Leave the mapping out, or use --input-schema customeventschema.",
+        )
+    check_topic_mapping(mapping, limits)
+    if "topic" in mapping.fields:
+        raise InvalidRequest(
+            "InvalidMapping",
+            "The field topic is mapped.",
+            why="Every event of a topic is of that topic; only a domain looks into its events.",
+            fix="Leave topic out of the mapping's fields.",
+        )
 
 
 def check_delivery_schema(input_schema: Schema, delivery_schema: Schema | None) -> None:

@@ -24,7 +24,8 @@ class Event(msgspec.Struct, gc=False, eq=False):
 
     `wire` is one JSON object in the topic's schema, complete with what the grid stamps (`topic`,
     `metadataVersion`), `data` byte for byte as it was published. It is what is stored and, when the
-    delivery schema is the topic's own, what is sent.
+    delivery schema is the topic's own, what is sent. An event of a custom schema is kept in Event
+    Grid's, the published object being its `data`.
     `subject` is "" when a CloudEvent has none.
     `trace` is the publish request's (traceparent, tracestate), either may be "", or None.
     """

@@ -33,6 +33,10 @@ _ROUTED = {
 """Keys that are answered from what routing knows, without reading the event."""
 
 
+_ENVELOPE = frozenset({"id", "topic", "subject", "eventtype", "eventtime", "dataversion"})
+"""What an event of a custom schema has beside its data, by the topic's mapping."""
+
+
 class Key:
     """A key of a filter, for events of one schema.
 
@@ -47,8 +51,9 @@ class Key:
         self.text = text
         self.schema = schema
         self.is_attribute = schema is Schema.CLOUD_EVENTS and not is_data
-        # An event of the custom schema is all data.
-        self._path = path[1:] if schema is Schema.CUSTOM and is_data else path
+        # An event of a custom schema is all data, which is kept in an envelope of Event Grid's.
+        is_bare = schema is Schema.CUSTOM and not is_data and path[0].casefold() not in _ENVELOPE
+        self._path = ("data", *path) if is_bare else path
         routed = _ROUTED[schema].get(text.casefold())
         self._routed = attrgetter(routed) if routed else None
 

@@ -54,7 +54,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     receives_max: int = 1_000
     """The largest `--receives-max` of a source."""
     mapping_chars_max: int = 512
-    """Each path and each default of a source's input mapping."""
+    """Each path and each default of an input mapping, of a source or of a topic."""
+    labels_max: int = 50
+    """Labels of one subscription."""
+    label_chars_max: int = 256
+    """The longest label of a subscription."""
 
 
 LIMITS = Limits()

@@ -15,6 +15,7 @@ from eventpost.core.limits import (
 )
 from eventpost.core.sources import (
     DEFAULTED,
+    EVERYTHING_MAPPED,
     MAPPED,
     MAPPING_ROOTS,
     Connection,
@@ -111,6 +112,20 @@ def _check_mapping(mapping: InputMapping, format: MessageFormat, limits: Limits)
                 _MAPPING,
                 f"The field {name} is taken from {excerpt(path)}, which is no path.",
                 fix="Write data.NAME for the message's JSON, attributes.NAME or system.NAME.",
+            )
+
+
+def check_topic_mapping(mapping: InputMapping, limits: Limits = LIMITS) -> None:
+    """Raises InvalidRequest unless the mapping of a custom input schema holds known names, each
+    with a path."""
+    _check_names("fields", mapping.fields, EVERYTHING_MAPPED, limits)
+    _check_names("defaults", mapping.defaults, DEFAULTED, limits)
+    for name, path in mapping.fields.items():
+        if not all(map(str.strip, path.split("."))):
+            raise InvalidRequest(
+                _MAPPING,
+                f"The field {name} is taken from {excerpt(path)}, which is no path.",
+                fix="Write the name of a field of the event, or a path such as order.kind.",
             )
 
 

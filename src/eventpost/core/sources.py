@@ -44,6 +44,9 @@ class InputMapping(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     defaults: dict[str, str] = {}
 
 
+NO_MAPPING = InputMapping()
+EVERYTHING_MAPPED = ("id", "topic", "eventtype", "subject", "eventtime", "dataversion")
+"""Of a custom input schema."""
 MAPPED = ("id", "eventtype", "subject", "eventtime", "dataversion")
 DEFAULTED = ("eventtype", "subject", "dataversion")
 MAPPING_ROOTS = ("data", "attributes", "system")

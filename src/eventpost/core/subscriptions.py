@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from eventpost.core.events import Schema
-from eventpost.core.sources import MessageFormat
+from eventpost.core.sources import InputMapping, MessageFormat
 
 BUILTIN_TOPIC_PREFIX = "eventpost."
 DEAD_LETTER_TOPIC = "eventpost.deadletters"
@@ -36,7 +36,15 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
     key2: str
     created_ms: int
     input_schema: Schema = Schema.EVENT_GRID
+    input_mapping: InputMapping = InputMapping()
+    """Of a custom schema: where in the published object the rest of the event stands."""
     partition_count: int = 1
+
+    @property
+    def wire_schema(self) -> Schema:
+        """The schema in which its events are kept: a custom one is kept in Event Grid's."""
+        is_custom = self.input_schema is Schema.CUSTOM
+        return Schema.EVENT_GRID if is_custom else self.input_schema
 
     @property
     def is_builtin(self) -> bool:
@@ -181,6 +189,9 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     retry: RetryPolicy = RetryPolicy()
     deadletter: str | None = None
     """`folder:PATH`; None keeps dead letters as rows only."""
+    labels: tuple[str, ...] = ()
+    expiration_ms: int = 0
+    """UTC, when it is deleted by itself; 0 for never."""
     is_paused: bool = False
     provisioning_state: ProvisioningState = ProvisioningState.SUCCEEDED
     validation_code: str = ""

@@ -49,7 +49,7 @@ class Farewells:
         """Send it soon, if the endpoint is one that is told and ever consented."""
         endpoint = subscription.endpoint
         schema = endpoint.delivery_schema or topic.input_schema
-        is_told = endpoint.type == "webhook" and schema is Schema.EVENT_GRID
+        is_told = endpoint.type == "webhook" and schema is not Schema.CLOUD_EVENTS
         if not is_told or not subscription.has_consent:
             return
         if len(self._waiting) >= WAITING_MAX:

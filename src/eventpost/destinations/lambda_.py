@@ -43,8 +43,7 @@ class LambdaDestination:
         self._subscription = subscription
         self._services = services
         self._input_schema = topic.input_schema
-        output_schema = endpoint.delivery_schema or topic.input_schema
-        self._is_converted = output_schema is not topic.input_schema
+        self._output_schema = endpoint.delivery_schema or topic.input_schema
         self._is_batched = endpoint.max_events_per_batch > 1
         self._topic_resource = topics.resource(topic.name, services.topic_prefix)
         self._threads = Threads(endpoint.concurrency, f"eventpost-lambda-{subscription.name}")
@@ -102,9 +101,9 @@ class LambdaDestination:
         return Function(self._endpoint, settings)
 
     def _wire(self, wire: bytes) -> bytes:
-        if not self._is_converted:
-            return wire
-        return delivery_format.cloud_event(wire, self._topic_resource)
+        return delivery_format.alone(
+            self._input_schema, self._output_schema, wire, self._topic_resource
+        )
 
     def _context(self, deliveries: Sequence[Delivery]) -> dict[str, str]:
         """What stands in the headers of a webhook's delivery."""

@@ -21,6 +21,7 @@ DELETION_EVENT = "Microsoft.EventGrid.SubscriptionDeletedEvent"
 # Bound once: a look-up in an enumeration costs as much as the rest of a single delivery.
 _EVENT_GRID = Schema.EVENT_GRID
 _CLOUD_EVENTS = Schema.CLOUD_EVENTS
+_CUSTOM = Schema.CUSTOM
 
 # How every kept Event Grid event ends.
 _DATA_VERSION = b',"dataVersion":'
@@ -57,9 +58,9 @@ _encode_json = msgspec.json.Encoder().encode
 
 def check_delivery_schema(input_schema: Schema, output_schema: Schema) -> None:
     """Raise InvalidRequest unless events of `input_schema` can be delivered as `output_schema`."""
-    if input_schema is output_schema:
+    if input_schema in (output_schema, _CUSTOM):
         return
-    if (input_schema, output_schema) != (Schema.EVENT_GRID, Schema.CLOUD_EVENTS):
+    if (input_schema, output_schema) != (_EVENT_GRID, _CLOUD_EVENTS):
         raise InvalidRequest(
             "DeliverySchemaNotSupported",
             f"Events of schema '{input_schema}' cannot be delivered as '{output_schema}'.",
@@ -77,10 +78,12 @@ def encode(
 ) -> tuple[bytes, bytes]:
     """Content type and body of one delivery of `wires` (at least one), hot.
 
-    The schemas have passed `check_delivery_schema`. Event Grid's schema is an array always; a
-    CloudEvent stands alone unless the subscription is batched.
+    The schemas have passed `check_delivery_schema`. Event Grid's schema, and a custom one, is an
+    array always; a CloudEvent stands alone unless the subscription is batched.
     """
     if output_schema is not _CLOUD_EVENTS:
+        if output_schema is _CUSTOM:
+            wires = [split(_CUSTOM, wire)[1] for wire in wires]
         if len(wires) == 1:
             return EVENT_GRID_TYPE, b"".join((b"[", wires[0], b"]"))
         return EVENT_GRID_TYPE, b"[" + b",".join(wires) + b"]"
@@ -89,6 +92,15 @@ def encode(
     if is_batched or len(wires) > 1:
         return CLOUD_EVENT_BATCH_TYPE, b"[" + b",".join(wires) + b"]"
     return CLOUD_EVENT_TYPE, wires[0]
+
+
+def alone(input_schema: Schema, output_schema: Schema, wire: bytes, topic_resource: str) -> bytes:
+    """One event as one JSON object, for what carries an event a message."""
+    if output_schema is _CUSTOM:
+        return split(_CUSTOM, wire)[1]
+    if output_schema is _CLOUD_EVENTS and input_schema is not _CLOUD_EVENTS:
+        return cloud_event(wire, topic_resource)
+    return wire
 
 
 def cloud_event(wire: bytes, topic_resource: str) -> bytes:

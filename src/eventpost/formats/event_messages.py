@@ -40,9 +40,12 @@ _encode = msgspec.json.Encoder().encode
 def decode(message: Incoming, target: Target) -> list[Event]:
     """The events of a message. Raises InvalidEvent for what is none of the topic's schema.
 
-    On a topic of CloudEvents, Event Grid's events become such; the other way round too much would
-    be lost. An Event Grid event's own topic is replaced by the one that it is published to.
+    On a topic of a custom schema they are what its mapping makes of the body. On one of
+    CloudEvents, Event Grid's events become such; the other way round too much would be lost. An
+    Event Grid event's own topic is replaced by the one that it is published to.
     """
+    if target.custom is not None:
+        return traced(message, target.custom.decode(message.body, target.topic_resource))
     binary = _attributes(message)
     if binary:
         found = [_encode_binary(binary, message)]
@@ -67,12 +70,11 @@ def decode(message: Incoming, target: Target) -> list[Event]:
 
 def encode(given: Delivery, origin: Origin) -> Outgoing:
     """The message of one event: one JSON object in the delivery schema."""
-    wire, trace = given.event.wire, trace_attributes(given.event.trace)
-    if origin.output_schema is not _CLOUD_EVENTS:
-        return Outgoing(body=wire, content_type=JSON_TYPE, attributes=trace)
-    if origin.input_schema is not _CLOUD_EVENTS:
-        wire = delivery.cloud_event(wire, origin.topic_resource)
-    return Outgoing(body=wire, content_type=CLOUD_EVENT_TYPE, attributes=trace)
+    schema = origin.output_schema
+    body = delivery.alone(origin.input_schema, schema, given.event.wire, origin.topic_resource)
+    content_type = CLOUD_EVENT_TYPE if schema is _CLOUD_EVENTS else JSON_TYPE
+    trace = trace_attributes(given.event.trace)
+    return Outgoing(body=body, content_type=content_type, attributes=trace)
 
 
 # --- which schema ---------------------------------------------------------------------------------

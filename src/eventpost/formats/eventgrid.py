@@ -81,14 +81,36 @@ def make(
     data: object,
 ) -> Event:
     """An event of the grid itself. `data` is anything that msgspec encodes."""
+    return envelope(
+        topic_resource,
+        event_id=event_id,
+        event_type=event_type,
+        subject=subject,
+        event_time=times.seven_digits(now_ms),
+        data=msgspec.Raw(_encode(data)),
+        data_version=OWN_DATA_VERSION,
+    )
+
+
+def envelope(
+    topic_resource: str,
+    *,
+    event_id: str,
+    event_type: str,
+    subject: str,
+    event_time: str,
+    data: msgspec.Raw,
+    data_version: str,
+) -> Event:
+    """An event around `data`, which is JSON; nothing is checked."""
     event = _EventGridEvent(
         id=event_id,
         topic=topic_resource,
         subject=subject,
         eventType=event_type,
-        eventTime=times.seven_digits(now_ms),
-        data=msgspec.Raw(_encode(data)),
-        dataVersion=OWN_DATA_VERSION,
+        eventTime=event_time,
+        data=data,
+        dataVersion=data_version,
     )
     return Event(event_id, event_type, subject, _encode(event))
 

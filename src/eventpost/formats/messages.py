@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from eventpost.core.events import Event, Schema
 from eventpost.core.sources import InputMapping
 from eventpost.formats import bodies, publish, times
+from eventpost.formats.custom import CustomInput
 
 TRACE_NAMES = ("traceparent", "tracestate")
 """The attributes, in any case, that carry the trace of an event."""
@@ -49,6 +50,8 @@ class Target:
     mapping: InputMapping
     new_id: Callable[[], str]
     now_ms: Callable[[], int]
+    custom: CustomInput | None = None
+    """How whole objects become events, where the topic's schema is a custom one."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from eventpost.core.errors import InvalidEvent, Unauthorized
 from eventpost.core.events import Event, Schema
 from eventpost.core.subscriptions import Topic
 from eventpost.formats import bodies, cloudevents, eventgrid, sas
+from eventpost.formats.custom import CustomInput
 
 KEY = b"aeg-sas-key"
 TOKEN = b"aeg-sas-token"
@@ -25,11 +26,16 @@ _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def decode_publish(
-    schema: Schema, body: bytes, headers: dict[bytes, bytes], topic_resource: str
+    schema: Schema,
+    body: bytes,
+    headers: dict[bytes, bytes],
+    topic_resource: str,
+    custom: CustomInput | None = None,
 ) -> list[Event]:
     """The events of a publish request on a topic of `schema`, with the request's trace.
 
-    Header names are in lower case. Raises InvalidEvent; nothing of the request is kept then.
+    Header names are in lower case. `custom` holds the rules of a custom schema, and is None for the
+    others. Raises InvalidEvent; nothing of the request is kept then.
     """
     if len(body) > bodies.REQUEST_BYTES_MAX:
         raise bodies.too_large(bodies.REQUEST_BYTES_MAX)
@@ -38,7 +44,8 @@ def decode_publish(
     elif schema is _CLOUD_EVENTS:
         events = cloudevents.decode(body, headers)
     else:
-        raise bodies.invalid(f"Topics of schema '{schema}' cannot be published to yet.")
+        assert custom is not None, "a topic of a custom schema has its rules"
+        events = custom.decode(body, topic_resource)
     if b"traceparent" in headers and (found := trace(headers)):
         for event in events:
             event.trace = found

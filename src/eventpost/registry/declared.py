@@ -4,7 +4,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from eventpost.core.errors import InvalidRequest
 from eventpost.core.events import Schema
-from eventpost.core.sources import MessageFormat
+from eventpost.core.sources import InputMapping, MessageFormat
 from eventpost.core.subscriptions import FINAL_STATUSES
 from eventpost.registry import forms, shapes
 
@@ -20,14 +20,29 @@ class Declared(
 
 
 class TopicDeclaration(Declared, frozen=True, kw_only=True):
-    """A topic as declared. `inputSchema` in any case, by the names of `az eventgrid`."""
+    """A topic as declared. `inputSchema` in any case, by the names of `az eventgrid`.
+
+    The input mapping is for `customeventschema`: a field is a path into the published object.
+    """
 
     name: str = ""
     input_schema: str = Schema.EVENT_GRID.value
+    input_mapping_fields: dict[str, str] = {}
+    input_mapping_default_values: dict[str, str] = {}
 
     @property
     def schema(self) -> Schema:
         return schema_named(self.input_schema, "inputSchema")
+
+    @property
+    def mapping(self) -> InputMapping:
+        """With its names in lower case, as `az` writes them; Event Grid's are in camel case."""
+        return InputMapping(
+            fields={name.lower(): path for name, path in self.input_mapping_fields.items()},
+            defaults={
+                name.lower(): text for name, text in self.input_mapping_default_values.items()
+            },
+        )
 
 
 class AdvancedFilterDeclaration(Declared, frozen=True, kw_only=True):
@@ -128,6 +143,9 @@ class SubscriptionDeclaration(Declared, frozen=True, kw_only=True):
     response_timeout: str = "30s"
     signing_secrets: list[str] = []
     tls_insecure: bool = False
+    labels: list[str] = []
+    expiration_time_utc: str | None = None
+    """When it is deleted by itself."""
     start: str | int = "now"
 
     def start_at(self, now_ms: int) -> str | int:

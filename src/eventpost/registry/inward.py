@@ -47,10 +47,16 @@ def to_core(
         endpoint=_endpoint(declared, current.endpoint if current else None),
         retry=_retry(declared.retry),
         deadletter=declared.deadletter or None,
+        labels=tuple(declared.labels),
+        expiration_ms=_expiration_ms(declared.expiration_time_utc),
     )
     if limits is not None:
         bounds.check_subscription(draft, limits)
     return draft
+
+
+def _expiration_ms(text: str | None) -> int:
+    return forms.time_ms(text, field="expirationTimeUtc") if text else 0
 
 
 def _filter(declared: FilterDeclaration) -> Filter:

@@ -12,7 +12,7 @@ from eventpost.core.subscriptions import (
     RetryPolicy,
     Subscription,
 )
-from eventpost.registry import masks
+from eventpost.registry import forms, masks
 from eventpost.registry.declared import (
     AdvancedFilterDeclaration,
     AttributeDeclaration,
@@ -53,6 +53,8 @@ def from_core(
         response_timeout=notation.duration_text(round(endpoint.response_timeout_s * 1000)),
         signing_secrets=list(endpoint.signing_secrets),
         tls_insecure=endpoint.tls_insecure,
+        labels=list(subscription.labels),
+        expiration_time_utc=forms.time_text(subscription.expiration_ms) or None,
     )
 
 

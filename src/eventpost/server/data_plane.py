@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from eventpost.core.errors import EventpostError, NotFound, Overloaded, Unauthorized
 from eventpost.core.subscriptions import Topic
 from eventpost.formats import publish, topics
+from eventpost.formats.custom import CustomInput
 from eventpost.http.server.request import Request
 from eventpost.server.ports import TopicsPort
 from eventpost.server.publish_answers import PublishAnswers
@@ -35,9 +36,11 @@ class Forbidden(Unauthorized):
 class _Entry:
     """What a request to one topic needs, prepared."""
 
-    __slots__ = ("id", "is_builtin", "key1", "key2", "name", "resource", "schema", "topic")
+    __slots__ = (
+        *("custom", "id", "is_builtin", "key1", "key2", "name", "resource", "schema", "topic"),
+    )
 
-    def __init__(self, topic: Topic, resource: str) -> None:
+    def __init__(self, topic: Topic, resource: str, custom: CustomInput | None) -> None:
         self.topic = topic
         self.id = topic.id
         self.name = topic.name
@@ -45,6 +48,7 @@ class _Entry:
         self.key1 = topic.key1.encode()
         self.key2 = topic.key2.encode()
         self.schema = topic.input_schema
+        self.custom = custom
         self.resource = resource
 
 
@@ -83,7 +87,7 @@ class DataPlane:
                 self._authorize(request, entry)
             if entry.is_builtin:
                 raise _builtin(entry.name)
-            events = _decode(entry.schema, request.body, index, entry.resource)
+            events = _decode(entry.schema, request.body, index, entry.resource, entry.custom)
             done = partial(self._kept, request, entry, started_s)
             self._app.grid.publish(entry.id, events, done)
         except EventpostError as error:
@@ -152,7 +156,8 @@ class DataPlane:
         name = unquote(raw_name.decode("latin-1"))
         topic = self._topic(name)
         prefix_setting = self._app.settings.server.topic_resource_prefix
-        entry = _Entry(topic, topics.resource(topic.name, prefix_setting))
+        resource = topics.resource(topic.name, prefix_setting)
+        entry = _Entry(topic, resource, self._app.custom_input(topic))
         # Another spelling of the name is found anew each time: a topic of exactly that name may
         # come to be.
         if topic.name == name:

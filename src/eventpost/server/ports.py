@@ -14,9 +14,10 @@ from eventpost.core.errors import Overloaded
 from eventpost.core.events import Event, Schema
 from eventpost.core.histogram import Histogram
 from eventpost.core.interfaces import AttemptRecord, DeadLetter, DeadLetterQuery, Usage
-from eventpost.core.sources import Connection, Source, SourceReport
+from eventpost.core.sources import NO_MAPPING, Connection, InputMapping, Source, SourceReport
 from eventpost.core.subscriptions import Subscription, Topic
 from eventpost.credentials.reports import Report
+from eventpost.formats.custom import CustomInput
 from eventpost.grid.trace import Story
 
 
@@ -58,6 +59,9 @@ class TopicsPort(Protocol):
 
     @property
     def grid(self) -> GridPort: ...
+    def custom_input(self, topic: Topic) -> CustomInput | None:
+        """The publish rules of a topic of a custom schema; None for any other."""
+        ...
 
     def topics(self) -> list[Topic]: ...
 
@@ -126,7 +130,9 @@ class AppPort(TopicsPort, Protocol):
         """The grid's time, which ages such as `2h` are counted from."""
         ...
 
-    async def create_topic(self, name: str, input_schema: Schema) -> Topic: ...
+    async def create_topic(
+        self, name: str, input_schema: Schema, mapping: InputMapping = NO_MAPPING
+    ) -> Topic: ...
     async def delete_topic(self, name: str) -> None: ...
     async def regenerate_key(self, name: str, key_name: str) -> Topic: ...
 

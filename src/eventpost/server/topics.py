@@ -36,7 +36,7 @@ async def create_topic(call: Call[None, TopicDeclaration]) -> TopicView:
     It has two keys from the start; the key routes show them. 409 when the name is taken.
     """
     bounds.check_topic_name(call.body.name, call.app.settings.limits)
-    topic = await call.app.create_topic(call.body.name, call.body.schema)
+    topic = await call.app.create_topic(call.body.name, call.body.schema, call.body.mapping)
     return view(call.app, topic)
 
 
@@ -106,6 +106,8 @@ def view(app: AppPort, topic: Topic) -> TopicView:
         id=topic_format.resource(topic.name, app.settings.server.topic_resource_prefix),
         endpoint=f"{app.public_url.rstrip('/')}/topics/{topic.name}/api/events",
         input_schema=topic.input_schema.value,
+        input_mapping_fields=topic.input_mapping.fields,
+        input_mapping_default_values=topic.input_mapping.defaults,
         created_time=forms.time_text(topic.created_ms),
         is_builtin=topic.is_builtin,
     )

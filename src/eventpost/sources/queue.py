@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from eventpost.core.errors import EventpostError, Overloaded
+from eventpost.core.events import Schema
 from eventpost.core.interfaces import ReadFailed, Taken, Timer
 from eventpost.core.outcomes import Evidence, Fault, Stage
 from eventpost.core.sources import Source, SourceReport, SourceState, queue_key
 from eventpost.core.subscriptions import Topic
 from eventpost.formats import messaging
+from eventpost.formats.custom import CustomInput
 from eventpost.formats.messages import Target
 from eventpost.http.failures import bounded
 from eventpost.queues.interfaces import Address, Queue
@@ -328,13 +330,16 @@ class QueueSource:
 
 def target_of(topic: Topic, source: Source, services: Services) -> Target:
     """What a source's messages are for."""
+    new_id, now_ms = services.new_event_id, services.clock.now_ms
+    is_custom = topic.input_schema is Schema.CUSTOM
     return Target(
-        schema=topic.input_schema,
+        schema=topic.wire_schema,
         topic_resource=services.topic_resource(topic.name),
         queue=source.queue,
         mapping=source.mapping,
-        new_id=services.new_event_id,
-        now_ms=services.clock.now_ms,
+        new_id=new_id,
+        now_ms=now_ms,
+        custom=CustomInput(topic.input_mapping, new_id, now_ms) if is_custom else None,
     )
 
 

@@ -21,9 +21,23 @@ def list_topics() -> Call[list[TopicView]]:
     return call("GET", "/topics", lambda body: reading(models.TopicList)(body).value)
 
 
-def create_topic(name: str, *, input_schema: str = "eventgridschema") -> Call[TopicView]:
-    """Create a topic. Raises Conflict when the name is taken, InvalidRequest when it is no name."""
-    declared = TopicDeclaration(name=name, input_schema=input_schema)
+def create_topic(
+    name: str,
+    *,
+    input_schema: str = "eventgridschema",
+    input_mapping_fields: Mapping[str, str] | None = None,
+    input_mapping_default_values: Mapping[str, str] | None = None,
+) -> Call[TopicView]:
+    """Create a topic. Raises Conflict when the name is taken, InvalidRequest when it is no name.
+
+    The mapping is for `customeventschema`: where type, subject and so on stand in an event.
+    """
+    declared = TopicDeclaration(
+        name=name,
+        input_schema=input_schema,
+        input_mapping_fields=dict(input_mapping_fields or {}),
+        input_mapping_default_values=dict(input_mapping_default_values or {}),
+    )
     return call("POST", "/topics", reading(TopicView), body=declared)
 
 

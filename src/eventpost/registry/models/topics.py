@@ -12,6 +12,8 @@ class TopicView(View, frozen=True, kw_only=True):
     endpoint: str
     """Where to publish."""
     input_schema: str
+    input_mapping_fields: dict[str, str] = {}
+    input_mapping_default_values: dict[str, str] = {}
     created_time: str
     provisioning_state: str = "Succeeded"
     is_builtin: bool = False
