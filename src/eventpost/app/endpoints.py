@@ -52,9 +52,9 @@ class Endpoints:
         self._threads = ThreadPoolExecutor(FILE_THREADS, "eventpost-files")
         self.client = HttpClient(
             loop,
-            _guard(settings),
+            new_guard(settings),
             settings.client,
-            proxies=_proxies(settings),
+            proxies=new_proxies(settings),
             ca_file=settings.network.ca_file or None,
             now_s=clock.monotonic_s,
         )
@@ -144,8 +144,9 @@ def _farewell_failed(topic: Topic, subscription: Subscription, evidence: Evidenc
     )
 
 
-def _guard(settings: Settings) -> AddressGuard:
-    """A server that listens on loopback only may deliver to loopback, over http too."""
+def new_guard(settings: Settings) -> AddressGuard:
+    """The rule on addresses: a server that listens on loopback only may deliver to loopback, over
+    http too."""
     host, _ = address(settings.server.listen)
     return AddressGuard(
         [str(ipaddress.ip_network(text, strict=False)) for text in settings.network.allow_private],
@@ -154,7 +155,8 @@ def _guard(settings: Settings) -> AddressGuard:
     )
 
 
-def _proxies(settings: Settings) -> Proxies:
+def new_proxies(settings: Settings) -> Proxies:
+    """The proxies of deliveries. Raises InvalidRequest for one that cannot be used."""
     wanted = settings.network.proxies
     if wanted == "none":
         return NO_PROXIES

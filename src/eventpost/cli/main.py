@@ -30,6 +30,7 @@ def build_parser() -> Parser:
         connection,
         deadletter,
         demo,
+        doctor,
         event,
         explain,
         plan,
@@ -47,7 +48,7 @@ def build_parser() -> Parser:
     for module in (
         *(demo, serve, plan, topic, subscription, connection, source, publish, event),
         deadletter,
-        *(store, config, explain, completion),
+        *(store, config, doctor, explain, completion),
     ):
         module.add(group)
     return parser

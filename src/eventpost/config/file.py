@@ -53,13 +53,28 @@ def parse(text: str, *, name: str) -> ConfigFile:
     config = ConfigFile(document)
     root = mapping(document, document.value, ())
     for key, value in root.items():
-        if key in DECLARATIONS:
-            getattr(config, key).update(mapping(document, value, (key,)))
-        elif key in sections():
-            _read_section(config, key, mapping(document, value, (key,)))
-        else:
-            raise unknown_key(document, (key,), [*DECLARATIONS, *sections()])
+        _read(config, key, value)
     return config
+
+
+def part(document: Document, key: str, value: object) -> ConfigFile:
+    """One part of a file alone: a section of settings, or the declarations of one kind.
+
+    Raises InvalidRequest for what that part says.
+    """
+    config = ConfigFile(document)
+    _read(config, key, value)
+    return config
+
+
+def _read(config: ConfigFile, key: str, value: object) -> None:
+    document = config.document
+    if key in DECLARATIONS:
+        getattr(config, key).update(mapping(document, value, (key,)))
+    elif key in sections():
+        _read_section(config, key, mapping(document, value, (key,)))
+    else:
+        raise unknown_key(document, (key,), [*DECLARATIONS, *sections()])
 
 
 def mapping(document: Document, value: object, path: yaml12.Path) -> dict[str, object]:

@@ -103,6 +103,17 @@ def region_of(session: Any) -> tuple[str, str]:
     return region, f"profile {session.profile or 'default'}"
 
 
+def region_in_words(region: str) -> str:
+    """`region eu-west-1`, with the nearest ones when the SDK has not heard of it. A region that is
+    younger than the SDK is no mistake."""
+    known = new_session(AwsConnection(), None).get_available_regions("sts")
+    if region in known:
+        return f"region {region}"
+    near = get_close_matches(region, known, n=2)
+    hint = f" (near it: {' and '.join(near)})" if near else ""
+    return f"region {region}, which this SDK does not know{hint}"
+
+
 def check_region(region: str) -> None:
     """Raises InvalidRequest for a region that is none, with the nearest ones: a token signed for it
     would be refused without a reason."""

@@ -61,7 +61,12 @@ def remember(settings: object, session: Reporting) -> None:
 def known(settings: object) -> Report | None:
     """The report of the session that these settings have in this process; None when none is open
     or its credentials have not been asked for yet."""
-    session = _sessions.get(settings)
+    # Settings that hold a mapping (a Kafka connection's `config`) cannot be looked up, and none of
+    # them was remembered.
+    try:
+        session = _sessions.get(settings)
+    except TypeError:
+        return None
     report = None if session is None else session.report()
     return report if report is not None and report.link else None
 

@@ -57,14 +57,20 @@ def check_endpoint(endpoint: Endpoint) -> None:
     read_settings(endpoint.options, Options, where="options")
 
 
+def region_of(endpoint: Endpoint) -> str:
+    """The region that a function's ARN names; "" for one that names none."""
+    found = _FUNCTION.fullmatch(endpoint.address)
+    return "" if found is None else found["region"] or ""
+
+
 class Function:
     """The function, as botocore's client sees it. From any thread."""
 
     def __init__(self, endpoint: Endpoint, settings: aws.AwsConnection) -> None:
         check_endpoint(endpoint)
-        found = _FUNCTION.fullmatch(endpoint.address)
-        if found is not None and found["region"]:
-            settings = msgspec.structs.replace(settings, region=found["region"])
+        region = region_of(endpoint)
+        if region:
+            settings = msgspec.structs.replace(settings, region=region)
         options = read_settings(endpoint.options, Options, where="options")
         self._session = aws.session(settings)
         self._name = endpoint.address

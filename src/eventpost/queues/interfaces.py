@@ -135,6 +135,16 @@ class Rung(msgspec.Struct, frozen=True, kw_only=True):
     """What was proven good, for people."""
 
 
+class Permission(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether one operation is allowed. A queue may offer `permissions()`, which gives one for each
+    operation, found out without doing any of them."""
+
+    operation: str
+    refused: Failed | None = None
+    """What says no; None when it is allowed, or not known."""
+    is_known: bool = True
+
+
 class Queue(Protocol):
     """One queue (a topic with its group, for a log) of one connection."""
 

@@ -271,6 +271,8 @@ class Receiver:
 
     async def _reaction(self, request: Received, reader: asyncio.StreamReader) -> Reaction:
         """Decide, remember the request, and hang when that was decided."""
+        if request.method == "OPTIONS" and "webhook-request-origin" not in request.headers:
+            return Answer(204)  # it asks for nobody's consent
         is_handshake = (
             request.method == "OPTIONS" or request.headers.get("aeg-event-type") == VALIDATION
         )

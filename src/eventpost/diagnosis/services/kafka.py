@@ -22,5 +22,9 @@ FINDINGS = {
     "NoBootstrap": "EP2704",
     "RegionMissing": "EP2704",
     "SecretMissing": "EP2704",
+    "CLOSED_IN_AUTHENTICATION": "EP6006",
+    "ADVERTISED_UNREACHABLE": "EP6009",
+    "CLOSED_AFTER_AUTHENTICATION": "EP6010",
+    "NOT_KAFKA": "EP6011",
     "": "EP4400",
 }

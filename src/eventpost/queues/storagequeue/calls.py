@@ -15,7 +15,7 @@ from azure.core.exceptions import ResourceExistsError
 from azure.storage.queue import QueueClient, QueueMessage, QueueServiceClient
 
 from eventpost.core.outcomes import DELIVERED, Failed, Outcome, Stage
-from eventpost.queues.interfaces import Message, Received, Settled, Verdict
+from eventpost.queues.interfaces import Message, Permission, Received, Settled, Verdict
 from eventpost.queues.storagequeue.account import Account
 from eventpost.queues.storagequeue.answers import code_of
 from eventpost.queues.storagequeue.claims import DAMAGED, GONE, Claims, pointer_of
@@ -28,6 +28,7 @@ from eventpost.queues.storagequeue.messages import (
     no_log,
     whole_seconds,
 )
+from eventpost.queues.storagequeue.permissions import permissions
 
 CLAIM_CHECK = "eventpost-claim-check"
 """System attribute of a message whose claim check cannot be redeemed, ever: why. Its body is then
@@ -169,6 +170,10 @@ class Calls:
     def peek(self, progress: Progress) -> int | Failed:
         """Look at the first message without taking it: how many there were, 0 or 1."""
         return self.account.request("probe", progress, self._peeked, right="peek")
+
+    def permissions(self, progress: Progress) -> list[Permission]:
+        """Which operations we may do; none of them is done."""
+        return list(permissions(self.account, self._client, progress))
 
     # --- within ---------------------------------------------------------------------------------
 

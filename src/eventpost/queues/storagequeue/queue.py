@@ -20,7 +20,15 @@ from eventpost.core.errors import EventpostError, InvalidRequest
 from eventpost.core.outcomes import Failed, Fault, Outcome, Stage
 from eventpost.credentials.azure import AzureStorageConnection, Session, session
 from eventpost.credentials.azure_settings import access, incomplete
-from eventpost.queues.interfaces import Address, Message, Received, Rung, Traits, Verdict
+from eventpost.queues.interfaces import (
+    Address,
+    Message,
+    Permission,
+    Received,
+    Rung,
+    Traits,
+    Verdict,
+)
 from eventpost.queues.kinds import Services, options_of
 from eventpost.queues.parallel import Late, Parallel
 from eventpost.queues.storagequeue.address import pointed_to, split_address
@@ -148,6 +156,10 @@ class StorageQueue:
             if seen:
                 rungs.append(Rung(name=name, detail=seen))
         return rungs
+
+    def permissions(self) -> Sequence[Permission] | Failed:
+        """Which operations the account lets us do, found out without doing any of them."""
+        return self._run("probe", [lambda calls, progress: calls.permissions(progress)])[0]
 
     def wake(self) -> None:
         """Nothing waits here."""

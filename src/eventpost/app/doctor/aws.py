@@ -1,0 +1,121 @@
+"""The ladder of an AWS account: who we are by the SDK's own chain, and whether AWS knows us.
+
+Layer: app. The network is looked at by who uses a service: an account has no address of its own,
+and STS need not be reachable.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+from eventpost.app.doctor.settled import settings
+from eventpost.core.errors import EventpostError
+from eventpost.core.outcomes import Failed, Fault, Stage
+from eventpost.credentials import aws, aws_links
+from eventpost.credentials.aws_failures import failure, with_detail
+from eventpost.credentials.aws_session import check_region, region_in_words
+from eventpost.credentials.reports import Report
+from eventpost.diagnosis.doctor import steps
+from eventpost.diagnosis.doctor.bounds import CREDENTIALS_WARNING_S
+from eventpost.diagnosis.doctor.climbing import Look
+from eventpost.diagnosis.doctor.ladder import Seen, Unknown, Warned
+from eventpost.diagnosis.doctor.network import Peer
+
+CREDENTIALS_END = "EP6005"
+ANSWER_S = 4.0
+"""For STS: it is a second opinion, and a network without a way to it is none of our business."""
+
+
+def connection_steps(connection: aws.AwsConnection) -> list[tuple[str, Look]]:
+    """Settings, credentials, the clock, and what STS says of the keys."""
+    session = aws.session(connection)
+
+    def peers() -> Sequence[Peer]:
+        return [endpoint_of(session, "sts")]
+
+    is_tls = not connection.endpoint_url.startswith("http:")
+    return [
+        ("settings", settings(lambda: _settings(connection))),
+        ("credentials", credentials(session)),
+        ("clock", steps.clock(peers, is_tls=is_tls)),
+        ("authentication", _authentication(session)),
+    ]
+
+
+def _settings(connection: aws.AwsConnection) -> str:
+    if connection.region and not connection.endpoint_url:
+        check_region(connection.region)
+    if connection.has_keys:
+        connection.keys()
+    told = [region_in_words(connection.region) if connection.region else "the SDK finds the region"]
+    if connection.endpoint_url:
+        told.append(f"endpoint {aws.session(connection).report().endpoint}")
+    told.append("keys are given" if connection.has_keys else "the SDK finds the credentials")
+    return ", ".join(told)
+
+
+def credentials(session: aws.Session) -> Look:
+    """Which link of the chain answers; when none does, what each of them says."""
+
+    def look() -> Seen:
+        try:
+            _, expires_s = session.frozen()
+        except Exception as error:  # noqa: BLE001 - the border: what botocore raises is evidence
+            return _no_credentials(error)
+        return judged(session.report(), expires_s, time.time())
+
+    return look
+
+
+def _no_credentials(error: Exception) -> Failed:
+    evidence = failure(error, "probe", system="aws")
+    said = aws_links.told(aws_links.links(os.environ))
+    return Failed(with_detail(evidence, f"The links of the chain: {said}."))
+
+
+def judged(report: Report, expires_s: float | None, now_s: float) -> Seen:
+    """Who answered and until when. Pure."""
+    who = f"{report.link} ({report.identity})" if report.identity else report.link
+    before = aws_links.before(report.link)
+    passed = f"; passed over: {', '.join(before)}" if before else ""
+    if expires_s is None:
+        return f"{who}, without an end that is known{passed}"
+    until = datetime.fromtimestamp(expires_s, UTC)
+    renewed = "renewed before that" if report.is_renewed else "not renewed"
+    told = f"{who}, until {until:%Y-%m-%dT%H:%M:%SZ} ({renewed}){passed}"
+    if not report.is_renewed and expires_s - now_s < CREDENTIALS_WARNING_S:
+        return Warned(code=CREDENTIALS_END, detail=told)
+    return told
+
+
+def _authentication(session: aws.Session) -> Look:
+    def look() -> Seen:
+        try:
+            answer = session.request(
+                "sts",
+                "get_caller_identity",
+                wait_s=ANSWER_S - session.settings.request_timeout_s,
+                attempts_max=1,
+            )
+            return f"AWS knows us as {answer.get('Arn')}"
+        except Exception as error:  # noqa: BLE001 - the border: what botocore raises is evidence
+            evidence = failure(error, "probe", system="sts", credential=session.report().link)
+        if evidence.stage is Stage.CREDENTIALS:
+            return Failed(evidence)
+        if evidence.stage is Stage.SETTINGS and evidence.fault is Fault.NOT_FOUND:
+            return Failed(evidence)  # no region
+        return Unknown(f"STS did not say who we are ({evidence.detail or evidence.fault.value})")
+
+    return look
+
+
+def endpoint_of(session: aws.Session, service: str) -> Peer:
+    """Where the calls of a service go. Raises InvalidRequest or what botocore raises."""
+    url = session.client(service).meta.endpoint_url
+    parts = urlsplit(url)
+    port = parts.port or (80 if parts.scheme == "http" else 443)
+    if not parts.hostname:
+        raise EventpostError("InvalidUrl", f"The endpoint {url} names no host.")
+    return Peer(parts.hostname, port)
