@@ -16,6 +16,7 @@ from eventpost.cli.main import build_parser
 from eventpost.cli.parser import Parser
 from eventpost.config.inventory import settings
 from eventpost.diagnosis import catalogue
+from eventpost.grid.settling import Action
 from eventpost.server.api import operations
 from eventpost.telemetry.inventory import METRICS
 from tests.documentation import (
@@ -32,6 +33,12 @@ from tests.documentation import (
 
 DOCS = ROOT / "docs"
 PUBLISH_ROUTES = ("POST /topics/{topic}/api/events", "OPTIONS /topics/{topic}/api/events")
+PULLED = "POST /topics/{topic}/eventsubscriptions/{name}"
+PULL_ROUTES = (
+    "POST /topics/{topic}:publish",
+    f"{PULLED}:receive",
+    *(f"{PULLED}:{action.value}" for action in Action),
+)
 PROBE_ROUTES = ("/healthz", "/readyz", "/metrics", "/validate/{token}", "/admin/openapi.json")
 
 
@@ -91,7 +98,9 @@ def test_every_route_has_a_heading() -> None:
     told = set(headings(DOCS / "http.md"))
 
     managed = {f"{each.method} {each.path.replace(':path', '')}" for each in operations()}
-    assert managed | set(PUBLISH_ROUTES) | {f"GET {path}" for path in PROBE_ROUTES} <= told
+    assert (
+        managed | {*PUBLISH_ROUTES, *PULL_ROUTES} | {f"GET {path}" for path in PROBE_ROUTES} <= told
+    )
 
 
 def test_every_dependency_has_its_line() -> None:

@@ -54,6 +54,11 @@ SET = {
     "pendingEndpoint": "https://new.example",
     "validationDeadline": "2026-01-01T00:10:00Z",
 }
+PULLED = {
+    "endpointType": "pull",
+    "receiveLockDurationInSeconds": 90,
+    "maxDeliveryCount": 3,
+}
 SHOWN = {
     "name": "blues",
     "endpoint": "amqp://here",
@@ -99,7 +104,18 @@ def test_all_that_is_set_is_shown() -> None:
     assert SHOWN.items() <= shown.items()
     unset = {"books", "lastFailures", "provisioningState", "createdTime", "start"}
     fields = {field.encode_name for field in msgspec.structs.fields(SubscriptionView)}
-    assert fields - unset == set(SET), "a new field needs its line"
+    assert fields - unset == {*SET, *PULLED}, "a new field needs its line"
+
+
+def test_a_pulled_subscription_is_shown_with_its_locks() -> None:
+    """What only sending needs is left out where consumers come for the events."""
+    shown = {name: output.plain(value) for name, value in declared(view(SET | PULLED)).items()}
+
+    assert shown["endpoint type"] == "pull"
+    assert shown["locked for"] == "90 s"
+    assert shown["handed out"] == "3 times at most"
+    assert "requests in flight" not in shown
+    assert "retry schedule" not in shown
 
 
 def test_what_is_not_set_has_no_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,6 +59,7 @@ class Served:
     def __init__(self, loop: BackgroundLoop, running: Running, data: Path) -> None:
         self.loop = loop
         self.app: App = running.app
+        self.data_plane = running.data_plane
         self.url = running.url
         self.data = data
         token = local.read_token(data)

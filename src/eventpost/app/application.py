@@ -44,9 +44,11 @@ from eventpost.core.subscriptions import (
 from eventpost.core.version import VERSION
 from eventpost.credentials.reports import Report
 from eventpost.formats.custom import CustomInput
+from eventpost.formats.locktokens import SECRET_BYTES, LockTokens
 from eventpost.formats.publish import decode_publish
 from eventpost.grid import audit, catalogue
 from eventpost.grid.engine import Listeners
+from eventpost.grid.pull import PullLane
 from eventpost.grid.trace import Story, tell
 from eventpost.sources.kinds import Opener
 from eventpost.telemetry import logs
@@ -57,6 +59,8 @@ if TYPE_CHECKING:
     from eventpost.app.supervisor import Supervisor
     from eventpost.grid.engine import Engine
 
+LOCK_SECRET = "lock-secret"  # noqa: S105  # the setting's name
+"""The setting that keeps what lock tokens are signed with."""
 STORIES_MAX = 20
 TAIL_EVENTS_MAX = 1_000
 """Events that wait for one reader of `tail`; a slower reader loses the oldest, and is told."""
@@ -86,6 +90,14 @@ def new_key() -> str:
 
 def new_event_id() -> str:
     return str(uuid.uuid4())
+
+
+def _no_subscription(name: str, where: str) -> NotFound:
+    return NotFound(
+        "SubscriptionNotFound",
+        f"There is no event subscription {name!r}{where}.",
+        fix="eventpost subscription list shows those there are.",
+    )
 
 
 def _backup_failed(reason: str) -> StoreError:
@@ -131,6 +143,7 @@ class App:
         self.sources = Sourcing(self)
         self.pulling = Pulling(self, opener)
         self.connections.on_changed = self.pulling.connection_changed
+        self.lock_tokens = LockTokens(secrets.token_bytes(SECRET_BYTES))
         self._subscribing = Subscribing(self, endpoints)
         self.checks: list[Callable[[], Health]] = []
         """Further workers' health; the server adds its own."""
@@ -150,6 +163,17 @@ class App:
         self.reopened(self.grid)
         if DEAD_LETTER_TOPIC not in self._topics:
             await self._put_new_topic(DEAD_LETTER_TOPIC, Schema.EVENT_GRID)
+        await self._open_lock_tokens()
+
+    async def _open_lock_tokens(self) -> None:
+        """With the installation's secret, which the first start makes: tokens outlive a restart."""
+        secret = self.grid.settings.get(LOCK_SECRET)
+        if secret is None:
+            secret = made = secrets.token_bytes(SECRET_BYTES)
+            await asking.durable(
+                lambda done: catalogue.put_setting(self.grid, LOCK_SECRET, made, done)
+            )
+        self.lock_tokens = LockTokens(secret)
 
     def reopened(self, engine: "Engine") -> None:
         """The store was opened anew: what it holds is what counts."""
@@ -238,12 +262,7 @@ class App:
     def subscription(self, name: str, topic: str | None) -> tuple[Topic, Subscription]:
         found = [each for each in self.subscriptions(topic) if each.name == name]
         if not found:
-            where = f" on topic {topic!r}" if topic else ""
-            raise NotFound(
-                "SubscriptionNotFound",
-                f"There is no event subscription {name!r}{where}.",
-                fix="eventpost subscription list shows those there are.",
-            )
+            raise _no_subscription(name, f" on topic {topic!r}" if topic else "")
         if len(found) > 1:
             names = sorted(self.grid.topics[each.topic_id].name for each in found)
             raise Conflict(
@@ -305,6 +324,28 @@ class App:
 
     def complete_validation(self, token: str) -> bool:
         return self._subscribing.complete(token)
+
+    # --- pull ---
+
+    def pulled(self, topic: Topic, name: str) -> PullLane:
+        """The lane of a subscription that is pulled, its name in any case.
+
+        Raises NotFound, or InvalidRequest for one that is not pulled."""
+        folded = name.lower()
+        for partition in self.grid.partitions_of(topic.id)[:1]:
+            for lane in partition.lanes.values():
+                if lane.subscription.name.lower() != folded:
+                    continue
+                if isinstance(lane, PullLane):
+                    return lane
+                raise InvalidRequest(
+                    "NotPulled",
+                    f"The event subscription {name!r} delivers to an endpoint.",
+                    why="Only one of the endpoint type pull can be received from.",
+                    fix="make another one: eventpost subscription create NAME "
+                    f"--topic {topic.name} --endpoint-type pull",
+                )
+        raise _no_subscription(name, f" on topic {topic.name!r}")
 
     # --- events -----------------------------------------------------------------------------------
 
@@ -384,7 +425,7 @@ class App:
             subscription=subscription.name,
             tally=tally,
             lag=sum(lane.partition.next - lane.taken for lane in lanes),
-            in_flight=sum(lane.in_flight for lane in lanes),
+            in_flight=sum(lane.held_count for lane in lanes),
             ladder=sum(lane.ladder_count for lane in lanes),
             dead_letters=engine.dead_letters.counts.get(subscription.id, 0),
             is_paused=subscription.is_paused,

@@ -12,6 +12,7 @@ from eventpost.app import asking
 from eventpost.app.endpoints import WEBHOOK
 from eventpost.core.bounds import check_delivery_schema, check_subscription
 from eventpost.core.errors import Conflict, HandshakeFailed, InvalidRequest, NotFound
+from eventpost.core.events import Schema
 from eventpost.core.sources import Connection
 from eventpost.core.subscriptions import (
     Endpoint,
@@ -95,6 +96,13 @@ class Subscribing:
         schema = draft.endpoint.delivery_schema
         if schema is not None:
             check_delivery_schema(topic.input_schema, schema)
+        if draft.endpoint.is_pulled and schema not in (None, Schema.CLOUD_EVENTS):
+            raise InvalidRequest(
+                "InvalidDeliverySchema",
+                f"A subscription that is pulled cannot deliver {schema}.",
+                why="Consumers receive CloudEvents; events of another schema are converted.",
+                fix=f"Use --event-delivery-schema {Schema.CLOUD_EVENTS.value} or leave it out.",
+            )
 
     async def _check_endpoint(self, draft: Subscription) -> None:
         """Whether its kind, and the queue where it is one, could be opened."""
@@ -159,6 +167,7 @@ class Subscribing:
         """Change a subscription. A new endpoint's handshake comes first; the old one serves until
         it consents. One that never consented is asked again."""
         self._check(topic, draft)
+        _check_same_way(current, draft)
         await self._check_endpoint(draft)
         asked = None
         is_failed = current.provisioning_state is ProvisioningState.FAILED
@@ -293,6 +302,17 @@ def _changed(
         return changed
     return msgspec.structs.replace(
         changed, endpoint=current.endpoint, pending_endpoint=asked.endpoint
+    )
+
+
+def _check_same_way(current: Subscription, draft: Subscription) -> None:
+    if current.endpoint.is_pulled == draft.endpoint.is_pulled:
+        return
+    raise InvalidRequest(
+        "DeliveryModeFixed",
+        f"The event subscription {current.name!r} cannot change between pull and push.",
+        why="What consumers hold, and what is on its way to an endpoint, cannot be exchanged.",
+        fix="delete it and create it anew, with --start if events are to come again",
     )
 
 

@@ -60,6 +60,8 @@ def _where(delivery: "DeliveryStoryView") -> str:
             return f"not matched: {', '.join(map(output.plain, refusing))}"
         case "ladder":
             return f"on the ladder, next attempt {delivery.next_attempt_time}"
+        case "locked":
+            return f"held by a consumer until {delivery.next_attempt_time}"
         case "dead-letter":
             reason, finding = delivery.dead_letter_reason, delivery.finding
             return f"dead letter {delivery.dead_letter_id}: {reason} {finding}"

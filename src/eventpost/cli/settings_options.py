@@ -20,8 +20,10 @@ OPTIONS = {
     "public_url": "server.public_url",
     "allow_private": "network.allow_private",
     "allow_http": "network.allow_http",
+    "allow_short_locks": "limits.receive_lock_s_min",
 }
 """Setting by option."""
+SHORT_LOCK_S = 0.1
 
 
 def options() -> Parser:
@@ -49,6 +51,12 @@ def options() -> Parser:
         help="private network that webhooks may reach (repeatable)",
     )
     add("--allow-http", action="store_true", default=None, help="webhooks may use plain http")
+    add(
+        "--allow-short-locks",
+        action="store_const",
+        const=SHORT_LOCK_S,
+        help="locks of pulled events may be shorter than 60 s (for tests)",
+    )
     add(
         "--set",
         metavar="SECTION.NAME=VALUE",

@@ -64,7 +64,11 @@ def _emptied(declared: dict[str, object]) -> dict[str, object]:
 
 def _endpoint_options(group: "argparse._ArgumentGroup") -> None:
     add = group.add_argument
-    add("--endpoint", metavar="ADDRESS", help="URL of the webhook, or name of the queue")
+    add(
+        "--endpoint",
+        metavar="ADDRESS",
+        help="URL of the webhook, or name of the queue (none for pull)",
+    )
     add("--endpoint-type", metavar="KIND", help="kind of endpoint (default: webhook)")
     add("--connection", metavar="NAME", help="named connection that the endpoint uses")
     add(
@@ -151,6 +155,18 @@ def _delivery_options(group: "argparse._ArgumentGroup") -> None:
     add("--concurrency", type=int, metavar="N", help="requests in flight (default: 64)")
     add("--rate", metavar="N/s", help="events a second at most (default: no bound)")
     add("--response-timeout", metavar="DURATION", help="how long an answer may take (default: 30s)")
+    add(
+        "--receive-lock-duration",
+        type=float,
+        metavar="SECONDS",
+        help="pull: how long a consumer holds what it received (default: 60)",
+    )
+    add(
+        "--max-delivery-count",
+        type=int,
+        metavar="N",
+        help="pull: how often an event is handed out at most (default: 10)",
+    )
 
 
 def _retry_options(group: "argparse._ArgumentGroup") -> None:
@@ -266,6 +282,8 @@ _FIELDS: dict[str, tuple[str, Read | None]] = {
     "concurrency": ("concurrency", None),
     "rate": ("rate", None),
     "response_timeout": ("responseTimeout", None),
+    "receive_lock_duration": ("receiveLockDurationInSeconds", None),
+    "max_delivery_count": ("maxDeliveryCount", None),
     "max_delivery_attempts": ("retry.maxDeliveryAttempts", None),
     "event_ttl": ("retry.eventTtl", None),
     "retry_schedule": ("retry.schedule", None),

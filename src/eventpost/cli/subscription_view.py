@@ -49,7 +49,7 @@ def declared(subscription: "SubscriptionView") -> dict[str, object]:
         "paused": subscription.is_paused or None,
         **_filter(subscription.filter),
         **_delivery(subscription),
-        **_retry(subscription.retry),
+        **_retry(subscription.retry, is_pulled=subscription.endpoint_type == "pull"),
         "dead letters": subscription.deadletter or "rows only",
         "labels": subscription.labels,
         "expires": subscription.expiration_time_utc,
@@ -59,12 +59,13 @@ def declared(subscription: "SubscriptionView") -> dict[str, object]:
 
 def _endpoint(subscription: "SubscriptionView") -> dict[str, object]:
     is_webhook = subscription.endpoint_type == "webhook"
+    is_pulled = subscription.endpoint_type == "pull"
     return {
         "endpoint": subscription.endpoint,
         "endpoint type": None if is_webhook else subscription.endpoint_type,
         "connection": subscription.connection,
         "endpoint options": [f"{key}={_value(value)}" for key, value in _options(subscription)],
-        "message format": None if is_webhook else subscription.message_format,
+        "message format": None if is_webhook or is_pulled else subscription.message_format,
         "message properties": _attributes(subscription.message_properties),
     }
 
@@ -93,6 +94,12 @@ def _clause(clause: "AdvancedFilterDeclaration") -> str:
 
 
 def _delivery(subscription: "SubscriptionView") -> dict[str, object]:
+    if subscription.endpoint_type == "pull":
+        return {
+            "delivery schema": subscription.event_delivery_schema,
+            "locked for": f"{subscription.receive_lock_duration_in_seconds:g} s",
+            "handed out": f"{subscription.max_delivery_count} times at most",
+        }
     batch: object = subscription.max_events_per_batch
     if subscription.max_events_per_batch > 1:
         batch = f"{batch}, or {subscription.preferred_batch_size_in_kilobytes} KB"
@@ -116,7 +123,9 @@ def _attributes(attributes: "Sequence[AttributeDeclaration]") -> str:
     )
 
 
-def _retry(retry: "RetryDeclaration") -> dict[str, object]:
+def _retry(retry: "RetryDeclaration", *, is_pulled: bool) -> dict[str, object]:
+    if is_pulled:
+        return {"time to live": retry.event_ttl or f"{retry.event_ttl_minutes} min"}
     return {
         "attempts at most": retry.max_delivery_attempts,
         "time to live": retry.event_ttl or f"{retry.event_ttl_minutes} min",

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from eventpost.config.differences import Difference, between
 from eventpost.core.errors import InvalidRequest
-from eventpost.core.subscriptions import BUILTIN_TOPIC_PREFIX
+from eventpost.core.subscriptions import BUILTIN_TOPIC_PREFIX, PULL
 from eventpost.registry import shapes
 from eventpost.registry.declarations import (
     ConnectionDeclaration,
@@ -138,7 +138,23 @@ def _topic_changes(wanted: Declarations, current: Declarations) -> Iterable[Chan
 def _subscription_changes(wanted: Declarations, current: Declarations) -> Iterable[Change]:
     has = {(each.topic, each.name): each for each in current.subscriptions}
     for each in wanted.subscriptions:
-        yield from _change("subscription", each.topic, each, has.get((each.topic, each.name)))
+        known = has.get((each.topic, each.name))
+        if known is not None and (known.endpoint_type == PULL) != (each.endpoint_type == PULL):
+            yield _impossible_way(each, known)
+        else:
+            yield from _change("subscription", each.topic, each, known)
+
+
+def _impossible_way(wanted: SubscriptionDeclaration, current: SubscriptionDeclaration) -> Change:
+    """From pull to push, or the other way."""
+    return Change(
+        action=Action.IMPOSSIBLE,
+        kind="subscription",
+        topic=wanted.topic,
+        name=wanted.name,
+        declaration=wanted,
+        differences=[Difference("endpointType", current.endpoint_type, wanted.endpoint_type)],
+    )
 
 
 def _source_changes(wanted: Declarations, current: Declarations) -> Iterable[Change]:

@@ -103,6 +103,15 @@ class LogsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Windows kept at once; further subscriptions share one per event name."""
 
 
+class PullSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    events_max: Positive = 100
+    """The largest `maxEvents` of a receive."""
+    wait_s_max: Natural = 120
+    """The largest `maxWaitTime` of a receive."""
+    lock_tokens_max: Positive = 1_000
+    """Lock tokens of one acknowledge, release, reject or renewLock."""
+
+
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All of them. One object is made at start and handed down."""
 
@@ -111,6 +120,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     store: StoreSettings = StoreSettings()
     metrics: MetricsSettings = MetricsSettings()
     logs: LogsSettings = LogsSettings()
+    pull: PullSettings = PullSettings()
     limits: Limits = Limits()
     grid: GridLimits = GridLimits()
     http: HttpLimits = HttpLimits()

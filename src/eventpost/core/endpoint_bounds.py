@@ -40,6 +40,7 @@ def check_endpoint(endpoint: Endpoint, limits: Limits = LIMITS) -> None:
     else:
         check_settings("options", endpoint.options, limits)
         _check_properties(endpoint.properties, limits)
+    _check_locks(endpoint, limits)
     _check_batch(endpoint, limits)
     _check_pace(endpoint, limits)
     _check_attributes(endpoint.attributes, limits)
@@ -51,6 +52,18 @@ def _check_batch(endpoint: Endpoint, limits: Limits) -> None:
     check_between(_CODE, "The number of events per batch", events, 1, limits.batch_events_max)
     name = "The preferred batch size in kilobytes"
     check_between(_CODE, name, kilobytes, 1, limits.batch_kilobytes_max)
+
+
+def _check_locks(endpoint: Endpoint, limits: Limits) -> None:
+    """Wanted of any endpoint, so that the same is said of it wherever it stands."""
+    lock_s, least, most = (
+        endpoint.receive_lock_duration_s,
+        limits.receive_lock_s_min,
+        limits.receive_lock_s_max,
+    )
+    check_between(_CODE, "The lock duration in seconds", lock_s, least, most)
+    count, most = endpoint.max_delivery_count, limits.delivery_count_max
+    check_between(_CODE, "The number of times an event is handed out", count, 1, most)
 
 
 def _check_pace(endpoint: Endpoint, limits: Limits) -> None:

@@ -196,6 +196,8 @@ class LadderRow(msgspec.Struct, frozen=True, kw_only=True):
     is_parked: bool = False
     evidence: Evidence | None = None
     last_attempt_ms: int = 0
+    lock: int = 0
+    """Not 0: a consumer holds the event by this lock until it falls due."""
 
 
 class DeadLetterState(msgspec.Struct, frozen=True, kw_only=True):
@@ -562,6 +564,16 @@ class Store(Protocol):
         done: Callable[[list[LadderRow] | ReadFailed], None],
     ) -> None:
         """Parked rows of one lane by due_ms."""
+        ...
+
+    def locked(
+        self,
+        subscription_id: int,
+        partition: int,
+        locks: list[int],
+        done: Callable[[list[LadderRow] | ReadFailed], None],
+    ) -> None:
+        """Rows of one lane, not parked, that any of `locks` (not 0) holds or held."""
         ...
 
     def ladder_floor(self, done: Callable[[dict[tuple[int, int], int] | ReadFailed], None]) -> None:

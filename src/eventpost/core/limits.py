@@ -33,6 +33,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Requests of one subscription in flight."""
     rate_per_s_min: float = 0.001
     rate_per_s_max: float = 1_000_000.0
+    receive_lock_s_min: float = 60.0
+    """The shortest lock of a subscription that is pulled; `serve --allow-short-locks` lowers it."""
+    receive_lock_s_max: float = 300.0
+    """The longest such lock."""
+    delivery_count_max: int = 10
+    """How often a subscription that is pulled may hand an event out."""
     response_timeout_s_min: float = 0.01
     response_timeout_s_max: float = 600.0
     url_chars_max: int = 2_048

@@ -142,6 +142,10 @@ MESSAGE_PROPERTIES = (
 """What a message may carry beside its body and attributes, where the queue system has it."""
 
 
+PULL = "pull"
+"""The kind of endpoint that is none: consumers receive, and acknowledge."""
+
+
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where a subscription delivers and how.
 
@@ -169,6 +173,15 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     signing_secrets: tuple[str, ...] = ()
     """References (`env:NAME`, `file:PATH`), newest first; several while a secret is rotated."""
     tls_insecure: bool = False
+    receive_lock_duration_s: float = 60.0
+    """Where events are pulled: how long a consumer holds what it received."""
+    max_delivery_count: int = 10
+    """Where events are pulled: how often an event is handed out at most."""
+
+    @property
+    def is_pulled(self) -> bool:
+        """Whether consumers come for the events."""
+        return self.type == PULL
 
 
 class ProvisioningState(StrEnum):

@@ -157,7 +157,7 @@ def _imported(kind: str, module_name: str) -> object:
 
 
 def _unknown(kind: str) -> InvalidRequest:
-    known = ("webhook", "lambda", *queue_kinds.systems())
+    known = ("webhook", "pull", "lambda", *queue_kinds.systems())
     return InvalidRequest(
         "UnknownEndpointType",
         f"There is no endpoint type {kind[:64]!r}.",

@@ -18,6 +18,8 @@ from eventpost.formats.wire import split
 
 DEAD_LETTERED_EVENT = "Eventpost.EventDeadLettered"
 WRITTEN_EVENT = "Eventpost.DeadLetterWritten"
+NAMESPACE = "eventpost"
+"""What stands for the namespace's name."""
 NOTICE_BODY_BYTES_MAX = 64 * 1024
 """Of a message's body in its notice; the dead letter has all of it."""
 
@@ -104,10 +106,15 @@ def file(objects: Sequence[bytes]) -> bytes:
     return b"[" + b",".join(objects) + b"]"
 
 
-def path(subscription_name: str, now_ms: int, guid: str) -> str:
-    """Where a file goes below its container or folder: the hour in UTC, without zero padding."""
+def path(subscription_name: str, now_ms: int, guid: str, *, pulled_from: str | None = None) -> str:
+    """Where a file goes below its container or folder: the hour in UTC, without zero padding.
+
+    `pulled_from` is the topic of a subscription that is pulled, whose files lie as a namespace's.
+    """
     now = datetime.fromtimestamp(now_ms // 1000, UTC)
     hour = f"{now.year}/{now.month}/{now.day}/{now.hour}"
+    if pulled_from is not None:
+        return f"{NAMESPACE}/{pulled_from}/{subscription_name}/{hour}/{guid}.json"
     return f"{subscription_name.upper()}/{hour}/{guid}.json"
 
 

@@ -99,6 +99,9 @@ def _place(url: str) -> str:
 
 
 def _is_prefix(resource: str, place: str) -> bool:
+    """`:` parts a topic from an operation (`/topics/NAME:publish`), but also a host from a port."""
+    if "/" in resource and place.startswith(f"{resource}:"):
+        return True
     return resource != "" and (place == resource or place.startswith(f"{resource}/"))
 
 

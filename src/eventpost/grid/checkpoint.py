@@ -12,6 +12,14 @@ import msgspec
 from eventpost.core.books import Dropped, Tally
 
 
+class LockRecord(msgspec.Struct, array_like=True, gc=False):
+    """A lock on events that a consumer pulled. `positions` are [start, end) pairs, flat."""
+
+    id: int
+    expires_ms: int
+    positions: list[int]
+
+
 class LaneRecord(msgspec.Struct, array_like=True, gc=False):
     """One lane's change in one commit. Positions in `settled` are [start, end) pairs, flat."""
 
@@ -26,6 +34,8 @@ class LaneRecord(msgspec.Struct, array_like=True, gc=False):
     offered_ms: int
     settled: list[int]
     tally: list[object]
+    locks: "list[LockRecord]" = []
+    """Taken since the last record. What became of them is told by `settled`."""
 
 
 class PartitionRecord(msgspec.Struct, array_like=True, gc=False):
@@ -57,6 +67,8 @@ class LaneState(msgspec.Struct, array_like=True):
     tally: list[object]
     start: int = 0
     """Where the subscription began; events before it were never offered to it."""
+    locks: list[LockRecord] = []
+    """Those that are held; an event that is not outstanding has left its lock."""
 
 
 class PartitionState(msgspec.Struct, array_like=True):
@@ -134,6 +146,8 @@ class RestoredLane:
     unsettled: set[int] = field(default_factory=set)
     settled: list[tuple[int, int]] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
+    locks: dict[int, LockRecord] = field(default_factory=dict)
+    """By id."""
     is_behind: bool = False
     """Its row is older than the last blob that tells of it."""
 
@@ -150,6 +164,7 @@ class RestoredLane:
             start=state.start,
             unsettled=set(state.unsettled),
             tally=unpack_tally(state.tally),
+            locks={lock.id: lock for lock in state.locks},
         )
 
     def apply(self, record: LaneRecord) -> None:
@@ -160,6 +175,7 @@ class RestoredLane:
             self.base = 0
             self.unsettled.clear()
             self.settled.clear()
+            self.locks.clear()
         self.is_live = record.is_live
         self.cursor = record.cursor
         self.checkpoint = record.checkpoint
@@ -168,6 +184,7 @@ class RestoredLane:
         self.settled += zip(flat[::2], flat[1::2], strict=True)
         self.settled = [pair for pair in self.settled if pair[1] > self.checkpoint]
         self.tally.add(unpack_tally(record.tally))
+        self.locks.update((lock.id, lock) for lock in record.locks)
 
     def recovery(self, routed: int) -> Recovery | None:
         """None when nothing was outstanding; what passed a live lane since it was last told of did

@@ -41,6 +41,7 @@ from eventpost.grid.ladder import Ladder
 from eventpost.grid.lane import Lane
 from eventpost.grid.limits import GridLimits
 from eventpost.grid.partition import Partition
+from eventpost.grid.pull import PullLane
 from eventpost.grid.retention import Retention
 from eventpost.grid.tail import Stretch, Tail
 
@@ -202,6 +203,8 @@ class Engine:
             key = (subscription.id, partition.index, known.generation)
             lane.ladder_count = recovered.ladder_counts.get(key, 0)
             lane.recovery = known.recovery(partition.routed)
+            if known.locks and lane.recovery is not None:
+                lane.relock(known.locks.values())
             lane.cursor = known.checkpoint if lane.recovery is not None else known.cursor
             lane.is_live = known.is_live and lane.recovery is None and not lane.is_paused
             if known.is_live and lane.recovery is None:
@@ -361,7 +364,8 @@ class Engine:
         self.subscriptions[subscription.id] = subscription
         topic = self.topics[subscription.topic_id]
         destination = self._new_destination(topic, subscription)
-        lane = Lane(self, partition, subscription, destination)
+        kind = PullLane if subscription.endpoint.is_pulled else Lane
+        lane = kind(self, partition, subscription, destination)
         self._lanes[subscription.id, partition.index] = lane
         return lane
 

@@ -89,7 +89,12 @@ class Exports:
             objects.append(encoded)
         written = letters[: len(objects)]
         now_ms = self._engine.clock.now_ms()
-        path = formats.path(subscription.name, now_ms, self._engine.new_event_id())
+        path = formats.path(
+            subscription.name,
+            now_ms,
+            self._engine.new_event_id(),
+            pulled_from=topic.name if subscription.endpoint.is_pulled else None,
+        )
         body = formats.file(objects)
         self._engine.files.write(
             destination,

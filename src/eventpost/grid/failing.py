@@ -53,10 +53,38 @@ def fail(lane: "Lane", delivery: Delivery, failed: Failed) -> None:
             raise AssertionError("a failed attempt is never done")
 
 
+def note_attempt(
+    lane: "Lane", position: int, attempts: int, evidence: Evidence, next_ms: int
+) -> None:
+    """A consumer had an event and did not acknowledge it; nothing is done about it here."""
+    lane.attempts_failed += 1
+    record = AttemptRecord(
+        topic_id=lane.partition.topic_id,
+        subscription_id=lane.subscription.id,
+        partition=lane.partition.index,
+        position=position,
+        attempt=attempts,
+        at_ms=lane.engine.clock.now_ms(),
+        finding=lane.engine.classify(evidence),
+        evidence=evidence,
+        next_ms=next_ms,
+    )
+    _keep_record(lane, record)
+
+
+def give_up(lane: "Lane", delivery: Delivery, reason: Reason, evidence: Evidence | None) -> None:
+    """A dead letter, whatever the retry policy would still allow."""
+    finding = lane.engine.finding_expired(evidence)
+    _dead_letter(lane, delivery, reason, evidence, finding, lane.engine.clock.now_ms())
+
+
 def _record_attempt(
     lane: "Lane", delivery: Delivery, evidence: Evidence, finding: str, next_ms: int
 ) -> None:
-    record = attempt(lane, delivery, evidence, finding, next_ms)
+    _keep_record(lane, attempt(lane, delivery, evidence, finding, next_ms))
+
+
+def _keep_record(lane: "Lane", record: AttemptRecord) -> None:
     lane.failures.append(record)
     lane.engine.journal.open.attempts.append(record)
     lane.engine.attempt_failed(lane, record)
@@ -79,9 +107,16 @@ def attempt(
 
 
 def climb(
-    lane: "Lane", delivery: Delivery, due_ms: int, evidence: Evidence | None, attempted_ms: int
+    lane: "Lane",
+    delivery: Delivery,
+    due_ms: int,
+    evidence: Evidence | None,
+    attempted_ms: int,
+    *,
+    lock: int = 0,
 ) -> LadderRow:
-    """The delivery leaves the lane and waits on the ladder until `due_ms`."""
+    """The delivery leaves the lane and waits on the ladder until `due_ms`, held by `lock` if that
+    is not 0."""
     old = delivery.row
     row = LadderRow(
         due_ms=due_ms,
@@ -96,6 +131,7 @@ def climb(
         dead_letter_id=0 if old is None else old.dead_letter_id,
         evidence=evidence,
         last_attempt_ms=attempted_ms,
+        lock=lock,
     )
     lane.leave(delivery)
     lane.ladder_count += 1

@@ -5,7 +5,7 @@ flight, and tells the journal what came of them. It never waits and never raises
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from eventpost.core.books import Dropped, Tally
@@ -26,7 +26,7 @@ from eventpost.core.subscriptions import Subscription
 from eventpost.grid import failing
 from eventpost.grid.batches import cut, is_retry_turn
 from eventpost.grid.breaker import Breaker
-from eventpost.grid.checkpoint import LaneRecord, LaneState, Recovery, encode, ranges
+from eventpost.grid.checkpoint import LaneRecord, LaneState, LockRecord, Recovery, encode, ranges
 
 if TYPE_CHECKING:
     from eventpost.grid.engine import Engine
@@ -585,6 +585,18 @@ class Lane:
         self.engine.journal.remove_row(row)
         return True
 
+    def forget_locks(self) -> None:
+        """What consumers hold locked is superseded; a lane that sends has no locks."""
+
+    def locked_until_ms(self, position: int) -> int:
+        """Until when a consumer holds an outstanding event; 0 when none does."""
+        return 0
+
+    @property
+    def held_count(self) -> int:
+        """Attempts under way; where events are pulled, those in hand that consumers hold."""
+        return self.in_flight
+
     # --- what is remembered -----------------------------------------------------------------------
 
     @property
@@ -645,6 +657,13 @@ class Lane:
             self.rows[position, 0] = delivery
             self.engine.ladder.claim(self, delivery.row)
 
+    def lock_records(self) -> list[LockRecord]:
+        """Locks that consumers hold, those on the ladder aside."""
+        return []
+
+    def relock(self, locks: Iterable[LockRecord]) -> None:
+        """After a restart: these were held. A lane that sends takes all of it back as in flight."""
+
     def state_row(self, as_of: int) -> StateRow | None:
         """The lane as a whole; None while a recovery is under way."""
         if self.recovery is not None or self.is_removed:
@@ -658,6 +677,7 @@ class Lane:
             list(self.outstanding),
             self.tally.packed(),
             self.start_position,
+            self.lock_records(),
         )
         return StateRow(
             kind="lane",

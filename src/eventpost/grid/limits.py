@@ -41,6 +41,13 @@ class GridLimits(msgspec.Struct, frozen=True, kw_only=True):
     breaker_probe_s: float = 5.0
     """First wait before a probe; doubles up to the next bound."""
     breaker_probe_s_max: float = 60.0
+    locks_held_max: int = 256
+    """Events of one subscription that consumers hold locked, kept in memory; beyond it the oldest
+    locks become ladder rows."""
+    receive_bytes_max: int = 4 * 1024 * 1024
+    """Bytes of the events that one receive hands out; one event always fits."""
+    receives_waiting_max: int = 1_000
+    """Receives of one subscription that wait for an event; beyond it they are answered 503."""
     snapshot_commits: int = 1_000
     """Commits with outcomes after which the lanes' states are written anew."""
     snapshot_lanes: int = 100

@@ -82,6 +82,7 @@ def rewind(lane: "Lane", position: int) -> None:
     lane.rows.clear()
     lane.retries.clear()
     lane.fresh.clear()
+    lane.forget_locks()
     lane.engine.deliveries_held -= len(lane.outstanding)
     lane.outstanding.clear()
     lane.held_bytes = 0

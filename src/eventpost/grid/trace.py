@@ -29,7 +29,8 @@ class Where(StrEnum):
     UNMATCHED = "unmatched"  # a clause of the filter says no, see `clauses`
     BEFORE_START = "before-start"  # the subscription began behind it
     UNREAD = "unread"  # matches; the lane has not come to it yet
-    SENDING = "sending"  # taken: waits for a slot or is in flight
+    SENDING = "sending"  # taken: waits for a slot or a consumer, or is in flight
+    LOCKED = "locked"  # a consumer holds it until `next_ms`
     LADDER = "ladder"  # failed; tried again at `next_ms`
     DEAD = "dead-letter"
     REPLAYING = "replaying"  # a dead letter put back on the ladder
@@ -143,10 +144,15 @@ def _delivery(
         if row.subscription_id == subscription.id and row.generation == lane.generation:
             story.where = Where.REPLAYING if row.dead_letter_id else Where.LADDER
             story.next_ms = row.due_ms
+            if row.lock:
+                story.where = Where.LOCKED
     if story.where is not Where.DELIVERED:
         return story
     if position in lane.outstanding:
         story.where = Where.SENDING  # whatever the filter says by now
+        story.next_ms = lane.locked_until_ms(position)
+        if story.next_ms:
+            story.where = Where.LOCKED
     elif not lane.compiled.matches(event):
         story.where = Where.UNMATCHED
         story.clauses = lane.compiled.explain(event)

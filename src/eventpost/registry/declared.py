@@ -141,6 +141,10 @@ class SubscriptionDeclaration(Declared, frozen=True, kw_only=True):
     concurrency: int = 64
     rate: str | float | None = None
     response_timeout: str = "30s"
+    receive_lock_duration_in_seconds: int | float = 60
+    """Where events are pulled: how long a consumer holds what it received."""
+    max_delivery_count: int = 10
+    """Where events are pulled: how often an event is handed out at most."""
     signing_secrets: list[str] = []
     tls_insecure: bool = False
     labels: list[str] = []

@@ -106,6 +106,8 @@ def _endpoint(declared: SubscriptionDeclaration, current: Endpoint | None) -> En
         ),
         signing_secrets=tuple(declared.signing_secrets),
         tls_insecure=declared.tls_insecure,
+        receive_lock_duration_s=declared.receive_lock_duration_in_seconds,
+        max_delivery_count=declared.max_delivery_count,
     )
 
 

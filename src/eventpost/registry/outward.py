@@ -55,7 +55,14 @@ def from_core(
         tls_insecure=endpoint.tls_insecure,
         labels=list(subscription.labels),
         expiration_time_utc=forms.time_text(subscription.expiration_ms) or None,
+        receive_lock_duration_in_seconds=_whole(endpoint.receive_lock_duration_s),
+        max_delivery_count=endpoint.max_delivery_count,
     )
+
+
+def _whole(number: float) -> int | float:
+    """A whole number without its point, as it was most likely written."""
+    return int(number) if number == int(number) else number
 
 
 def _declared_filter(value: Filter) -> FilterDeclaration:

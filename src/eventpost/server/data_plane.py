@@ -17,8 +17,9 @@ from eventpost.core.subscriptions import Topic
 from eventpost.formats import publish, topics
 from eventpost.formats.custom import CustomInput
 from eventpost.http.server.request import Request
-from eventpost.server.ports import TopicsPort
+from eventpost.server.ports import DataPort
 from eventpost.server.publish_answers import PublishAnswers
+from eventpost.server.pull import PullPlane, builtin
 
 PATHS_CACHED_MAX = 10_000
 """Spellings of known topics' paths that are kept; beyond it the cache starts anew."""
@@ -27,10 +28,6 @@ _PATH = re.compile(rb"(/topics)?(?:/([^/]+))?/api/events/?", re.IGNORECASE)
 _KEY = publish.KEY
 _decode = publish.decode_publish
 _is_same = hmac.compare_digest
-
-
-class Forbidden(Unauthorized):
-    status = 403
 
 
 class _Entry:
@@ -53,22 +50,29 @@ class _Entry:
 
 
 class DataPlane:
-    """The FastHandler of `/topics/{topic}/api/events` and `/{topic}/api/events`."""
+    """The FastHandler of `/topics/{topic}/api/events`, `/{topic}/api/events` and what `PullPlane`
+    answers."""
 
-    def __init__(self, app: TopicsPort) -> None:
+    def __init__(self, app: DataPort) -> None:
         self._app = app
         self._answers = PublishAnswers()
+        self._pull = PullPlane(app, self._topic, self._authorize)
         self._entries: dict[bytes, _Entry] = {}
 
     # --- http's FastHandler ----------------------------------------------------------------------
 
     def accepts(self, method: bytes, path: bytes) -> bool:
         """Whether `path` is a publish endpoint's, of a known topic or not, whatever the method."""
-        return path in self._entries or _PATH.fullmatch(path) is not None
+        return (
+            path in self._entries or _PATH.fullmatch(path) is not None or self._pull.accepts(path)
+        )
 
     def handle(self, request: Request) -> None:
         """Publish, or refuse. The answer to a publish comes once the events are on disk."""
         entry = self._entries.get(request.path)
+        if entry is None and self._pull.accepts(request.path):
+            self._pull.handle(request)
+            return
         try:
             if entry is None or self._app.topic(entry.name) is not entry.topic:
                 entry = self._look_up(request.path)
@@ -84,14 +88,18 @@ class DataPlane:
             key = index.get(_KEY)
             # Which of the two good keys it was may be told by the time; what they are, not.
             if key is None or not (_is_same(key, entry.key1) or _is_same(key, entry.key2)):
-                self._authorize(request, entry)
+                self._authorize(request, entry.topic)
             if entry.is_builtin:
-                raise _builtin(entry.name)
+                raise builtin(entry.name)
             events = _decode(entry.schema, request.body, index, entry.resource, entry.custom)
             done = partial(self._kept, request, entry, started_s)
             self._app.grid.publish(entry.id, events, done)
         except EventpostError as error:
             self._refuse(request, entry, error)
+
+    def stop_waiting(self) -> None:
+        """The server stops: who waits for an event is answered now, with none."""
+        self._pull.stop_waiting()
 
     def too_large(self, request: Request) -> bytes:
         """413 as Event Grid words it."""
@@ -128,7 +136,7 @@ class DataPlane:
             return self._answers.not_found(request)
         return self._answers.method_not_allowed(request)
 
-    def _authorize(self, request: Request, entry: _Entry) -> None:
+    def _authorize(self, request: Request, topic: Topic) -> None:
         """Any other credential than the key in its header. Raises Unauthorized or InvalidEvent.
 
         A token is made for a URL. Behind a proxy that renames the host, it is the public one.
@@ -136,7 +144,7 @@ class DataPlane:
         now_ms = time.time_ns() // 1_000_000
         path = request.path.decode("latin-1")
         host = request.index.get(b"host", b"").decode("latin-1")
-        check = partial(publish.authorize, entry.topic, request.index, request.query)
+        check = partial(publish.authorize, topic, request.index, request.query)
         try:
             check(f"http://{host}{path}", now_ms)
         except Unauthorized:
@@ -175,12 +183,3 @@ class DataPlane:
                 if topic.name.lower() == folded:
                     return topic
             raise
-
-
-def _builtin(name: str) -> Forbidden:
-    return Forbidden(
-        "Forbidden",
-        f"The topic {name} is built in.",
-        why="Only eventpost itself publishes to it.",
-        fix="Publish to a topic of your own; subscriptions may attach to this one.",
-    )

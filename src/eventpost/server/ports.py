@@ -10,7 +10,7 @@ from typing import Protocol
 from eventpost.config.settings import Settings
 from eventpost.core.books import SubscriptionReport, TopicReport
 from eventpost.core.clauses import ClauseResult
-from eventpost.core.errors import Overloaded
+from eventpost.core.errors import EventpostError, Overloaded
 from eventpost.core.events import Event, Schema
 from eventpost.core.histogram import Histogram
 from eventpost.core.interfaces import AttemptRecord, DeadLetter, DeadLetterQuery, Usage
@@ -18,6 +18,9 @@ from eventpost.core.sources import NO_MAPPING, Connection, InputMapping, Source,
 from eventpost.core.subscriptions import Subscription, Topic
 from eventpost.credentials.reports import Report
 from eventpost.formats.custom import CustomInput
+from eventpost.formats.locktokens import LockTokens
+from eventpost.grid.pull import Handed
+from eventpost.grid.settling import Action, Key, Result
 from eventpost.grid.trace import Story
 
 
@@ -67,6 +70,39 @@ class TopicsPort(Protocol):
 
     def topic(self, name: str) -> Topic:
         """Raises NotFound. The same object until the topic changes."""
+        ...
+
+
+class LanePort(Protocol):
+    """A subscription that is pulled; `grid.pull.PullLane`."""
+
+    subscription: Subscription
+
+    def receive(
+        self,
+        count: int,
+        wait_s: float,
+        is_listening: Callable[[], bool],
+        done: Callable[[Handed | EventpostError], None],
+    ) -> None: ...
+
+    def settle(
+        self,
+        action: Action,
+        keys: list[Key],
+        delay_ms: int,
+        done: Callable[[list[Result] | EventpostError], None],
+    ) -> None: ...
+
+
+class DataPort(TopicsPort, Protocol):
+    """What the data plane needs."""
+
+    @property
+    def lock_tokens(self) -> LockTokens: ...
+
+    def pulled(self, topic: Topic, name: str) -> LanePort:
+        """Raises NotFound, or InvalidRequest for a subscription that is not pulled."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""The answers of the publish endpoint, as Event Grid gives them, as whole HTTP/1.1 answers."""
+"""The answers of the data plane, as Event Grid gives them, as whole HTTP/1.1 answers."""
 
 import secrets
 import time
@@ -30,9 +30,10 @@ _ENDINGS = [b"%03x\r\n\r\n" % number for number in range(4_096)]
 class PublishAnswers:
     """Builds answers. The `x-ms-request-id` of each is unique: a random prefix and a counter."""
 
-    __slots__ = ("_count", "_prefix", "_success", "_success_tls")
+    __slots__ = ("_api_versions", "_count", "_prefix", "_success", "_success_tls")
 
-    def __init__(self) -> None:
+    def __init__(self, api_versions: bytes = API_VERSION) -> None:
+        self._api_versions = api_versions
         self._prefix = str(uuid.uuid4())[:24]
         self._count = secrets.randbits(_COUNTER_BITS_FREE)
         self._prepare()
@@ -40,9 +41,8 @@ class PublishAnswers:
     def _prepare(self) -> None:
         """Make the parts that the next 4,096 answers share: all but the last three digits."""
         request_id = f"{self._prefix}{self._count >> 12:09x}".encode()
-        head = (
-            b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\napi-supported-versions: %b\r\n" % API_VERSION
-        )
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\napi-supported-versions: %b\r\n"
+        head %= self._api_versions
         self._success = b"%bx-ms-request-id: %b" % (head, request_id)
         self._success_tls = b"%b%b: %b\r\nx-ms-request-id: %b" % (head, *HSTS, request_id)
 
@@ -57,6 +57,11 @@ class PublishAnswers:
         """200 without a body: the events are on disk."""
         ending = _ENDINGS[self._next()]
         return (self._success_tls if request.is_tls else self._success) + ending
+
+    def json(self, request: Request, body: bytes) -> bytes:
+        """200 with a JSON body."""
+        headers = self._headers(request, self._request_id())
+        return response(200, body, [(b"Content-Type", problems.CONTENT_TYPE), *headers])
 
     def options(self, request: Request, schema: Schema) -> bytes:
         """What the endpoint takes."""
@@ -125,7 +130,7 @@ class PublishAnswers:
 
     def _headers(self, request: Request | None, request_id: str) -> list[tuple[bytes, bytes]]:
         headers = [
-            (b"api-supported-versions", API_VERSION),
+            (b"api-supported-versions", self._api_versions),
             (b"x-ms-request-id", request_id.encode()),
         ]
         return [*headers, HSTS] if request is not None and request.is_tls else headers

@@ -105,12 +105,14 @@ class Running:
         http: HttpServer,
         url: str,
         data: Path,
+        data_plane: DataPlane,
         certificates: Certificates | None = None,
     ) -> None:
         self.app = app
         self.http = http
         self.url = url
         self._data = data
+        self.data_plane = data_plane
         self._certificates = certificates
 
     @classmethod
@@ -123,7 +125,8 @@ class Running:
         app = build(settings, loop)
         try:
             await app.start()
-            http = HttpServer(loop, DataPlane(app), api.build(app), settings.http)
+            data_plane = DataPlane(app)
+            http = HttpServer(loop, data_plane, api.build(app), settings.http)
             host, port = address(settings.server.listen)
             await _listen(http, host, port, context)
         except BaseException:
@@ -134,7 +137,7 @@ class Running:
         local.write_address(data, url)
         if certificates is not None:
             certificates.start(http.renew)
-        return cls(app, http, url, data, certificates)
+        return cls(app, http, url, data, data_plane, certificates)
 
     def reload_certificate(self) -> None:
         """Read the certificate's files anew, if there are any, without waiting for it."""
@@ -145,6 +148,7 @@ class Running:
         """Finish what is under way, keep what came of it, let go of everything."""
         local.remove_address(self._data)
         self.app.stopping.set()
+        self.data_plane.stop_waiting()
         if self._certificates is not None:
             await self._certificates.stop()
         await self.http.drain()

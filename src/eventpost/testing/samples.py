@@ -78,6 +78,7 @@ def ladder_row(
     generation: int = 0,
     dead_letter_id: int = 0,
     is_parked: bool = False,
+    lock: int = 0,
 ) -> LadderRow:
     return LadderRow(
         due_ms=due_ms,
@@ -93,6 +94,7 @@ def ladder_row(
         is_parked=is_parked,
         evidence=EVIDENCE,
         last_attempt_ms=NOW_MS + 2,
+        lock=lock,
     )
 
 

@@ -382,6 +382,26 @@ class StoreConformance:
         found = store.answer(list, store.store.ladder_of, 1, 0, 0)
         assert sorted(found, key=repr) == sorted(others, key=repr)
 
+    def test_rows_are_found_by_their_lock(self, place: "Place") -> None:
+        """A lock finds the rows of its lane that it holds, and no row that no lock holds, that is
+        parked, or that is another lane's."""
+        store = place.open()
+        held = [ladder_row(10, 1, lock=7), ladder_row(10, 2, lock=7), ladder_row(30, 3, lock=8)]
+        others = [
+            ladder_row(10, 4),
+            ladder_row(10, 5, lock=7, is_parked=True),
+            ladder_row(10, 6, lock=7, subscription_id=2),
+            ladder_row(10, 7, lock=7, partition=1),
+            ladder_row(10, 8, lock=9),
+        ]
+        store.commit(Commit(ladder_put=[*held, *others]))
+
+        assert store.ask(store.store.locked, 1, 0, [7, 8]) == held
+        assert store.ask(store.store.locked, 1, 0, [8, 6]) == held[2:]
+        assert store.ask(store.store.locked, 1, 0, []) == []
+        store.commit(Commit(ladder_remove=[held[0]]))
+        assert store.ask(store.store.locked, 1, 0, [7]) == [held[1]]
+
     def test_a_row_moves_in_one_commit(self, place: "Place") -> None:
         """Removals come before what is put, so a row can be put back as it was."""
         store = place.open()

@@ -87,6 +87,8 @@ def test_one_write_for_a_commit() -> None:
     """Answers given together leave in one write."""
 
     class Owner:
+        is_half_closed = False
+
         def is_last(self, request: Request) -> bool:
             return False
 

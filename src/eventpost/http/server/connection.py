@@ -253,6 +253,10 @@ class Connection(asyncio.Protocol):
     def answered(self) -> None:
         self._settle()
 
+    @property
+    def is_half_closed(self) -> bool:
+        return self._is_half_closed
+
     def is_last(self, request: Request) -> bool:
         waiting = self._pipeline.waiting
         is_followed = bool(waiting) and waiting[-1] is not request

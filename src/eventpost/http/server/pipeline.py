@@ -14,6 +14,11 @@ from eventpost.http.server.request import Request, fitted
 class Owner(Protocol):
     """The connection, as its pipeline sees it."""
 
+    @property
+    def is_half_closed(self) -> bool:
+        """Whether the client sends nothing more."""
+        ...
+
     def is_last(self, request: Request) -> bool:
         """Whether no request after this one will be taken (draining)."""
         ...
@@ -66,6 +71,9 @@ class Pipeline:
     def is_waiting(self, request: Request) -> bool:
         """Whether `request` has no answer yet."""
         return request.early is None and request in self.waiting
+
+    def is_listening(self, request: Request) -> bool:
+        return self.is_waiting(request) and not self._owner.is_half_closed
 
     def answer(self, request: Request, raw: bytes) -> None:
         """The whole answer to `request`, which goes out when it is its turn."""

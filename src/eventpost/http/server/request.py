@@ -17,6 +17,10 @@ class Answering(Protocol):
 
     def answer(self, request: "Request", raw: bytes) -> None: ...
 
+    def is_listening(self, request: "Request") -> bool:
+        """Whether the client of `request` waits for its answer still."""
+        ...
+
 
 class Request(msgspec.Struct, eq=False):
     """A request whose head is complete; `body` is set once all of it is there.
@@ -65,6 +69,12 @@ class Request(msgspec.Struct, eq=False):
     def header(self, name: bytes) -> bytes | None:
         """The first value of the header called `name` (lower case), or None."""
         return self.index.get(name)
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether its client waits for the answer still, as far as can be seen: one that has closed
+        its side of the connection does not, though an answer would be sent."""
+        return self.answering is not None and self.answering.is_listening(self)
 
     def respond(self, raw: bytes) -> None:
         """Answer with `raw`, a whole HTTP/1.1 answer as `response` builds it, without `Connection`.

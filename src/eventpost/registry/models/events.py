@@ -16,8 +16,8 @@ class DeliveryStoryView(View, frozen=True, kw_only=True):
 
     subscription: str
     where: str
-    """`unmatched`, `before-start`, `unread`, `sending`, `ladder`, `dead-letter`, `replaying` or
-    `delivered`."""
+    """`unmatched`, `before-start`, `unread`, `sending`, `locked`, `ladder`, `dead-letter`,
+    `replaying` or `delivered`."""
     clauses: list[ClauseView]
     attempts: list[AttemptView]
     """Failed ones, and the success that followed failures, oldest first."""

@@ -17,13 +17,13 @@ from eventpost.stores.sqlite.connection import rows as select
 from eventpost.stores.sqlite.connection import value
 
 _COLUMNS = """due_ms, subscription_id, partition, position, generation, dead_letter_id, topic_id,
-    attempts, published_ms, offered_ms, last_attempt_ms, evidence"""
+    attempts, published_ms, offered_ms, last_attempt_ms, evidence, lock"""
 _OF_KEPT = "subscription_id NOT IN (SELECT owner_id FROM removal WHERE kind = 'subscription')"
 _BY_KEY = """WHERE due_ms = ? AND subscription_id = ? AND partition = ? AND position = ?
     AND generation = ? AND dead_letter_id = ?"""
 
-PUT_LADDER = "INSERT OR REPLACE INTO ladder VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-PUT_PARKED = "INSERT OR REPLACE INTO parked VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+PUT_LADDER = "INSERT OR REPLACE INTO ladder VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+PUT_PARKED = "INSERT OR REPLACE INTO parked VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 REMOVE_LADDER = f"DELETE FROM ladder {_BY_KEY}"  # noqa: S608
 REMOVE_PARKED = f"DELETE FROM parked {_BY_KEY}"  # noqa: S608
 
@@ -39,6 +39,11 @@ NEXT_DUE = f"""
 PARKED = f"""
     SELECT {_COLUMNS} FROM parked
     WHERE subscription_id = ? AND partition = ? AND {_OF_KEPT} ORDER BY due_ms LIMIT ?
+"""  # noqa: S608
+# Rows of one lane that a lock holds; by the partial index, which holds no other rows.
+LOCKED = f"""
+    SELECT {_COLUMNS} FROM ladder
+    WHERE subscription_id = ? AND lock = ? AND lock > 0 AND partition = ? AND {_OF_KEPT}
 """  # noqa: S608
 # All rows of one event. Reads both tables whole (a million rows in about 0.2 s).
 OF_EVENT = f"""
@@ -137,6 +142,7 @@ def _values(row: LadderRow) -> _Values:
         row.offered_ms,
         row.last_attempt_ms,
         pack_evidence(row.evidence),
+        row.lock,
     )
 
 
@@ -154,6 +160,7 @@ def _row(values: _Values, *, is_parked: bool) -> LadderRow:
         offered_ms=values[9],
         last_attempt_ms=values[10],
         evidence=unpack_evidence(values[11]),
+        lock=values[12],
         is_parked=is_parked,
     )
 
@@ -172,11 +179,21 @@ def parked(
     return [_row(values, is_parked=True) for values in found]
 
 
+def locked(
+    connection: apsw.Connection, subscription_id: int, partition: int, locks: list[int]
+) -> list[LadderRow]:
+    return [
+        _row(values, is_parked=False)
+        for lock in locks
+        for values in connection.execute(LOCKED, (subscription_id, lock, partition))
+    ]
+
+
 def of_event(
     connection: apsw.Connection, topic_id: int, partition: int, position: int
 ) -> list[LadderRow]:
     found = connection.execute(OF_EVENT, (topic_id, partition, position))
-    return [_row(values, is_parked=bool(values[12])) for values in found]
+    return [_row(values, is_parked=bool(values[13])) for values in found]
 
 
 def floor(connection: apsw.Connection) -> dict[tuple[int, int], int]:

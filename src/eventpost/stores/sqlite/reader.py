@@ -40,6 +40,9 @@ class Reader:
     def parked(self, subscription_id: int, partition: int, limit: int) -> list[LadderRow]:
         return ladder.parked(self.connection, subscription_id, partition, limit)
 
+    def locked(self, subscription_id: int, partition: int, locks: list[int]) -> list[LadderRow]:
+        return ladder.locked(self.connection, subscription_id, partition, locks)
+
     def ladder_floor(self) -> dict[tuple[int, int], int]:
         return ladder.floor(self.connection)
 

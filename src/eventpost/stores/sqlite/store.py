@@ -162,6 +162,16 @@ class SqliteStore:
         arguments = (subscription_id, partition, limit)
         self._executor.read(partial(_ask, self._reader, Reader.parked, *arguments), done)
 
+    def locked(
+        self,
+        subscription_id: int,
+        partition: int,
+        locks: list[int],
+        done: Callable[[list[LadderRow] | ReadFailed], None],
+    ) -> None:
+        arguments = (subscription_id, partition, locks)
+        self._executor.read(partial(_ask, self._reader, Reader.locked, *arguments), done)
+
     def attempts(
         self,
         topic_id: int,
