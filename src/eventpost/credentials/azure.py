@@ -113,12 +113,8 @@ class Session:
     def _credential(self, wanted: Access) -> Any:
         """What the SDK's clients take. Signatures are given as an object: as text they would stand
         in the client's URL, and from there in its errors."""
-        if wanted.key:
-            return {"account_name": wanted.account, "account_key": wanted.key}
-        if wanted.sas:
-            from azure.core.credentials import AzureSasCredential
-
-            return AzureSasCredential(wanted.sas)
+        if wanted.key or wanted.sas:
+            return wanted.credential
         if not _is_token(self._given):
             return self._given
         with self._lock:

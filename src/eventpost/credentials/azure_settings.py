@@ -94,6 +94,17 @@ class Access:
     key: str = field(default="", repr=False)
     sas: str = field(default="", repr=False)
 
+    @property
+    def credential(self) -> object:
+        """Key or signature as the SDK's clients take it; None when there is neither."""
+        if self.key:
+            return {"account_name": self.account, "account_key": self.key}
+        if self.sas:
+            from azure.core.credentials import AzureSasCredential
+
+            return AzureSasCredential(self.sas)
+        return None
+
 
 def access(settings: AzureStorageConnection, service: Service, *, is_token: bool = True) -> Access:
     """URL and secret of a service, with secrets read anew.
@@ -117,6 +128,12 @@ def access(settings: AzureStorageConnection, service: Service, *, is_token: bool
             fix="Use https, or give the connection an account_key, a sas or a connection_string.",
         )
     return Access(url, account)
+
+
+def access_of(connection_string: str, service: Service) -> Access:
+    """What a connection string says that a program gives by value. Raises InvalidRequest for half a
+    set, and for what is malformed."""
+    return _of_connection_string(connection_string, service)
 
 
 def account_of(url: str) -> str:

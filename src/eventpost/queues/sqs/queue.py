@@ -18,6 +18,11 @@ from eventpost.queues.sqs.polls import Page, Polls
 from eventpost.queues.sqs.service import Service, closed
 from eventpost.queues.sqs.settings import FIFO_TRAITS, TRAITS, WAIT_S_MAX, WAITS_S, Options
 
+COUNTS = [
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesDelayed",
+    "ApproximateNumberOfMessagesNotVisible",
+]
 _ALL = ["All"]
 
 
@@ -92,6 +97,18 @@ class SqsQueue:
         """Why a bound of receives is never reached: SQS itself moves messages away before. "" when
         it is reached, and when the queue's attributes may not be read. Blocks, as a call does."""
         return probing.redrive_warning(self._service, receives_max)
+
+    def count(self) -> int | Failed:
+        """About how many messages there are: to be had, delayed, and under lease."""
+        answer = self._service.call("count", "get_queue_attributes", AttributeNames=COUNTS)
+        if isinstance(answer, Failed):
+            return answer
+        return sum(int(answer["Attributes"].get(name, 0)) for name in COUNTS)
+
+    def clear(self) -> Failed | None:
+        """Remove every message, of whatever state. SQS does so once a minute, and takes as long."""
+        answer = self._service.call("clear", "purge_queue")
+        return answer if isinstance(answer, Failed) else None
 
     def wake(self) -> None:
         """The poll that is left goes on at the server; what it brings is for the next receive."""

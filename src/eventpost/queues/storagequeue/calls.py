@@ -167,6 +167,10 @@ class Calls:
             "probe", progress, self._message_count, right="read the properties"
         )
 
+    def clear(self, progress: Progress) -> Failed | None:
+        """Remove every message."""
+        return self.account.request("clear", progress, self._clear)
+
     def peek(self, progress: Progress) -> int | Failed:
         """Look at the first message without taking it: how many there were, 0 or 1."""
         return self.account.request("probe", progress, self._peeked, right="peek")
@@ -266,6 +270,9 @@ class Calls:
 
     def _message_count(self) -> int:
         return self._client().get_queue_properties().approximate_message_count or 0
+
+    def _clear(self) -> None:
+        self._client().clear_messages()
 
     def _peeked(self) -> int:
         return len(self._client().peek_messages(max_messages=1))

@@ -161,6 +161,14 @@ class StorageQueue:
         """Which operations the account lets us do, found out without doing any of them."""
         return self._run("probe", [lambda calls, progress: calls.permissions(progress)])[0]
 
+    def count(self) -> int | Failed:
+        """About how many messages there are, hidden ones included."""
+        return self._run("count", [_counting])[0]
+
+    def clear(self) -> Failed | None:
+        """Remove every message, hidden ones included."""
+        return self._run("clear", [_clearing])[0]
+
     def wake(self) -> None:
         """Nothing waits here."""
 
@@ -244,6 +252,14 @@ def _closed(operation: str) -> Failed:
 
 
 # --- jobs -----------------------------------------------------------------------------------------
+
+
+def _counting(calls: "Calls", progress: "Progress") -> int | Failed:
+    return calls.count(progress)
+
+
+def _clearing(calls: "Calls", progress: "Progress") -> Failed | None:
+    return calls.clear(progress)
 
 
 def _sending(message: Message, text: str | None) -> Job[Outcome]:

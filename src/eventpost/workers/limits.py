@@ -1,0 +1,55 @@
+"""Every bound of a worker's broker, by name. Each can be given to the broker as a setting.
+
+Layer: workers.
+"""
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerLimits:
+    """Bounds beside those of the lease engine. What is not positive raises ValueError."""
+
+    wait_s: float = 20.0
+    """The longest poll, where the server holds requests open."""
+    idle_s_max: float = 1.0
+    """The longest pause after an empty answer, where the server answers at once: what a message
+    waits at most in a queue that was idle."""
+    held_bytes_max: int = 64 * 1024 * 1024
+    """Of bodies that one queue's consumer holds."""
+
+    short_delay_s_max: float = 2.0
+    """A rest of a delay that is not longer is waited for in memory, under the lease."""
+    held_part_max: float = 0.5
+    """Of what is fetched ahead, the part that may wait so."""
+    resend_age_s: float = 43_200.0
+    """A delayed message that is older is sent anew instead of being hidden once more, so that the
+    queue's retention never ends a delay."""
+
+    guard_delay_s: float = 15.0
+    """When a message comes again whose follow-up (a pipeline's next, a callback) could not be
+    sent."""
+    bury_delay_s: float = 30.0
+    """When the copy to the dead-letter queue is tried again."""
+    doomed_max: int = 10_000
+    """Messages known to belong to the dead-letter queue, and receives that do not count, kept in
+    memory."""
+    error_chars_max: int = 2_000
+    """Of the error that goes along to the dead-letter queue."""
+    dead_letter_bytes: int = 4_096
+    """What a message leaves free below the queue's bound, for the reason of a dead letter."""
+
+    send_calls_max: int = 4
+    """Sends to one queue under way at once, where several messages travel as one request. Who comes
+    meanwhile goes along with the next."""
+    drain_s: float = 10.0
+    """How long a worker that shuts down waits until what it finished is settled."""
+    tell_s: float = 60.0
+    """The same failure is told once in this time."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if getattr(self, field.name) <= 0:
+                raise ValueError(f"{field.name} is not positive")
+        if self.held_part_max > 1:
+            raise ValueError("held_part_max is above 1")
