@@ -39,6 +39,7 @@ SET = {
         "finalStatuses": [404],
     },
     "deadletter": "folder:/dead",
+    "deadletterConnection": "cellar",
     "eventDeliverySchema": "cloudeventschemav1_0",
     "maxEventsPerBatch": 100,
     "preferredBatchSizeInKilobytes": 256,
@@ -90,6 +91,7 @@ SHOWN = {
     "retry schedule": "1s, 2s",
     "not retried": "404",
     "dead letters": "folder:/dead",
+    "dead letters over": "cellar",
 }
 
 

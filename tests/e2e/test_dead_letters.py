@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from eventpost.core.errors import InvalidRequest
+from eventpost.core.errors import Conflict, InvalidRequest, NotFound
 from eventpost.core.interfaces import DeadLetterQuery
 from eventpost.testing import HANG, Grid, Receiver, VirtualClock
 from eventpost.testing.receiver import NewReceiver
@@ -445,16 +445,46 @@ def test_all_that_are_selected_are_meant(grid: Grid, receiver: Receiver, verb: s
     assert grid.books().delivered == (count if verb == "replay" else 0)
 
 
-@pytest.mark.parametrize("place", ["folder:dead", "s3://bucket/dead", "azureblob://account/dead"])
+@pytest.mark.parametrize(
+    ("declared", "says"),
+    [
+        ({"deadletter": "folder:dead"}, "folder:"),
+        ({"deadletter": "azureblob://account"}, "azureblob://ACCOUNT/CONTAINER"),
+        ({"deadletter": "azureblob://account/Upper"}, "azureblob://ACCOUNT/CONTAINER"),
+        ({"deadletter": "s3://no"}, "s3://BUCKET/PREFIX"),
+        ({"deadletter": "s3://bucket/a//b"}, "s3://BUCKET/PREFIX"),
+        ({"deadletter": "folder:/dead", "deadletter_connection": "pigeons"}, "Leave it out"),
+        ({"deadletter": "s3://bucket", "deadletter_connection": "pigeons"}, ""),
+        ({"deadletter_connection": "pigeons"}, "Name the place too"),
+    ],
+)
+@pytest.mark.usefixtures("pigeon")
 def test_a_place_that_nothing_writes_to_is_refused(
-    grid: Grid, receiver: Receiver, place: str
+    grid: Grid, receiver: Receiver, declared: dict[str, str], says: str
 ) -> None:
-    """A relative folder, and a kind of place that is not there, are refused before the handshake:
-    nobody finds out with the first dead letter."""
+    """A relative folder, what is no container or bucket, and a connection of another kind are
+    refused before the handshake: nobody finds out with the first dead letter."""
     grid.topic("songs")
+    grid.client.create_connection({"name": "pigeons", "kind": "pigeon"})
 
     with pytest.raises(InvalidRequest) as refused:
-        grid.subscribe("songs", receiver, deadletter=place)
+        grid.subscribe("songs", receiver, **declared)
 
-    assert "folder:" in refused.value.fix
+    assert says in refused.value.fix
     assert receiver.handshakes == []
+
+
+def test_a_connection_that_dead_letters_need(grid: Grid, receiver: Receiver) -> None:
+    """A connection that there is not is refused; one that is used is not deleted."""
+    grid.topic("songs")
+    place = "s3://station-dead/letters"
+    with pytest.raises(NotFound):
+        grid.subscribe("songs", receiver, deadletter=place, deadletter_connection="station")
+    grid.client.create_connection({"name": "station", "kind": "aws"})
+    grid.subscribe("songs", receiver, deadletter=place, deadletter_connection="station")
+
+    with pytest.raises(Conflict, match="subscription handler of songs"):
+        grid.client.delete_connection("station")
+
+    grid.client.update_subscription("handler", {"deadletter": None, "deadletterConnection": None})
+    grid.client.delete_connection("station")

@@ -7,10 +7,10 @@ import msgspec
 import pytest
 
 from eventpost.core.events import Schema
-from eventpost.core.interfaces import DeadLetter
+from eventpost.core.interfaces import Blob, DeadLetter, FileWritten
 from eventpost.core.outcomes import Evidence, Fault, Stage
 from eventpost.core.retry import Reason
-from eventpost.formats import cloudevents, deadletters, eventgrid, topics
+from eventpost.formats import cloudevents, deadletters, eventgrid, times, topics
 from eventpost.testing import samples
 
 RESOURCE = topics.resource("orders")
@@ -184,7 +184,7 @@ def test_notice_of_an_event_never_attempted() -> None:
 def test_written() -> None:
     """The notice of a dead-letter file says where it is and how large."""
     event = deadletters.written(
-        "file:///data/dead/BLUES/2030/1/2/3/g.json",
+        FileWritten(url="file:///data/dead/BLUES/2030/1/2/3/g.json"),
         topic="orders",
         subscription="blues",
         topic_resource=NOTICES,
@@ -203,6 +203,56 @@ def test_written() -> None:
         "contentLength": 512,
         "eventCount": 2,
     }
+
+
+def test_blob_created() -> None:
+    """A blob's notice is what its storage account would send, field by field."""
+    blob = Blob(
+        container="deadletterevents",
+        name="BLUES/2030/1/2/3/g.json",
+        etag="0x8D4BCC2E4835CD0",
+        request_id="831e1650-001e-001b-66ab-eeb76e000000",
+        client_request_id="6d79dbfb-0e37-4fc4-981f-442c9ca65760",
+    )
+    url = "https://bluesradio.blob.core.windows.net/deadletterevents/BLUES/2030/1/2/3/g.json"
+
+    def notice(now_ms: int) -> dict[str, Any]:
+        event = deadletters.written(
+            FileWritten(url=url, blob=blob),
+            topic="orders",
+            subscription="blues",
+            topic_resource=NOTICES,
+            event_id="831e1650-001e-001b-66ab-eeb76e069631",
+            now_ms=now_ms,
+            content_length=512,
+            event_count=2,
+        )
+        decoded: dict[str, Any] = json.loads(event.wire)
+        return decoded
+
+    event = notice(PUBLISHED_MS)
+    sequencer = event["data"].pop("sequencer")
+    assert event == {
+        "topic": NOTICES,
+        "subject": f"/blobServices/default/containers/deadletterevents/blobs/{blob.name}",
+        "eventType": "Microsoft.Storage.BlobCreated",
+        "id": "831e1650-001e-001b-66ab-eeb76e069631",
+        "eventTime": times.seven_digits(PUBLISHED_MS),
+        "dataVersion": "",
+        "metadataVersion": "1",
+        "data": {
+            "api": "PutBlob",
+            "clientRequestId": "6d79dbfb-0e37-4fc4-981f-442c9ca65760",
+            "requestId": "831e1650-001e-001b-66ab-eeb76e000000",
+            "eTag": "0x8D4BCC2E4835CD0",
+            "contentType": "application/json",
+            "contentLength": 512,
+            "blobType": "BlockBlob",
+            "url": url,
+            "storageDiagnostics": {"batchId": "831e1650-001e-001b-66ab-eeb76e069631"},
+        },
+    }
+    assert sequencer < notice(PUBLISHED_MS + 1)["data"]["sequencer"], "compared as text"
 
 
 def test_notices_are_publishable_events() -> None:

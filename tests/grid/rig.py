@@ -18,8 +18,10 @@ from eventpost.core.interfaces import (
     CommitFailed,
     Committed,
     DeadLetter,
+    DeadLetterPlace,
     DeadLetterQuery,
     DeliveryDone,
+    FileWritten,
     ReadFailed,
     Segment,
 )
@@ -125,6 +127,9 @@ class Scripted:
             self.answer(outcome)
 
 
+FileDone = Callable[[FileWritten | Failed], None]
+
+
 class Files:
     """Dead-letter files that a test lets be written, or not."""
 
@@ -132,19 +137,17 @@ class Files:
         self._clock = clock
         self.failure: Failed | None = None
         self.is_holding = False
-        self.held: list[tuple[Callable[[str | Failed], None], str | Failed]] = []
+        self.held: list[tuple[FileDone, FileWritten | Failed]] = []
         self.written: list[tuple[str, str, bytes]] = []
         self.tries_ms: list[int] = []
 
-    def write(
-        self, destination: str, path: str, body: bytes, done: Callable[[str | Failed], None]
-    ) -> None:
+    def write(self, place: DeadLetterPlace, path: str, body: bytes, done: FileDone) -> None:
         self.tries_ms.append(self._clock.now_ms())
-        answer: str | Failed = f"file:///{path}"
+        answer: FileWritten | Failed = FileWritten(url=f"file:///{path}")
         if self.failure is not None:
             answer = self.failure
         else:
-            self.written.append((destination, path, body))
+            self.written.append((place.address, path, body))
         if self.is_holding:
             self.held.append((done, answer))
         else:

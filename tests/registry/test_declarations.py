@@ -38,6 +38,7 @@ YAML_SHAPED = {
     },
     "retry": {"max_delivery_attempts": 2, "event_ttl_minutes": 1, "schedule": "10s,1m"},
     "deadletter": "folder:/var/dead",
+    "deadletterConnection": "cellar",
     "delivery_attribute_mappings": [
         {"name": "x-token", "value": "t0p", "is_secret": True},
         {"name": "x-genre", "type": "dynamic", "source_field": "data.genre"},

@@ -47,7 +47,11 @@ def build(
     data = Path(settings.server.data).absolute()
     _make_private(data)
     steady = clock or LoopClock(loop)
-    queues = Queues(lambda name: app.grid.connections.get(name), queue_kinds.Services(log=log))
+    queues = Queues(
+        lambda name: app.grid.connections.get(name),
+        queue_kinds.Services(log=log),
+        connections=lambda: list(app.grid.connections.values()),
+    )
     endpoints = Endpoints(settings, loop, steady, origin=_origin(settings), queues=queues)
     limits = settings.grid_limits(disk_free_bytes=_room(data))
     source = random.Random()

@@ -11,6 +11,7 @@ from eventpost.app.queues import settings_of
 from eventpost.core.errors import Conflict, InvalidRequest, NotFound
 from eventpost.core.source_bounds import check_connection
 from eventpost.core.sources import Connection
+from eventpost.core.subscriptions import Subscription
 from eventpost.credentials import reports
 from eventpost.credentials.reports import Report
 from eventpost.grid import catalogue
@@ -49,7 +50,7 @@ class Connecting:
         subscriptions = [
             f"subscription {each.name} of {grid.topics[each.topic_id].name}"
             for each in grid.subscriptions.values()
-            if name in {each.endpoint.connection, *_pending(each.pending_endpoint)}
+            if name in _used(each)
         ]
         return sorted(sources) + sorted(subscriptions)
 
@@ -111,5 +112,7 @@ class Connecting:
         return connection
 
 
-def _pending(endpoint: object) -> list[str | None]:
-    return [] if endpoint is None else [getattr(endpoint, "connection", None)]
+def _used(subscription: Subscription) -> list[str | None]:
+    pending = subscription.pending_endpoint
+    used = [subscription.endpoint.connection, subscription.deadletter_connection]
+    return used if pending is None else [*used, pending.connection]

@@ -5,7 +5,6 @@ import ipaddress
 import logging
 import os
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 
 from eventpost.app.clock import AppClock
 from eventpost.app.queues import NO_CONNECTIONS, Queues, check_queue
@@ -13,13 +12,15 @@ from eventpost.config.checks import address, is_loopback
 from eventpost.config.settings import Settings
 from eventpost.core.errors import InvalidRequest
 from eventpost.core.histogram import Histogram
-from eventpost.core.interfaces import Destination
+from eventpost.core.interfaces import DeadLetterFiles, DeadLetterPlace, Destination
 from eventpost.core.outcomes import Evidence
 from eventpost.core.sources import Connection
 from eventpost.core.subscriptions import Subscription, Topic
-from eventpost.destinations import folder, handshake, kinds
+from eventpost.destinations import handshake, kinds
+from eventpost.destinations.deadletter_files import StorageFiles
 from eventpost.destinations.farewell import Farewells
-from eventpost.destinations.folder import FolderFiles
+from eventpost.destinations.opening import Opener
+from eventpost.destinations.places import KINDS
 from eventpost.destinations.unusable import Unusable
 from eventpost.diagnosis.classify import Explanation, classify, explain
 from eventpost.formats import topics
@@ -31,7 +32,6 @@ from eventpost.queues.kinds import is_system
 from eventpost.telemetry.logs import log
 
 WEBHOOK = "webhook"
-FILE_THREADS = 2
 
 
 class Endpoints:
@@ -49,7 +49,6 @@ class Endpoints:
         self._origin = origin
         self._clock = clock
         self._prefix = settings.server.topic_resource_prefix
-        self._threads = ThreadPoolExecutor(FILE_THREADS, "eventpost-files")
         self.client = HttpClient(
             loop,
             new_guard(settings),
@@ -58,7 +57,6 @@ class Endpoints:
             ca_file=settings.network.ca_file or None,
             now_s=clock.monotonic_s,
         )
-        self.files = FolderFiles(self._threads, clock)
         self.delivery_times = Histogram()
         self._services = kinds.Services(
             http=self.client,
@@ -68,9 +66,17 @@ class Endpoints:
             delivery_times=self.delivery_times,
             opener=(queues or NO_CONNECTIONS).opener,
             connection=(queues or NO_CONNECTIONS).connection,
+            account_connection=(queues or NO_CONNECTIONS).account_connection,
             call_soon=clock.call_soon,
             call_soon_threadsafe=clock.call_soon_threadsafe,
         )
+        self.places = StorageFiles(
+            Opener(self._services),
+            clock,
+            writes_max=settings.grid.export_writes_max,
+            places_max=settings.grid.export_places_max,
+        )
+        self.files: DeadLetterFiles = self.places
         self._farewells = Farewells(self._services, lambda: str(uuid.uuid4()), _farewell_failed)
 
     def new_destination(self, topic: Topic, subscription: Subscription) -> Destination:
@@ -86,7 +92,14 @@ class Endpoints:
         provides, and for a queue that could not be opened. From any thread."""
         endpoint = subscription.endpoint
         kinds.check(endpoint, None if connection is None else connection.kind)
-        folder.check(subscription.deadletter)
+        if subscription.deadletter is not None:
+            self.places.check(
+                DeadLetterPlace(
+                    address=subscription.deadletter, connection=subscription.deadletter_connection
+                )
+            )
+        if endpoint.type in KINDS:
+            self.places.check_endpoint(endpoint)
         if is_system(endpoint.type):
             address = Address(name=endpoint.address, options=endpoint.options)
             check_queue(endpoint.type, connection, address)
@@ -121,7 +134,7 @@ class Endpoints:
 
     def close(self) -> None:
         self.client.close()
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        self.places.close()
 
 
 def _farewell_failed(topic: Topic, subscription: Subscription, evidence: Evidence | None) -> None:

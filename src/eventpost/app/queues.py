@@ -1,23 +1,31 @@
 """From declared connections and addresses to queue systems: what could be opened, and what not."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
 from eventpost.core.errors import InvalidRequest
 from eventpost.core.sources import Connection
+from eventpost.credentials.azure_settings import account_of
 from eventpost.queues import kinds
 from eventpost.queues.interfaces import Address, Queue
+
+STORAGE_ACCOUNT = "azure-storage"
 
 
 class Queues:
     """Opens queues over connections by their names. `connection_of` is asked from any thread."""
 
     def __init__(
-        self, connection_of: Callable[[str], Connection | None], services: kinds.Services
+        self,
+        connection_of: Callable[[str], Connection | None],
+        services: kinds.Services,
+        *,
+        connections: Callable[[], Iterable[Connection]] = tuple,
     ) -> None:
         self._connection_of = connection_of
         self._services = services
+        self._connections = connections
 
     def opener(self, kind: str, connection: str | None, address: Address) -> Callable[[], Queue]:
         """What opens the queue, over the connection as it is then. See `destinations.kinds`."""
@@ -40,6 +48,19 @@ class Queues:
             )
         return settings
 
+    def account_connection(self, account: str) -> str | None:
+        """The connection that leads to a storage account: the one that says so, or else the one of
+        that name. See `destinations.kinds`."""
+        known = [each for each in self._connections() if each.kind == STORAGE_ACCOUNT]
+        found = sorted(each.name for each in known if _account(each) == account)
+        if len(found) > 1:
+            raise InvalidRequest(
+                "ConnectionAmbiguous",
+                f"The connections {' and '.join(found)} lead to the account {account!r}.",
+                fix="Say which: --deadletter-connection NAME, or --connection NAME.",
+            )
+        return found[0] if found else next((e.name for e in known if e.name == account), None)
+
     def _settings(self, name: str | None) -> msgspec.Struct | None:
         if name is None:
             return None
@@ -51,6 +72,11 @@ class Queues:
                 fix="eventpost connection list shows those there are.",
             )
         return settings_of(found)
+
+
+def _account(connection: Connection) -> str:
+    url = str(connection.settings.get("account_url", ""))
+    return str(connection.settings.get("account", "")) or (account_of(url) if url else "")
 
 
 NO_CONNECTIONS = Queues(lambda _: None, kinds.Services())

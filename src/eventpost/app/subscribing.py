@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 MANUAL_WINDOW_MS = 10 * 60_000
 """How long a handshake may wait for the validation URL to be opened, as in Event Grid."""
 
+FOLDER = "folder:"
 START_NOW = "now"
 START_EARLIEST = "earliest"
 
@@ -107,13 +108,16 @@ class Subscribing:
     async def _check_endpoint(self, draft: Subscription) -> None:
         """Whether its kind, and the queue where it is one, could be opened."""
         connection = self._connection(draft)
-        if draft.endpoint.type == WEBHOOK:
+        is_folder = (draft.deadletter or FOLDER).startswith(FOLDER)
+        if draft.endpoint.type == WEBHOOK and is_folder:
             self._endpoints.check(draft, connection)
         else:  # a library may have to be imported, which takes a moment
             await asyncio.to_thread(self._endpoints.check, draft, connection)
 
     def _connection(self, draft: Subscription) -> Connection | None:
-        """Raises NotFound."""
+        """Of its endpoint. Raises NotFound, for that of its dead letters, too."""
+        if draft.deadletter_connection is not None:
+            self._app.connections.get(draft.deadletter_connection)
         name = draft.endpoint.connection
         return None if name is None else self._app.connections.get(name)
 

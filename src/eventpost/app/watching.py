@@ -5,6 +5,7 @@ import logging
 from eventpost.core.interfaces import AttemptRecord, DeadLetter
 from eventpost.core.outcomes import Evidence
 from eventpost.core.subscriptions import Subscription
+from eventpost.diagnosis.classify import classify
 from eventpost.grid.engine import Watcher
 from eventpost.grid.lane import Lane
 from eventpost.telemetry.logs import log
@@ -74,7 +75,10 @@ class LogWatcher(Watcher):
             "deadletter.export_failed",
             level=logging.ERROR,
             subscription=subscription.name,
-            folder=evidence.address,
+            place=subscription.deadletter,
+            finding=classify(evidence),
+            address=evidence.address,
+            code=evidence.code,
             detail=evidence.detail,
             wait_ms=wait_ms,
         )

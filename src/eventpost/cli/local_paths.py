@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 def resolve(declared: dict[str, object], place: "Place", *, against: Path | None = None) -> None:
-    """Complete the relative paths of a declared subscription, in place: its folder of dead letters
-    and the files of its signing secrets. `~` is the user's home.
+    """Complete the relative paths of a declared subscription, in place: its folder of dead letters,
+    the folder that it delivers to, and the files of its signing secrets. `~` is the user's home.
 
     `against` is the directory they are relative to, by default the one the command runs in. Raises
     InvalidRequest when the server is not of this machine.
@@ -22,6 +22,10 @@ def resolve(declared: dict[str, object], place: "Place", *, against: Path | None
     deadletter = declared.get("deadletter")
     if isinstance(deadletter, str):
         declared["deadletter"] = _whole(deadletter, "folder:", base, place)
+    endpoint, kind = declared.get("endpoint"), declared.get("endpointType")
+    if isinstance(endpoint, str) and (kind or declared.get("endpoint_type")) == "folder":
+        whole = _whole(f"folder:{endpoint.removeprefix('folder:')}", "folder:", base, place)
+        declared["endpoint"] = whole
     for name in ("signingSecrets", "signing_secrets"):
         secrets = declared.get(name)
         if isinstance(secrets, list):

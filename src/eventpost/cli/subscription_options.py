@@ -67,7 +67,7 @@ def _endpoint_options(group: "argparse._ArgumentGroup") -> None:
     add(
         "--endpoint",
         metavar="ADDRESS",
-        help="URL of the webhook, or name of the queue (none for pull)",
+        help="URL of the webhook, name of the queue, or place (none for pull)",
     )
     add("--endpoint-type", metavar="KIND", help="kind of endpoint (default: webhook)")
     add("--connection", metavar="NAME", help="named connection that the endpoint uses")
@@ -192,7 +192,13 @@ def _retry_options(group: "argparse._ArgumentGroup") -> None:
     add(
         "--deadletter-endpoint",
         metavar="PLACE",
-        help="where copies of dead letters are written: folder:PATH (default: rows only)",
+        help="where copies of dead letters are written: folder:PATH, "
+        "azureblob://ACCOUNT/CONTAINER or s3://BUCKET/PREFIX (default: rows only)",
+    )
+    add(
+        "--deadletter-connection",
+        metavar="NAME",
+        help="named connection that leads there (default: the one that names the account)",
     )
 
 
@@ -291,6 +297,7 @@ _FIELDS: dict[str, tuple[str, Read | None]] = {
     "deadletter_endpoint": ("deadletter", None),
     "labels": ("labels", None),
     "expiration_date": ("expirationTimeUtc", None),
+    "deadletter_connection": ("deadletterConnection", None),
     "start": ("start", None),
 }
 """Where each option goes: its path in the declaration, and how its words are read."""

@@ -53,6 +53,7 @@ def declared(subscription: "SubscriptionView") -> dict[str, object]:
         "dead letters": subscription.deadletter or "rows only",
         "labels": subscription.labels,
         "expires": subscription.expiration_time_utc,
+        "dead letters over": subscription.deadletter_connection,
         "created": subscription.created_time,
     }
 

@@ -10,6 +10,8 @@ from eventpost.core.errors import InvalidRequest
 from eventpost.core.notation import parse_duration_ms
 
 REFERENCE_PREFIXES = ("env:", "file:")
+EXPORT_DELAY_S_MAX = 300.0
+"""As long as Event Grid waits before it writes a dead letter."""
 
 
 def check(settings: Settings, origins: Mapping[str, str]) -> None:
@@ -56,6 +58,7 @@ def _problems(settings: Settings, origins: Mapping[str, str]) -> list[tuple[str,
         *_network_problems(settings),
         *_store_problems(settings),
         *_limits_problems(settings),
+        *_grid_problems(settings),
         *_negative_numbers(settings, origins),
     ]
 
@@ -129,6 +132,13 @@ def _limits_problems(settings: Settings) -> list[tuple[str, str, str]]:
         except InvalidRequest as error:
             found.append((f"limits.{name}", error.what.rstrip("."), error.fix))
     return found
+
+
+def _grid_problems(settings: Settings) -> list[tuple[str, str, str]]:
+    if settings.grid.export_delay_s <= EXPORT_DELAY_S_MAX:
+        return []
+    problem = f"{settings.grid.export_delay_s:g} is longer than dead letters may wait for company"
+    return [("grid.export_delay_s", problem, f"Give 0 to {EXPORT_DELAY_S_MAX:g} seconds.")]
 
 
 def _negative_numbers(settings: Settings, origins: Mapping[str, str]) -> list[tuple[str, str, str]]:

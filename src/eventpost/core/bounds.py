@@ -86,6 +86,12 @@ def check_subscription(subscription: Subscription, limits: Limits = LIMITS) -> N
     check_retry(subscription.retry, limits)
     if subscription.deadletter is not None:
         _check_deadletter(subscription.deadletter, limits)
+    elif subscription.deadletter_connection is not None:
+        raise InvalidRequest(
+            "InvalidDeadLetterEndpoint",
+            "A connection for dead letters is named, and no place for them.",
+            fix="Name the place too: azureblob://ACCOUNT/CONTAINER or s3://BUCKET/PREFIX.",
+        )
     _check_labels(subscription.labels, limits)
 
 

@@ -66,16 +66,45 @@ class Destination(Protocol):
         ...
 
 
+class Blob(msgspec.Struct, frozen=True, kw_only=True):
+    """A blob as its storage account tells of it when it has taken it."""
+
+    container: str
+    name: str
+    etag: str
+    request_id: str
+    client_request_id: str
+
+
+class FileWritten(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that is durable. `blob` where it is one of a storage account."""
+
+    url: str
+    blob: Blob | None = None
+
+
+class DeadLetterPlace(msgspec.Struct, frozen=True, kw_only=True):
+    """Where dead letters are exported to: `folder:PATH`, `azureblob://ACCOUNT/CONTAINER` or
+    `s3://BUCKET/PREFIX`, and the name of the connection that leads there."""
+
+    address: str
+    connection: str | None = None
+
+
 class DeadLetterFiles(Protocol):
-    """Where dead letters are exported to."""
+    """Writes dead letters to where they are exported to."""
 
     def write(
-        self, destination: str, path: str, body: bytes, done: Callable[[str | Failed], None]
+        self,
+        place: DeadLetterPlace,
+        path: str,
+        body: bytes,
+        done: Callable[[FileWritten | Failed], None],
     ) -> None:
-        """Write one file below `destination` (`folder:PATH`), whole or not at all.
+        """Write one file at `path` in `place`, whole or not at all.
 
-        `done(url)` is called once it is durable, `done(Failed)` when it could not be written.
-        Writing the same path again replaces the file.
+        `done(FileWritten)` is called once it is durable, `done(Failed)` when it could not be
+        written. Writing the same path again replaces the file.
         """
         ...
 

@@ -201,7 +201,10 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     endpoint: Endpoint = Endpoint()
     retry: RetryPolicy = RetryPolicy()
     deadletter: str | None = None
-    """`folder:PATH`; None keeps dead letters as rows only."""
+    """`folder:PATH`, `azureblob://ACCOUNT/CONTAINER` or `s3://BUCKET/PREFIX`; None keeps dead
+    letters as rows only."""
+    deadletter_connection: str | None = None
+    """By name; None: the one that names the account, or else the SDK's own chain."""
     labels: tuple[str, ...] = ()
     expiration_ms: int = 0
     """UTC, when it is deleted by itself; 0 for never."""

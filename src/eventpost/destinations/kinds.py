@@ -53,6 +53,10 @@ def _no_connections(_kind: str, _name: str | None) -> msgspec.Struct:
     raise NotImplementedError("there are no connections here")
 
 
+def _no_account(_account: str) -> str | None:
+    return None
+
+
 def _no_queues(_kind: str, _connection: str | None, _address: Address) -> Callable[[], Queue]:
     raise NotImplementedError("there are no queues here")
 
@@ -77,6 +81,9 @@ class Services:
     """From the start of an attempt to its answer, of all destinations together."""
     opener: Opener = _no_queues
     connection: Connecting = _no_connections
+    account_connection: Callable[[str], str | None] = _no_account
+    """The name of the connection that leads to a storage account, None where none does. Raises
+    InvalidRequest where several do. From any thread."""
     call_soon: Callable[..., object] = _same_thread
     """Calls back with the next turn of the loop."""
     call_soon_threadsafe: Callable[..., object] = _same_thread
@@ -157,7 +164,8 @@ def _imported(kind: str, module_name: str) -> object:
 
 
 def _unknown(kind: str) -> InvalidRequest:
-    known = ("webhook", "pull", "lambda", *queue_kinds.systems())
+    own = ("webhook", "pull", "lambda", "folder", "azureblob", "s3")
+    known = (*own, *queue_kinds.systems())
     return InvalidRequest(
         "UnknownEndpointType",
         f"There is no endpoint type {kind[:64]!r}.",

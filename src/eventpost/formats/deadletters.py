@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from eventpost.core.events import Event, Schema
-from eventpost.core.interfaces import DeadLetter
+from eventpost.core.interfaces import Blob, DeadLetter, FileWritten
 from eventpost.formats import eventgrid, times
 from eventpost.formats.wire import split
 
@@ -20,6 +20,8 @@ DEAD_LETTERED_EVENT = "Eventpost.EventDeadLettered"
 WRITTEN_EVENT = "Eventpost.DeadLetterWritten"
 NAMESPACE = "eventpost"
 """What stands for the namespace's name."""
+BLOB_CREATED_EVENT = "Microsoft.Storage.BlobCreated"
+CONTENT_TYPE = "application/json"
 NOTICE_BODY_BYTES_MAX = 64 * 1024
 """Of a message's body in its notice; the dead letter has all of it."""
 
@@ -71,6 +73,28 @@ class _Written(msgspec.Struct, rename="camel", kw_only=True):
     content_type: str
     content_length: int
     event_count: int
+
+
+class _Batch(msgspec.Struct, rename="camel", kw_only=True):
+    batch_id: str
+
+
+class _BlobCreated(msgspec.Struct, rename="camel", kw_only=True):
+    """`data` of what a storage account sends for a blob that was put.
+
+    https://learn.microsoft.com/azure/event-grid/event-schema-blob-storage
+    """
+
+    api: str = "PutBlob"
+    client_request_id: str
+    request_id: str
+    e_tag: str
+    content_type: str
+    content_length: int
+    blob_type: str = "BlockBlob"
+    url: str
+    sequencer: str
+    storage_diagnostics: _Batch
 
 
 def encode(letter: DeadLetter, schema: Schema) -> bytes:
@@ -197,7 +221,7 @@ def _text(body: bytes, *, is_cut: bool) -> str | None:
 
 
 def written(
-    url: str,
+    file: FileWritten,
     *,
     topic: str,
     subscription: str,
@@ -207,12 +231,18 @@ def written(
     content_length: int,
     event_count: int,
 ) -> Event:
-    """`Eventpost.DeadLetterWritten` for the built-in topic: a file of dead letters is at `url`."""
+    """A file of dead letters is there: for the built-in topic, whose resource is `topic_resource`.
+
+    `Microsoft.Storage.BlobCreated` for a blob, as its account would send it, so that a handler of
+    those events needs no other code; `Eventpost.DeadLetterWritten` for any other file.
+    """
+    if file.blob is not None:
+        return _blob_created(file.blob, file.url, topic_resource, event_id, now_ms, content_length)
     data = _Written(
         topic=topic,
         subscription=subscription,
-        url=url,
-        content_type="application/json",
+        url=file.url,
+        content_type=CONTENT_TYPE,
         content_length=content_length,
         event_count=event_count,
     )
@@ -223,6 +253,30 @@ def written(
         subject=_subject(topic, subscription),
         now_ms=now_ms,
         data=data,
+    )
+
+
+def _blob_created(
+    blob: Blob, url: str, topic_resource: str, event_id: str, now_ms: int, content_length: int
+) -> Event:
+    data = _BlobCreated(
+        client_request_id=blob.client_request_id,
+        request_id=blob.request_id,
+        e_tag=blob.etag,
+        content_type=CONTENT_TYPE,
+        content_length=content_length,
+        url=url,
+        sequencer=f"{now_ms:048X}",  # compared as text, for one blob
+        storage_diagnostics=_Batch(batch_id=event_id),
+    )
+    return eventgrid.make(
+        topic_resource,
+        event_id=event_id,
+        event_type=BLOB_CREATED_EVENT,
+        subject=f"/blobServices/default/containers/{blob.container}/blobs/{blob.name}",
+        now_ms=now_ms,
+        data=data,
+        data_version="",
     )
 
 

@@ -79,6 +79,7 @@ def make(
     subject: str,
     now_ms: int,
     data: object,
+    data_version: str = OWN_DATA_VERSION,
 ) -> Event:
     """An event of the grid itself. `data` is anything that msgspec encodes."""
     return envelope(
@@ -88,7 +89,7 @@ def make(
         subject=subject,
         event_time=times.seven_digits(now_ms),
         data=msgspec.Raw(_encode(data)),
-        data_version=OWN_DATA_VERSION,
+        data_version=data_version,
     )
 
 

@@ -2,7 +2,14 @@
 
 from typing import TYPE_CHECKING
 
-from eventpost.core.interfaces import DeadLetter, DeadLetterQuery, DeadLetterState, ReadFailed
+from eventpost.core.interfaces import (
+    DeadLetter,
+    DeadLetterPlace,
+    DeadLetterQuery,
+    DeadLetterState,
+    FileWritten,
+    ReadFailed,
+)
 from eventpost.core.outcomes import Failed
 from eventpost.core.retry import delay_ms
 from eventpost.core.subscriptions import RetryPolicy, Subscription, Topic
@@ -67,7 +74,10 @@ class Exports:
             self._engine.read_failed(letters)
             self._again(subscription_id, 1.0)
         elif letters:
-            self._write(subscription, subscription.deadletter, letters)
+            place = DeadLetterPlace(
+                address=subscription.deadletter, connection=subscription.deadletter_connection
+            )
+            self._write(subscription, place, letters)
         else:
             self._busy.discard(subscription_id)
 
@@ -76,7 +86,7 @@ class Exports:
         self._schedule(subscription_id, delay_s)
 
     def _write(
-        self, subscription: Subscription, destination: str, letters: list[DeadLetter]
+        self, subscription: Subscription, place: DeadLetterPlace, letters: list[DeadLetter]
     ) -> None:
         topic = self._engine.topics[subscription.topic_id]
         objects: list[bytes] = []
@@ -97,7 +107,7 @@ class Exports:
         )
         body = formats.file(objects)
         self._engine.files.write(
-            destination,
+            place,
             path,
             body,
             lambda result: self._written(subscription, topic, written, len(body), result),
@@ -109,7 +119,7 @@ class Exports:
         topic: Topic,
         letters: list[DeadLetter],
         size: int,
-        result: str | Failed,
+        result: FileWritten | Failed,
     ) -> None:
         if self._engine.is_stopped:
             return
@@ -124,7 +134,7 @@ class Exports:
         self._failures.pop(subscription.id, None)
         states = self._engine.journal.open.dead_states
         for letter in letters:
-            states.append(DeadLetterState(id=letter.id, export_due_ms=0, exported_to=result))
+            states.append(DeadLetterState(id=letter.id, export_due_ms=0, exported_to=result.url))
         event = formats.written(
             result,
             topic=topic.name,

@@ -66,5 +66,10 @@ class GridLimits(msgspec.Struct, frozen=True, kw_only=True):
     gone. Longer than the queue keeps messages, or it may be taken twice."""
     export_events_max: int = 1_000
     export_bytes_max: int = 1024 * 1024
+    export_writes_max: int = 8
+    """Files of dead letters that are written at the same time to folders; to containers; to
+    buckets."""
+    export_places_max: int = 64
+    """Places of dead letters whose connections stay open; the one longest unused goes first."""
     export_delay_s: float = 1.0
     """Dead letters of one subscription wait this long for company before a file is written."""

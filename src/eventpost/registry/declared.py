@@ -134,6 +134,8 @@ class SubscriptionDeclaration(Declared, frozen=True, kw_only=True):
     filter: FilterDeclaration = FilterDeclaration()
     retry: RetryDeclaration = RetryDeclaration()
     deadletter: str | None = None
+    deadletter_connection: str | None = None
+    """That leads to the place of `deadletter`."""
     event_delivery_schema: str | None = None
     max_events_per_batch: int = 1
     preferred_batch_size_in_kilobytes: int = 64

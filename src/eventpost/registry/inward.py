@@ -49,6 +49,7 @@ def to_core(
         deadletter=declared.deadletter or None,
         labels=tuple(declared.labels),
         expiration_ms=_expiration_ms(declared.expiration_time_utc),
+        deadletter_connection=declared.deadletter_connection or None,
     )
     if limits is not None:
         bounds.check_subscription(draft, limits)

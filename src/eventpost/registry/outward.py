@@ -42,6 +42,7 @@ def from_core(
         filter=_declared_filter(subscription.filter),
         retry=_declared_retry(subscription.retry),
         deadletter=subscription.deadletter,
+        deadletter_connection=subscription.deadletter_connection,
         event_delivery_schema=None if schema is None else _delivery_schema_name(schema),
         max_events_per_batch=endpoint.max_events_per_batch,
         preferred_batch_size_in_kilobytes=endpoint.preferred_batch_size_in_kilobytes,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from eventpost.core.interfaces import DeadLetterFiles
+from eventpost.core.interfaces import DeadLetterFiles, DeadLetterPlace, FileWritten
 from eventpost.core.outcomes import Failed
 from eventpost.stores.executor import Executor
 
@@ -50,12 +50,16 @@ class CountedFiles:
         self.pending = 0
 
     def write(
-        self, destination: str, path: str, body: bytes, done: Callable[[str | Failed], None]
+        self,
+        place: DeadLetterPlace,
+        path: str,
+        body: bytes,
+        done: Callable[[FileWritten | Failed], None],
     ) -> None:
         self.pending += 1
 
-        def written(result: str | Failed) -> None:
+        def written(result: FileWritten | Failed) -> None:
             self.pending -= 1
             done(result)
 
-        self._files.write(destination, path, body, written)
+        self._files.write(place, path, body, written)

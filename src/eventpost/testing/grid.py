@@ -132,7 +132,7 @@ class Grid:
     def _build(self, *arguments: Any, **named: Any) -> App:
         app = compose.build(*arguments, **named)
         self._files = CountedFiles(app.endpoints.files)
-        app.endpoints.files = self._files  # type: ignore[assignment]  # only `write` is used
+        app.endpoints.files = self._files
         return app
 
     def _new_store(self, directory: Path, clock: Clock) -> Store:

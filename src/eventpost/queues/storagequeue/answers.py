@@ -42,6 +42,9 @@ LEAST_ROLES = {
     "write the claim check": ("Storage Blob Data Contributor", "c"),
     "read the claim check": ("Storage Blob Data Reader", "r"),
     "delete the claim check": ("Storage Blob Data Contributor", "d"),
+    "write the blob": ("Storage Blob Data Contributor", "cw"),
+    "read the blob": ("Storage Blob Data Reader", "r"),
+    "list the blobs": ("Storage Blob Data Reader", "l"),
 }
 """Of each operation: the built-in role with the fewest rights that allows it, and the permission in
 a SAS. "Azure built-in roles for Storage", "Create a service SAS", "Create an account SAS"."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from eventpost.core.interfaces import DeadLetterPlace, FileWritten
 from eventpost.core.outcomes import Evidence, Failed, Fault, Stage
 from eventpost.grid.engine import Watcher
 from eventpost.grid.lane import Lane
@@ -31,15 +32,20 @@ class Files:
         self.bodies: dict[str, bytes] = {}
 
     def write(
-        self, destination: str, path: str, body: bytes, done: Callable[[str | Failed], None]
+        self,
+        place: DeadLetterPlace,
+        path: str,
+        body: bytes,
+        done: Callable[[FileWritten | Failed], None],
     ) -> None:
         world = self._world
         process = world.process
         assert process is not None
-        result: str | Failed = f"{destination}/{path}"
+        url = f"{place.address}/{path}"
+        result: FileWritten | Failed = FileWritten(url=url)
         if not world.is_calm and world.draw.random() < world.plan.export_fault_chance:
             world.faults[kinds.EXPORT_FAILED] += 1
             result = Failed(Evidence(stage=Stage.WRITE, fault=Fault.UNEXPECTED))
         else:
-            self.bodies[f"{destination}/{path}"] = body
+            self.bodies[url] = body
         process.clock.call_later(world.draw.random() * 0.05, done, result)

@@ -1,18 +1,20 @@
-"""Dead-letter files in a folder: whole or not at all, whatever the disk does."""
+"""Files in a folder: whole or not at all, whatever the disk does."""
 
 import os
 import stat
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from eventpost.core.errors import InvalidRequest
+from eventpost.core.interfaces import FileWritten
 from eventpost.core.outcomes import Failed
-from eventpost.destinations.folder import FolderFiles
-from eventpost.testing.clock import VirtualClock
+from eventpost.destinations.folder import FolderStorage
+from eventpost.destinations.places import parse
+from eventpost.diagnosis.classify import classify
 
 PATH = "HANDLER/2026/1/1/0/one.json"
 BODY = b'[{"id":"1"}]'
@@ -20,23 +22,9 @@ NOBODY = 65_534
 """A user without rights of its own."""
 
 
-class Inline(Executor):
-    """Does the work within the call."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        future.set_result(fn(*args, **kwargs))
-        return future
-
-
 def write(destination: str, path: str = PATH, body: bytes = BODY) -> str | Failed:
-    clock = VirtualClock()
-    answers: list[str | Failed] = []
-    FolderFiles(Inline(), clock).write(destination, path, body, answers.append)
-    assert answers == [], "an answer came before the call had returned"
-    clock.settle()
-    (answer,) = answers
-    return answer
+    answer = FolderStorage(parse(destination)).write(path, body)
+    return answer.url if isinstance(answer, FileWritten) else answer
 
 
 def files(directory: Path) -> list[str]:
@@ -62,13 +50,10 @@ def test_the_same_path_again(tmp_path: Path) -> None:
     assert files(tmp_path) == [PATH]
 
 
-def test_a_relative_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is below the server's working directory."""
-    monkeypatch.chdir(tmp_path)
-
-    write("folder:dead")
-
-    assert (tmp_path / "dead" / PATH).is_file()
+def test_a_relative_folder() -> None:
+    """A folder whose place depends on how the server was started is refused."""
+    with pytest.raises(InvalidRequest, match="no absolute path"):
+        parse("folder:dead")
 
 
 @pytest.mark.parametrize("step", ["write", "fsync", "replace"])
@@ -96,6 +81,7 @@ def test_a_disk_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step
 
     assert isinstance(answer, Failed)
     assert answer.evidence.errno == 28
+    assert classify(answer.evidence) == "EP3303"
     assert "No space left" in answer.evidence.detail
     assert answer.evidence.address == str((tmp_path / PATH).parent)
     assert files(tmp_path) == []
@@ -124,7 +110,7 @@ def test_a_name_that_is_taken_by_a_file(tmp_path: Path) -> None:
     answer = write(f"folder:{tmp_path}")
 
     assert isinstance(answer, Failed)
-    assert answer.evidence.errno is not None
+    assert classify(answer.evidence) == "EP3302"
 
 
 @contextmanager
@@ -150,6 +136,7 @@ def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
 
     assert isinstance(answer, Failed)
     assert answer.evidence.errno == 13
+    assert classify(answer.evidence) == "EP3301"
 
 
 def test_a_reader_never_sees_half_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
