@@ -40,6 +40,8 @@ SET = {
     },
     "deadletter": "folder:/dead",
     "deadletterConnection": "cellar",
+    "labels": ["on air", "live"],
+    "expirationTimeUtc": "2027-01-31T12:00:00Z",
     "eventDeliverySchema": "cloudeventschemav1_0",
     "maxEventsPerBatch": 100,
     "preferredBatchSizeInKilobytes": 256,
@@ -92,6 +94,8 @@ SHOWN = {
     "not retried": "404",
     "dead letters": "folder:/dead",
     "dead letters over": "cellar",
+    "labels": "on air, live",
+    "expires": "2027-01-31T12:00:00Z",
 }
 
 
