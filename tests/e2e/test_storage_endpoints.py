@@ -40,7 +40,9 @@ def test_files_in_all_places(
         admin.post("/topics", json={"name": "songs"})
         for kind, (address, connection) in endpoints.items():
             declared = {"name": f"to-{kind}", "topic": "songs", "endpointType": kind}
-            answer = admin.post("/subscriptions", json=declared | {"endpoint": address, "connection": connection})
+            answer = admin.post(
+                "/subscriptions", json=declared | {"endpoint": address, "connection": connection}
+            )
             assert answer.status_code == 201, answer.text
         events = [EVENT | {"id": f"e-{number}"} for number in range(5)]
         assert admin.post("/topics/songs/publish", json=events).status_code == 200
