@@ -21,8 +21,8 @@ What the words mean, system by system:
   and the server's consumer timeout closes it. Release is a reject with requeue, or a delay queue;
   settle is an ack. The publisher's `message_id` identifies a redelivery, when opted in.
 - Kafka: there is nothing to extend; the group's session holds the partition. Release appends to a
-  retry topic and settles; settle moves the committed offset over a finished prefix. Topic,
-  partition and offset identify a redelivery.
+  retry topic and settles; without such a topic what is released waits in memory. Settle moves the
+  committed offset over a finished prefix. Topic, partition and offset identify a redelivery.
 """
 
 from collections.abc import Mapping, Sequence
@@ -64,8 +64,12 @@ class Traits:
     has_ids: bool
     """Whether a redelivery carries the same id."""
     has_receive_count: bool
+    """Where it is false a message may be counted all the same once it was released."""
     is_log: bool = False
     """Whether settling moves a position over a finished prefix instead of removing messages."""
+    releases_anew: bool = False
+    """Whether a release appends a copy with an id of its own, and settles what was released; else
+    that comes again as itself."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):

@@ -69,6 +69,8 @@ class Services:
     """What the process lends to its queues. Any of it may be called from any thread."""
 
     monotonic_s: Callable[[], float] = time.monotonic
+    now_s: Callable[[], float] = time.time
+    """UTC."""
     client_id: str = socket.gethostname()
     """What brokers show of us, where they show anything."""
     log: Callable[..., None] = lambda *_, **__: None

@@ -48,7 +48,7 @@ HELD = dataclasses.replace(
 )
 """Held while the connection lives, and without ids, as RabbitMQ does."""
 
-LOG = dataclasses.replace(HELD, has_ids=True, delay_s_max=0.0, is_log=True)
+LOG = dataclasses.replace(HELD, has_ids=True, delay_s_max=0.0, is_log=True, releases_anew=True)
 """A position over a finished prefix, as Kafka has it."""
 
 

@@ -10,11 +10,15 @@ import threading
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+from msgspec import structs
+
 from eventpost.core.errors import EventpostError
-from eventpost.core.outcomes import Failed, Fault
+from eventpost.core.outcomes import Evidence, Failed, Fault
+from eventpost.credentials.msk import MSKTokenProvider
 from eventpost.queues.kafka import refusals
 from eventpost.queues.kafka.refusals import Causes, Logged
-from eventpost.queues.kafka.settings import KafkaConnection, client_settings
+from eventpost.queues.kafka.settings import KafkaConnection, client_settings, token_provider
+from eventpost.queues.kafka.tokens import NoToken, Tokens
 
 Client = TypeVar("Client")
 
@@ -54,12 +58,15 @@ class Made(Generic[Client]):
 
 
 class Cluster:
-    """The settings of one connection, and what its clients said last."""
+    """The settings of one connection, what its clients said last, and who they are."""
 
     def __init__(self, connection: KafkaConnection, client_id: str, causes: Causes) -> None:
         self.connection = connection
         self.causes = causes
+        causes.credentials = self._credentials
         self._client_id = client_id
+        self._provider: MSKTokenProvider | None = None
+        self._tokens: dict[int, Tokens] = {}
         self.admin: Made[Any] = Made(self._new_admin)
 
     @property
@@ -71,12 +78,38 @@ class Cluster:
         settings = client_settings(self.connection, self._client_id)
         return settings | {"error_cb": self.causes.error_cb, "logger": Logged(self.causes)} | more
 
+    def made(self, kind: Callable[..., Client], **more: object) -> Client:
+        """A client with these settings beside those of all. Raises InvalidRequest, what librdkafka
+        raises, and NoToken: known at once, while librdkafka would wait for ten seconds and lose the
+        reason."""
+        settings = self.settings(**more)
+        if self.connection.auth != "msk-iam":
+            return kind(settings)
+        if self._provider is None:
+            self._provider = token_provider(self.connection)
+        tokens = Tokens(self._provider, self.causes.monotonic_s)
+        tokens.check()
+        client = kind(settings | {"oauth_cb": tokens.oauth_cb})
+        self._tokens[id(client)] = tokens
+        return client
+
+    def is_outdated(self, client: object) -> bool:
+        """Whether brokers refuse its token, and there is another by now. librdkafka itself would
+        ask for one at 80 % of the old one's life. May ask the credentials' service."""
+        tokens = self._tokens.get(id(client))
+        return tokens is not None and self.causes.is_refused and tokens.are_outdated()
+
+    def ended(self, client: object) -> None:
+        """Nobody uses it any more."""
+        self._tokens.pop(id(client), None)
+
     def _new_admin(self) -> Any:
         from confluent_kafka.admin import AdminClient
 
-        settings = self.settings()
-        logger = settings.pop("logger")
-        return AdminClient(settings, logger=logger)
+        return self.made(lambda settings: AdminClient(settings, logger=settings.pop("logger")))
+
+    def _credentials(self) -> Evidence | None:
+        return None if self._provider is None else self._provider.failure
 
     def attempt(
         self, operation: str, work: Callable[[], Client], elapsed_s: float = 0.0
@@ -88,14 +121,27 @@ class Cluster:
             return work()
         except KafkaException as error:
             self._hear_admin()
-            return self.causes.failed(error.args[0], operation, elapsed_s)
+            return self.failed(error.args[0], operation, elapsed_s)
+        except NoToken as error:
+            return Failed(error.evidence)
         except EventpostError as error:
             return refusals.refused(operation, Fault.MALFORMED, error.code, str(error))
         except (TypeError, ValueError) as error:
             return refusals.refused(operation, Fault.MALFORMED, "InvalidSettings", str(error))
+
+    def failed(self, error: Any, operation: str, elapsed_s: float = 0.0) -> Failed:
+        """A failure, with its cause, and whose token it was that a broker refused."""
+        failed = self.causes.failed(error, operation, elapsed_s)
+        if self._provider is None or failed.evidence.code != refusals.REFUSED:
+            return failed
+        link = self._provider.report().link
+        return Failed(structs.replace(failed.evidence, credential=link), final=failed.final)
 
     def _hear_admin(self) -> None:
         """The admin client tells of causes when it is polled, and only then."""
         admin = self.admin.present
         if admin is not None:
             admin.poll(0)
+            if self.is_outdated(admin):
+                self.admin.forget(admin)
+                self.ended(admin)

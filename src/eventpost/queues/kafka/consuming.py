@@ -1,28 +1,30 @@
-"""Receiving from one topic as a member of a group: one thread polls, whoever asks takes.
+"""Receiving as a member of a group: one thread polls, whoever asks takes.
 
-Layer: queues. The committed offset moves over a finished prefix only (`offsets`). What is given
-back waits in memory and holds the prefix back; a crash brings it again at once. The thread polls on
-while work is done, so that the group never takes slow work for a dead consumer, and pauses what has
-enough in hand.
+Layer: queues. The committed offset moves over a finished prefix only (`offsets`). The thread polls
+on while work is done, so that the group never takes slow work for a dead consumer, and pauses what
+has enough in hand. It never waits for a commit: a broker that is away would keep it from polling,
+and from ending.
 """
 
-import heapq
 import threading
-from collections import deque
-from collections.abc import Callable, Sequence
-from itertools import count
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from eventpost.core.outcomes import Failed
+from eventpost.core.outcomes import Failed, Outcome
 from eventpost.queues.interfaces import Received, Settled, Verdict
 from eventpost.queues.kafka import topics
+from eventpost.queues.kafka.assigned import Assigned
 from eventpost.queues.kafka.clients import Cluster
-from eventpost.queues.kafka.offsets import Track, finished_of
-from eventpost.queues.kafka.producing import CONTENT_TYPE, MESSAGE_ID, timed_out
+from eventpost.queues.kafka.commits import AGAIN, Commits, Wish
+from eventpost.queues.kafka.copies import WAIT_S_MIN
+from eventpost.queues.kafka.producing import timed_out
+from eventpost.queues.kafka.records import Place, receipt_of, received
 from eventpost.queues.kafka.refusals import closed
+from eventpost.queues.kafka.retrying import Retrying
 from eventpost.queues.kafka.settings import RELEASE_DELAY_S_MAX, Options
+from eventpost.queues.kinds import Services
 
 POLL_S = 0.05
 """A commit waits for the end of a poll that brings nothing."""
@@ -32,22 +34,12 @@ FAILURE_S = 15.0
 AGAIN_S = 1.0
 """Between two attempts at a consumer that cannot be made."""
 JOIN_S = 15.0
-_GONE = frozenset({"ILLEGAL_GENERATION", "UNKNOWN_MEMBER_ID", "FENCED_INSTANCE_ID", "_STATE"})
-"""Commits that are refused because the partition is somebody else's by now."""
-
-
-class Receipt(msgspec.Struct, frozen=True):
-    partition: int
-    offset: int
-    generation: int
-
-
-class _Commit:
-    """What somebody wants committed, and what came of it."""
-
-    def __init__(self, marks: list[Any]) -> None:
-        self.marks = marks
-        self.answer: Any = None
+COMMIT_S_MAX = 120.0
+"""A commit that was not answered for so long is thought lost: librdkafka gives up long before."""
+MOVE_AGAIN_MS = 5_000
+"""Until a copy is moved again that could not be."""
+_GONE = frozenset({"UNKNOWN_MEMBER_ID", "FENCED_INSTANCE_ID", "_STATE"})
+"""Commits that are refused because we are no member of the group any more."""
 
 
 class Reader:
@@ -55,36 +47,36 @@ class Reader:
     `receive`."""
 
     def __init__(
-        self, cluster: Cluster, topic: str, options: Options, monotonic_s: Callable[[], float]
+        self,
+        cluster: Cluster,
+        topic: str,
+        options: Options,
+        services: Services,
+        retrying: Retrying | None,
     ) -> None:
         self._cluster = cluster
         self._topic = topic
         self._options = options
-        self._monotonic_s = monotonic_s
+        self._retrying = retrying
+        self._monotonic_s = services.monotonic_s
         self._changed = threading.Condition()
-        self._committing = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._consumer: Any = None
-        self._generations = count(1)
-        self._tracks: dict[int, Track] = {}
-        self._ready: deque[Received] = deque()
-        self._later: list[tuple[float, int, Received]] = []
-        self._order = count()
-        self._paused: set[int] = set()
-        self._is_full = False
+        self._assigned = Assigned(options)
+        self._commits = Commits()
         self._failure: tuple[float, Failed] | None = None
-        self._commit_wanted: _Commit | None = None
         self._wakes = 0
+        self._has_consumer = False
         self._is_closed = False
 
     # --- from the callers -------------------------------------------------------------------------
 
     def receive(self, count_max: int, wait_s: float) -> list[Received] | Failed:
         end_s = self._monotonic_s() + wait_s
+        ready = self._assigned
         with self._changed:
             self._begin()
             wakes = self._wakes
-            while not self._is_closed and not self._ready:
+            while not self._is_closed and not ready.ready:
                 failure = self._present_failure()
                 if failure is not None:
                     return failure
@@ -94,47 +86,41 @@ class Reader:
                 self._changed.wait(min(left_s, 1.0))
             if self._is_closed:
                 return closed("receive")
-            return [self._ready.popleft() for _ in range(min(count_max, len(self._ready)))]
+            return [ready.ready.popleft() for _ in range(min(count_max, len(ready.ready)))]
 
     def settle(self, held: Sequence[Received]) -> Sequence[Verdict]:
         """Durable when `DONE` is returned: the brokers have the offset, and beside it what is
         finished above it."""
-        with self._committing:  # else an older prefix might be committed after a newer one
-            with self._changed:
-                if self._is_closed:
-                    return [closed("settle")] * len(held)
-                verdicts: list[Verdict] = [self._finish(one) for one in held]
-                partitions = {
-                    _receipt(one).partition
-                    for one, verdict in zip(held, verdicts, strict=True)
-                    if verdict is Settled.DONE
-                }
-                marks = [self._mark(partition) for partition in sorted(partitions)]
-            failures = self._commit(marks) if marks else {}
+        with self._changed:
+            if self._is_closed:
+                return [closed("settle")] * len(held)
+            is_ours = [self._assigned.finish(one) for one in held]
+            answers = self._committed(
+                [one for one, ours in zip(held, is_ours, strict=True) if ours]
+            )
         return [
-            failures.get(_receipt(one).partition, verdict) if verdict is Settled.DONE else verdict
-            for one, verdict in zip(held, verdicts, strict=True)
+            answers[receipt_of(one).place] if ours else Settled.LOST
+            for one, ours in zip(held, is_ours, strict=True)
         ]
 
     def release(self, held: Sequence[Received], delay_s: float) -> Sequence[Verdict]:
-        due_s = self._monotonic_s() + min(delay_s, RELEASE_DELAY_S_MAX)
+        """With a retry topic `DONE` means that the copy is there; else, that it waits in memory."""
         with self._changed:
             if self._is_closed:
                 return [closed("release")] * len(held)
-            verdicts: list[Verdict] = []
-            for one in held:
-                track = self._track(one)
-                if track is None or not track.holds(_receipt(one).offset):
-                    verdicts.append(Settled.LOST)
-                    continue
-                again = msgspec.structs.replace(one)
-                if delay_s <= 0:
-                    self._ready.append(again)
-                else:
-                    heapq.heappush(self._later, (due_s, next(self._order), again))
-                verdicts.append(Settled.DONE)
-            self._changed.notify_all()
-        return verdicts
+            is_held = [self._assigned.holds(one) for one in held]
+            if self._retrying is None:
+                self._keep(
+                    [one for one, is_ours in zip(held, is_held, strict=True) if is_ours], delay_s
+                )
+                return [Settled.DONE if is_ours else Settled.LOST for is_ours in is_held]
+        ours = [one for one, is_ours in zip(held, is_held, strict=True) if is_ours]
+        outcomes = iter(self._retrying.append(ours, delay_s))
+        with self._changed:
+            return [
+                self._released(one, next(outcomes)) if is_ours else Settled.LOST
+                for one, is_ours in zip(held, is_held, strict=True)
+            ]
 
     def wake(self) -> None:
         with self._changed:
@@ -147,6 +133,45 @@ class Reader:
             self._changed.notify_all()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(JOIN_S)
+
+    def _committed(self, finished: Sequence[Received]) -> Mapping[Place, Verdict]:
+        """Wait until what is finished of their partitions is committed."""
+        if not finished:
+            return {}
+        began_s = self._monotonic_s()
+        wish = self._want(finished)
+        wait_s = self._cluster.request_s + GRACE_S
+        self._changed.wait_for(lambda: wish.is_answered or not self._has_consumer, wait_s)
+        if not wish.is_answered:
+            self._commits.forget(wish)
+            elapsed_s = self._monotonic_s() - began_s
+            failure = self._cluster.failed(timed_out(), "settle", elapsed_s)
+            for place in list(wish.left):
+                wish.answer(place, failure)
+        return wish.answers
+
+    def _want(self, finished: Sequence[Received]) -> Wish:
+        receipts = [receipt_of(one) for one in finished]
+        return self._commits.want({one.place: one.generation for one in receipts})
+
+    def _keep(self, held: Sequence[Received], delay_s: float) -> None:
+        """Without a retry topic: in memory, where they hold their offsets back."""
+        due_s = self._monotonic_s() + min(delay_s, RELEASE_DELAY_S_MAX)
+        for one in held:
+            again = msgspec.structs.replace(one)
+            if delay_s <= 0:
+                self._assigned.ready.append(again)
+            else:
+                self._assigned.released.put(due_s, again)
+        self._changed.notify_all()
+
+    def _released(self, one: Received, outcome: Outcome) -> Verdict:
+        """Nobody waits for the commit: the copy is there, whatever becomes of it."""
+        if isinstance(outcome, Failed):
+            return outcome
+        if self._assigned.finish(one):
+            self._want([one])
+        return Settled.DONE
 
     # --- the thread -------------------------------------------------------------------------------
 
@@ -164,112 +189,154 @@ class Reader:
                 with self._changed:
                     self._changed.wait_for(lambda: self._is_closed, AGAIN_S)
                 continue
-            self._consumer = consumer
-            is_fatal = self._poll(consumer)
-            self._consumer = None
-            consumer.close()
-            if not is_fatal:
-                return
+            self._has_consumer = True
+            self._poll(consumer)
+            self._end(consumer)
 
-    def _poll(self, consumer: Any) -> bool:
-        """Until closed; True when the consumer cannot live on."""
-        while not self._is_closed:
+    def _poll(self, consumer: Any) -> None:
+        """Until closed, or until the consumer cannot live on."""
+        while not self._is_closed and not self._cluster.is_outdated(consumer):
             self._regulate(consumer)
-            self._serve_commit(consumer)
+            self._commit(consumer)
             message = consumer.poll(POLL_S)
-            found = [] if message is None else [message, *consumer.consume(self._room(), 0)]
-            for one in found:
-                if one.error() is None:
-                    self._take(one)
-                elif self._was_refused(one.error()):
-                    return True
+            if message is not None:
+                # Taken before more are asked for: a partition may go and come back meanwhile.
+                if self._is_fatal(message):
+                    return
+                for one in consumer.consume(self._room(), 0):
+                    if self._is_fatal(one):
+                        return
             self._bring_back()
-        return False
+
+    def _end(self, consumer: Any) -> None:
+        """What was finished is committed on the way out."""
+        self._commit(consumer, is_last=True)
+        consumer.close()
+        self._cluster.ended(consumer)
+        with self._changed:
+            self._assigned.clear()
+            self._commits.reset()
+            self._has_consumer = False
+            self._changed.notify_all()
 
     def _new_consumer(self) -> Any:
         from confluent_kafka import Consumer
 
         missing = topics.missing(self._cluster, self._topic, self._options, "receive")
+        if missing is None and self._retrying is not None:
+            missing = self._retrying.prepare("receive")
         if missing is not None:
             return missing
         options = self._options
-        consumer = Consumer(
-            self._cluster.settings(
-                **{
-                    "group.id": options.group,
-                    "auto.offset.reset": options.start,
-                    "enable.auto.commit": False,
-                    "enable.auto.offset.store": False,
-                    "partition.assignment.strategy": "cooperative-sticky",
-                    "session.timeout.ms": options.session_timeout_ms,
-                    "heartbeat.interval.ms": min(3_000, options.session_timeout_ms // 3),
-                    "error_cb": self._on_error,
-                }
-            )
+        consumer = self._cluster.made(
+            Consumer,
+            **{
+                "group.id": options.group,
+                "auto.offset.reset": options.start,
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "partition.assignment.strategy": "cooperative-sticky",
+                "session.timeout.ms": options.session_timeout_ms,
+                "heartbeat.interval.ms": min(3_000, options.session_timeout_ms // 3),
+                "error_cb": self._on_error,
+                "on_commit": self._on_commit,
+            },
         )
         consumer.subscribe(
-            [self._topic],
-            on_assign=self._assigned,
-            on_revoke=self._revoked,
-            on_lost=self._revoked,
+            [self._topic] if self._retrying is None else [self._topic, self._retrying.topic],
+            on_assign=self._on_assign,
+            on_revoke=self._on_revoke,
+            on_lost=self._on_lost,
         )
         return consumer
 
     def _room(self) -> int:
-        return max(1, min(self._options.prefetch - len(self._ready), 500))
+        return max(1, min(self._options.prefetch - len(self._assigned.ready), 500))
 
     def _regulate(self, consumer: Any) -> None:
         """Pause partitions that have enough in hand, and go on with those that have not."""
-        options = self._options
         with self._changed:
-            ready = len(self._ready)
-            self._is_full = ready >= (options.prefetch // 2 if self._is_full else options.prefetch)
-            wanted = {
-                partition
-                for partition, track in self._tracks.items()
-                if self._is_full or track.unfinished >= options.unfinished_max
-            }
-            pausing, resuming = wanted - self._paused, self._paused - wanted
-            self._paused = wanted
+            pausing, resuming = self._assigned.pauses()
         if pausing:
-            consumer.pause(self._places(pausing))
+            consumer.pause(_partitions(pausing))
         if resuming:
-            consumer.resume(self._places(resuming))
+            consumer.resume(_partitions(resuming))
+
+    def _is_fatal(self, message: Any) -> bool:
+        """Take a message. True when it is an error that the consumer does not outlive."""
+        error = message.error()
+        if error is None:
+            self._take(message)
+            return False
+        if error.name() == "_PARTITION_EOF":
+            return False
+        self._fail(self._cluster.failed(error, "receive"))
+        return bool(error.fatal())
 
     def _take(self, message: Any) -> None:
         self._cluster.causes.clear()
         with self._changed:
             self._failure = None
-            track = self._tracks.get(message.partition())
-            if track is not None and track.take(message.offset()):
-                self._ready.append(_received(message, track.generation))
-                self._changed.notify_all()
+            generation = self._assigned.generation(Place(message.topic(), message.partition()))
+            if generation is None:
+                return
+            is_copy = message.topic() != self._topic
+            one = received(message, generation, is_copy=is_copy)
+            if self._assigned.take(one):
+                self._sort(one)
+
+    # --- copies that wait -------------------------------------------------------------------------
+
+    def _sort(self, one: Received) -> None:
+        """What becomes of a record now: it may be taken, or waits, or goes on to a shorter wait."""
+        origin = receipt_of(one).origin
+        if origin is None or self._retrying is None:
+            self._ready(one)
+            return
+        now_ms = self._retrying.now_ms()
+        if not self._retrying.is_ours(origin):
+            self._assigned.finish(one)
+            self._want([one])
+        elif origin.due_ms <= now_ms:
+            self._ready(one)
+        elif origin.look_ms > now_ms:
+            self._assigned.sleep(origin.look_ms, one)
+        elif origin.due_ms - now_ms < WAIT_S_MIN * 1000:
+            self._assigned.later.put(origin.due_ms, one)
+        else:
+            self._retrying.move(one, lambda outcome: self._moved(one, outcome))
+
+    def _moved(self, one: Received, outcome: Outcome) -> None:
+        with self._changed:
+            if isinstance(outcome, Failed):
+                assert self._retrying is not None
+                self._fail(outcome)
+                self._assigned.later.put(self._retrying.now_ms() + MOVE_AGAIN_MS, one)
+            elif self._assigned.finish(one):
+                self._want([one])
 
     def _bring_back(self) -> None:
-        """What was given back and is due again."""
-        if not self._later:
-            return
+        """What was given back, or waited in a retry topic, and is due."""
         with self._changed:
-            while self._later and self._later[0][0] <= self._monotonic_s():
-                one = heapq.heappop(self._later)[2]
-                if self._track(one) is not None:
-                    self._ready.append(one)
-                    self._changed.notify_all()
+            if self._assigned.released:
+                for one in self._assigned.released.take(self._monotonic_s()):
+                    self._ready(one)
+            if self._retrying is not None and self._assigned.later:
+                for one in self._assigned.wake(self._retrying.now_ms()):
+                    self._sort(one)
+        if self._retrying is not None:
+            self._retrying.poll()
+
+    def _ready(self, one: Received) -> None:
+        self._assigned.ready.append(one)
+        self._changed.notify_all()
 
     # --- failures ---------------------------------------------------------------------------------
 
     def _on_error(self, error: Any) -> None:
-        causes = self._cluster.causes
-        causes.error_cb(error)
+        self._cluster.causes.error_cb(error)
         if error.name() in {"_ALL_BROKERS_DOWN", "_AUTHENTICATION", "_SSL", "_RESOLVE"}:
-            self._fail(causes.failed(error, "receive"))
-
-    def _was_refused(self, error: Any) -> bool:
-        """Whether a message's error is the end of the consumer."""
-        if error.name() == "_PARTITION_EOF":
-            return False
-        self._fail(self._cluster.causes.failed(error, "receive"))
-        return bool(error.fatal())
+            self._fail(self._cluster.failed(error, "receive"))
 
     def _fail(self, failure: Failed) -> None:
         with self._changed:
@@ -283,136 +350,88 @@ class Reader:
 
     # --- partitions that come and go --------------------------------------------------------------
 
-    def _assigned(self, consumer: Any, places: list[Any]) -> None:
+    def _on_assign(self, consumer: Any, partitions: list[Any]) -> None:
         """In the polling thread, within `poll`."""
-        generation = next(self._generations)
         known = self._cluster.attempt(
-            "receive", lambda: consumer.committed(places, self._cluster.request_s)
+            "receive", lambda: consumer.committed(partitions, self._cluster.request_s)
         )
-        committed = {} if isinstance(known, Failed) else {one.partition: one for one in known}
+        # Without an answer what is finished above the offset is not known: it is taken again.
+        marks = [(_place(one), -1, None) for one in partitions]
+        if not isinstance(known, Failed):
+            marks = [(_place(one), one.offset, one.metadata) for one in known]
         with self._changed:
-            self._failure = None
-            for place in places:
-                mark = committed.get(place.partition)
-                if mark is None or mark.offset < 0:
-                    self._tracks[place.partition] = Track(generation)
-                else:
-                    finished = finished_of(mark.offset, mark.metadata)
-                    self._tracks[place.partition] = Track(generation, mark.offset, finished)
+            if partitions:
+                self._failure = None
+            self._assigned.gain(marks)
 
-    def _revoked(self, _consumer: Any, places: list[Any]) -> None:
-        """What of them is in hand is lost to us: whoever gets the partition takes it again."""
+    def _on_revoke(self, consumer: Any, partitions: list[Any]) -> None:
+        """What waits to be committed of them is committed now: nobody else can."""
+        self._commit(consumer, is_last=True)
         with self._changed:
-            for place in places:
-                self._tracks.pop(place.partition, None)
-                self._paused.discard(place.partition)
-            self._ready = deque(one for one in self._ready if self._track(one) is not None)
+            self._assigned.lose([_place(one) for one in partitions])
+
+    def _on_lost(self, _consumer: Any, partitions: list[Any]) -> None:
+        """Somebody else has them already."""
+        with self._changed:
+            self._assigned.lose([_place(one) for one in partitions])
 
     # --- offsets ----------------------------------------------------------------------------------
 
-    def _track(self, one: Received) -> Track | None:
-        """The partition it came of, if it has been ours all the time since."""
-        receipt = _receipt(one)
-        track = self._tracks.get(receipt.partition)
-        return track if track is not None and track.generation == receipt.generation else None
-
-    def _finish(self, one: Received) -> Settled:
-        track = self._track(one)
-        if track is None:
-            return Settled.LOST
-        track.finish(_receipt(one).offset)
-        return Settled.DONE
-
-    def _mark(self, partition: int) -> Any:
-        from confluent_kafka import TopicPartition
-
-        track = self._tracks[partition]
-        return TopicPartition(self._topic, partition, track.prefix, metadata=track.metadata())
-
-    def _commit(self, marks: list[Any]) -> dict[int, Verdict]:
-        """Have the polling thread commit, and wait for it; what went wrong, by partition.
-
-        confluent-kafka lets no other thread in while one polls: a commit from here would wait until
-        the consumer is closed."""
-        if self._consumer is None:
-            return {mark.partition: Settled.LOST for mark in marks}
-        began_s = self._monotonic_s()
-        commit = _Commit(marks)
+    def _commit(self, consumer: Any, *, is_last: bool = False) -> None:
+        """Begin the commit that somebody waits for; the last one is waited for."""
+        now_s = self._monotonic_s()
         with self._changed:
-            self._commit_wanted = commit
-            wait_s = self._cluster.request_s + GRACE_S
-            self._changed.wait_for(lambda: commit.answer is not None or self._is_closed, wait_s)
-            self._commit_wanted = None
-        elapsed_s = self._monotonic_s() - began_s
-        answer = commit.answer
-        if answer is None:
-            failure = self._cluster.causes.failed(timed_out(), "settle", elapsed_s)
-            return {mark.partition: failure for mark in marks}
-        if isinstance(answer, Failed):
-            return {mark.partition: self._judged(answer) for mark in marks}
-        return {
-            one.partition: self._verdict(one.error, elapsed_s)
-            for one in answer
-            if one.error is not None
-        }
-
-    def _serve_commit(self, consumer: Any) -> None:
-        """In the polling thread: the commit that somebody waits for."""
-        with self._changed:
-            commit, self._commit_wanted = self._commit_wanted, None
-        if commit is None:
+            if is_last or self._commits.age_s(now_s) > COMMIT_S_MAX:
+                self._commits.recall()
+            marks = self._commits.begin(self._assigned, now_s)
+            self._changed.notify_all()
+        if not marks:
             return
+        wanted = [_mark(place, *mark) for place, mark in sorted(marks.items())]
         answer = self._cluster.attempt(
-            "settle", lambda: consumer.commit(offsets=commit.marks, asynchronous=False)
+            "settle", lambda: consumer.commit(offsets=wanted, asynchronous=not is_last)
         )
+        if isinstance(answer, Failed):
+            self._answer(dict.fromkeys(marks, answer))
+        elif is_last:
+            self._answer({_place(one): self._failed(one.error) for one in answer if one.error})
+
+    def _on_commit(self, error: Any, partitions: list[Any]) -> None:
+        """In the polling thread, within `poll`."""
+        marks = {_place(one): (one.offset, one.metadata or "") for one in partitions}
+        errors = {_place(one): one.error or error for one in partitions}
+        failures = {place: self._failed(one) for place, one in errors.items() if one is not None}
         with self._changed:
-            commit.answer = answer
+            is_awaited = marks == self._commits.marks
+        if is_awaited:
+            self._answer(failures)
+
+    def _failed(self, error: Any) -> Failed:
+        elapsed_s = self._commits.age_s(self._monotonic_s())
+        return self._cluster.failed(error, "settle", elapsed_s)
+
+    def _answer(self, failures: Mapping[Place, Failed]) -> None:
+        again = {place for place, one in failures.items() if one.evidence.code in AGAIN}
+        verdicts: dict[Place, Verdict] = {
+            place: Settled.LOST if one.evidence.code in _GONE else one
+            for place, one in failures.items()
+        }
+        with self._changed:
+            self._commits.done(verdicts, again)
             self._changed.notify_all()
 
-    def _verdict(self, error: Any, elapsed_s: float) -> Verdict:
-        return self._judged(self._cluster.causes.failed(error, "settle", elapsed_s))
 
-    def _judged(self, failure: Failed) -> Verdict:
-        return Settled.LOST if failure.evidence.code in _GONE else failure
-
-    def _places(self, partitions: set[int]) -> list[Any]:
-        from confluent_kafka import TopicPartition
-
-        return [TopicPartition(self._topic, partition) for partition in sorted(partitions)]
+def _place(partition: Any) -> Place:
+    return Place(partition.topic, partition.partition)
 
 
-def _receipt(one: Received) -> Receipt:
-    assert isinstance(one.receipt, Receipt), "received of this adapter"
-    return one.receipt
+def _partitions(places: set[Place]) -> list[Any]:
+    from confluent_kafka import TopicPartition
+
+    return [TopicPartition(*place) for place in sorted(places)]
 
 
-def _received(message: Any, generation: int) -> Received:
-    attributes: dict[str, str | bytes] = {}
-    for name, value in message.headers() or ():
-        attributes[name] = _text(value or b"")
-    content_type = attributes.pop(CONTENT_TYPE, "")
-    system = {"topic": message.topic(), "partition": str(message.partition())}
-    system["offset"] = str(message.offset())
-    if message.value() is None:
-        system["tombstone"] = "true"
-    if MESSAGE_ID in attributes:
-        system[MESSAGE_ID] = str(attributes.pop(MESSAGE_ID))
-    kind, sent_ms = message.timestamp()
-    return Received(
-        id=f"{message.topic()}/{message.partition()}/{message.offset()}",
-        body=message.value() or b"",
-        attributes=attributes,
-        system_attributes=system,
-        content_type=content_type if isinstance(content_type, str) else "",
-        sent_ms=sent_ms if kind else 0,
-        group=(message.key() or b"").decode("utf-8", "replace"),
-        receipt=Receipt(message.partition(), message.offset(), generation),
-    )
+def _mark(place: Place, offset: int, metadata: str) -> Any:
+    from confluent_kafka import TopicPartition
 
-
-def _text(value: bytes) -> str | bytes:
-    """Headers are bytes; what is UTF-8 is text."""
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value
+    return TopicPartition(*place, offset, metadata=metadata)

@@ -14,7 +14,8 @@ PREFIX = "ep1:"
 
 
 class Track:
-    """One partition while this consumer has it. Records are taken in ascending order."""
+    """One partition while this consumer has it. Records come in ascending order, unless the log was
+    cut off."""
 
     __slots__ = ("_above", "_held", "generation", "next")
 
@@ -29,6 +30,8 @@ class Track:
 
     def take(self, offset: int) -> bool:
         """A record came. False: it was finished before, and is nobody's work any more."""
+        if offset < self.next:
+            self._begin_again(offset)
         self.next = offset + 1
         if offset in self._above:
             return False
@@ -42,6 +45,12 @@ class Track:
         del self._held[offset]
         self._above.add(offset)
         return True
+
+    def _begin_again(self, offset: int) -> None:
+        """The log goes on below where it was: it was cut off or made anew, or its reading began
+        anew. What was known of what comes now is of another log, perhaps."""
+        self._above = {one for one in self._above if one < offset}
+        self._held = {one: None for one in self._held if one < offset}
 
     @property
     def prefix(self) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 from eventpost.core.outcomes import Failed, Stage
 from eventpost.queues.interfaces import Rung
+from eventpost.queues.kafka import topics
 from eventpost.queues.kafka.clients import Cluster
 from eventpost.queues.kafka.settings import Options
 
@@ -22,18 +23,22 @@ _RUNG_OF_STAGE = {
 _WAY = ("settings", "credentials", "name", "connect", "tls", "protocol", "authentication")
 
 
-def probe(cluster: Cluster, topic: str, options: Options) -> Sequence[Rung]:
+def probe(cluster: Cluster, topic: str, retry_topic: str, options: Options) -> Sequence[Rung]:
     """The rungs in order, up to the first that does not hold."""
     metadata = cluster.attempt("probe", lambda: _cluster_of(cluster))
     if isinstance(metadata, Failed):
         return _up_to(_RUNG_OF_STAGE.get(metadata.evidence.stage, "authentication"), metadata)
     good = [Rung(name=name) for name in _way(cluster)]
-    found = cluster.attempt("probe", lambda: _topic_of(cluster, topic))
-    if isinstance(found, Failed):
-        if options.create and found.evidence.code == "UNKNOWN_TOPIC_OR_PART":
-            return [*good, Rung(name="topic", detail="not there yet; it is made at its first use")]
-        return [*good, Rung(name="topic", failed=found)]
-    good.append(Rung(name="topic", detail=f"{len(found.partitions)} partitions"))
+    for rung_name, name in (("topic", topic), ("retry topic", retry_topic)):
+        if not name:
+            continue
+        found = cluster.attempt("probe", lambda name=name: topics.described(cluster, name))  # type: ignore[misc]  # mypy infers no lambda with a default
+        if isinstance(found, Failed):
+            if options.create and found.evidence.code == topics.UNKNOWN:
+                detail = "not there yet; it is made at its first use"
+                return [*good, Rung(name=rung_name, detail=detail)]
+            return [*good, Rung(name=rung_name, failed=found)]
+        good.append(Rung(name=rung_name, detail=f"{len(found.partitions)} partitions"))
     group = cluster.attempt("probe", lambda: _group_of(cluster, options.group))
     if isinstance(group, Failed):
         return [*good, Rung(name="group", failed=group)]
@@ -56,15 +61,6 @@ def _up_to(name: str, failure: Failed) -> Sequence[Rung]:
 def _cluster_of(cluster: Cluster) -> Any:
     asked = cluster.admin.get().describe_cluster(request_timeout=cluster.request_s)
     return asked.result(cluster.request_s + 1)
-
-
-def _topic_of(cluster: Cluster, topic: str) -> Any:
-    from confluent_kafka import TopicCollection
-
-    asked = cluster.admin.get().describe_topics(
-        TopicCollection([topic]), request_timeout=cluster.request_s
-    )
-    return asked[topic].result(cluster.request_s + 1)
 
 
 def _group_of(cluster: Cluster, group: str) -> Any:

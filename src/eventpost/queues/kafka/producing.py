@@ -1,30 +1,39 @@
-"""Sending to one topic: an idempotent producer, and one outcome for each record.
+"""Sending records: an idempotent producer, and one outcome for each record.
 
-Layer: queues. `Delivered` means that the brokers acknowledged the record as the connection's `acks`
-asks. A record whose time ran out may have been stored all the same: to send it again may store it
-twice, for the producer's idempotence covers its own retries only.
+Layer: queues. `Delivered` means that the brokers acknowledged the record as `acks` asks. A record
+whose time ran out may have been stored all the same: to send it again may store it twice, for the
+producer's idempotence covers its own retries only.
 """
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from eventpost.core.outcomes import DELIVERED, Failed, Fault, Outcome
 from eventpost.queues.interfaces import AttributeValue, Message
 from eventpost.queues.kafka import topics
 from eventpost.queues.kafka.clients import Cluster, Made
+from eventpost.queues.kafka.records import CONTENT_TYPE, MESSAGE_ID, Headers
 from eventpost.queues.kafka.refusals import refused
 from eventpost.queues.kafka.settings import MESSAGE_BYTES_MAX, OVERHEAD_BYTES, Options
 
-CONTENT_TYPE = "content-type"
-MESSAGE_ID = "message-id"
 POLL_S = 0.05
 GRACE_S = 1.0
 """Beyond the records' own time: librdkafka looks at it about once a second."""
+PURGE_S_MAX = 0.1
+ANY_PARTITION = -1
+
+
+class Record(NamedTuple):
+    topic: str
+    value: bytes | None
+    key: bytes | None
+    headers: Headers
+    partition: int = ANY_PARTITION
 
 
 class Sender:
-    """Any thread, several at once."""
+    """Messages to one topic. Any thread, several at once."""
 
     def __init__(
         self, cluster: Cluster, topic: str, options: Options, monotonic_s: Callable[[], float]
@@ -32,66 +41,110 @@ class Sender:
         self._cluster = cluster
         self._topic = topic
         self._options = options
-        self._monotonic_s = monotonic_s
-        self._producer: Made[Any] = Made(self._new_producer)
+        self._producing = Producing(cluster, "send", cluster.connection.acks, monotonic_s)
         self._is_there = False
-        self._is_closed = False
 
     def send(self, messages: Sequence[Message]) -> Sequence[Outcome]:
-        checked = [_checked(message) for message in messages]
-        going = sum(one is None for one in checked)
-        if not going:
-            return [one for one in checked if one is not None]
-        producer = self._ready()
+        entries = [_checked(message) or _record(self._topic, message) for message in messages]
+        if any(isinstance(one, Record) for one in entries) and not self._is_there:
+            failure = self._producing.closed() or self._missing()
+            if failure is not None:
+                return [one if isinstance(one, Failed) else failure for one in entries]
+            self._is_there = True
+        outcomes = self._producing.put(entries)
+        if any(is_unknown_topic(one) for one in outcomes):
+            self._is_there = False
+        return outcomes
+
+    def close(self) -> None:
+        self._producing.close()
+
+    def _missing(self) -> Failed | None:
+        return topics.missing(self._cluster, self._topic, self._options, "send")
+
+
+class Producing:
+    """One producer, and the records of each call on their way. Any thread, several at once."""
+
+    def __init__(
+        self, cluster: Cluster, operation: str, acks: str, monotonic_s: Callable[[], float]
+    ) -> None:
+        self._cluster = cluster
+        self._operation = operation
+        self._acks = acks
+        self._monotonic_s = monotonic_s
+        self._producer: Made[Any] = Made(self._new_producer)
+        self._is_closed = False
+
+    def put(self, entries: Sequence[Record | Failed]) -> list[Outcome]:
+        """Send those that are records, and wait until all are told of."""
+        if not any(isinstance(one, Record) for one in entries):
+            return [one for one in entries if isinstance(one, Failed)]
+        producer = self.closed() or self._cluster.attempt(self._operation, self._producer.get)
         if isinstance(producer, Failed):
-            return [one or producer for one in checked]
-        sending = _Sending(self, producer, len(messages))
-        for index, (message, refusal) in enumerate(zip(messages, checked, strict=True)):
-            if refusal is not None:
-                sending.outcomes[index] = refusal
-            else:
-                sending.produce(index, self._topic, message)
-        return sending.finished()
+            return [one if isinstance(one, Failed) else producer for one in entries]
+        sending = _Sending(self, producer, entries)
+        outcomes = sending.finished()
+        if any(isinstance(one, Failed) for one in outcomes) and self._cluster.is_outdated(producer):
+            self._forget(producer)
+        return outcomes
+
+    def begin(self, record: Record, told: Callable[[Outcome], None]) -> None:
+        """Send one and wait for nothing; `told` is called by `poll` or `put`, of whatever thread,
+        or at once when it cannot go."""
+        producer = self.closed() or self._cluster.attempt(self._operation, self._producer.get)
+        if isinstance(producer, Failed):
+            told(producer)
+            return
+        began_s = self._monotonic_s()
+
+        def heard(error: Any, _record: object = None) -> None:
+            told(self.outcome_of(error, self._monotonic_s() - began_s, producer))
+
+        failure = put_one(producer, record, heard)
+        if failure is not None:
+            heard(failure)
+
+    def poll(self) -> None:
+        producer = self._producer.present
+        if producer is not None:
+            producer.poll(0)
+
+    def closed(self) -> Failed | None:
+        if not self._is_closed:
+            return None
+        return refused(self._operation, Fault.CLOSED, "CLOSED", "the queue was closed here")
 
     def close(self) -> None:
         self._is_closed = True
         producer = self._producer.present
         if producer is not None:
-            producer.purge(blocking=False)
-            producer.flush(0.1)
-            self._producer.forget(producer)
+            self._forget(producer)
 
-    def _ready(self) -> Any:
-        """The producer, once the topic is known to be there."""
-        if self._is_closed:
-            return refused("send", Fault.CLOSED, "CLOSED", "the queue was closed here")
-        if not self._is_there:
-            failure = topics.missing(self._cluster, self._topic, self._options, "send")
-            if failure is not None:
-                return failure
-            self._is_there = True
-        return self._cluster.attempt("send", self._producer.get)
+    def _forget(self, producer: Any) -> None:
+        """The next call makes another. What this one still holds is told of, and not sent."""
+        self._producer.forget(producer)
+        self._cluster.ended(producer)
+        producer.purge(blocking=False)
+        producer.flush(PURGE_S_MAX)
 
     def _new_producer(self) -> Any:
         from confluent_kafka import Producer
 
         connection = self._cluster.connection
-        return Producer(
-            self._cluster.settings(
-                **{
-                    "acks": connection.acks,
-                    "enable.idempotence": connection.acks == "all",
-                    "retries": connection.retries,
-                    "linger.ms": connection.linger_ms,
-                    "delivery.timeout.ms": max(
-                        connection.request_timeout_ms, connection.linger_ms + 1
-                    ),
-                    "message.max.bytes": MESSAGE_BYTES_MAX + OVERHEAD_BYTES,
-                }
-            )
+        return self._cluster.made(
+            Producer,
+            **{
+                "acks": self._acks,
+                "enable.idempotence": self._acks == "all",
+                "retries": connection.retries,
+                "linger.ms": connection.linger_ms,
+                "delivery.timeout.ms": max(connection.request_timeout_ms, connection.linger_ms + 1),
+                "message.max.bytes": MESSAGE_BYTES_MAX + OVERHEAD_BYTES,
+            },
         )
 
-    # --- for one call of `send` -------------------------------------------------------------------
+    # --- for one call -----------------------------------------------------------------------------
 
     def deadline_s(self) -> float:
         return self._monotonic_s() + self._cluster.request_s + GRACE_S
@@ -105,64 +158,84 @@ class Sender:
             return DELIVERED
         if error.fatal():
             self._producer.forget(producer)
-        if error.name() in {"UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC"}:
-            self._is_there = False
-        return self._cluster.causes.failed(error, "send", elapsed_s)
+            self._cluster.ended(producer)
+        return self._cluster.failed(error, self._operation, elapsed_s)
+
+
+def put_one(producer: Any, record: Record, told: Callable[..., None]) -> Any:
+    """None when it is on its way, else librdkafka's error; a full queue is one, too."""
+    from confluent_kafka import KafkaException
+
+    try:
+        producer.produce(
+            record.topic,
+            value=record.value,
+            key=record.key,
+            headers=list(record.headers),
+            partition=record.partition,
+            on_delivery=told,
+        )
+    except BufferError:
+        return queue_full()
+    except KafkaException as error:
+        return error.args[0]
+    return None
 
 
 class _Sending:
     """The records of one call, on their way."""
 
-    def __init__(self, sender: Sender, producer: Any, count: int) -> None:
-        self.outcomes: list[Outcome | None] = [None] * count
-        self._sender = sender
+    def __init__(
+        self, producing: Producing, producer: Any, entries: Sequence[Record | Failed]
+    ) -> None:
+        self._producing = producing
         self._producer = producer
-        self._started_s = sender.now_s()
-        self._deadline_s = sender.deadline_s()
+        self._started_s = producing.now_s()
+        self._deadline_s = producing.deadline_s()
         self._pending = 0
+        self._outcomes: list[Outcome | None] = [None] * len(entries)
+        for index, entry in enumerate(entries):
+            if isinstance(entry, Failed):
+                self._outcomes[index] = entry
+            else:
+                self._pending += 1
+                self._put(index, entry)
 
-    def produce(self, index: int, topic: str, message: Message) -> None:
-        from confluent_kafka import KafkaException
-
-        self._pending += 1
-        put = partial(
-            self._producer.produce,
-            topic,
-            value=message.body,
-            key=message.group or None,
-            headers=_headers(message),
-            on_delivery=partial(self._told, index),
-        )
+    def _put(self, index: int, record: Record) -> None:
         while True:
-            try:
-                put()
-            except BufferError:  # librdkafka's own queue is full: let it send
-                if self._sender.now_s() < self._deadline_s:
-                    self._producer.poll(POLL_S)
-                    continue
-                self._told(index, _queue_full(), None)
-            except KafkaException as error:
-                self._told(index, error.args[0], None)
-            return
+            error = put_one(self._producer, record, partial(self._told, index))
+            if error is None:
+                return
+            # librdkafka's own queue may be full: let it send
+            if error.name() != "_QUEUE_FULL" or self._producing.now_s() >= self._deadline_s:
+                self._told(index, error, None)
+                return
+            self._producer.poll(POLL_S)
 
-    def finished(self) -> Sequence[Outcome]:
+    def finished(self) -> list[Outcome]:
         """Wait until all are told of. Callbacks may also run in another thread's poll."""
-        while self._pending and self._sender.now_s() < self._deadline_s:
+        while self._pending and self._producing.now_s() < self._deadline_s:
             self._producer.poll(POLL_S)
         late = None
-        for index, outcome in enumerate(self.outcomes):
+        for index, outcome in enumerate(self._outcomes):
             if outcome is None:
                 late = late or self._outcome(timed_out())
-                self.outcomes[index] = late
-        return [outcome for outcome in self.outcomes if outcome is not None]
+                self._outcomes[index] = late
+        return [outcome for outcome in self._outcomes if outcome is not None]
 
     def _told(self, index: int, error: Any, _record: Any) -> None:
         self._pending -= 1
-        self.outcomes[index] = self._outcome(error)
+        self._outcomes[index] = self._outcome(error)
 
     def _outcome(self, error: Any) -> Outcome:
-        elapsed_s = self._sender.now_s() - self._started_s
-        return self._sender.outcome_of(error, elapsed_s, self._producer)
+        elapsed_s = self._producing.now_s() - self._started_s
+        return self._producing.outcome_of(error, elapsed_s, self._producer)
+
+
+def is_unknown_topic(outcome: Outcome) -> bool:
+    """Whether a record's topic, or its partition, is not there (any more)."""
+    codes = {topics.UNKNOWN, "_UNKNOWN_TOPIC", "_UNKNOWN_PARTITION"}
+    return isinstance(outcome, Failed) and outcome.evidence.code in codes
 
 
 def _checked(message: Message) -> Failed | None:
@@ -175,6 +248,11 @@ def _checked(message: Message) -> Failed | None:
         detail = "Kafka delays no record"
         return refused("send", Fault.MALFORMED, "DELAY_NOT_SUPPORTED", detail, final=True)
     return None
+
+
+def _record(topic: str, message: Message) -> Record:
+    key = message.group.encode() or None
+    return Record(topic, message.body, key, _headers(message))
 
 
 def size_of(message: Message) -> int:
@@ -202,7 +280,7 @@ def timed_out() -> Any:
     return KafkaError(KafkaError._MSG_TIMED_OUT)
 
 
-def _queue_full() -> Any:
+def queue_full() -> Any:
     from confluent_kafka import KafkaError
 
     return KafkaError(KafkaError._QUEUE_FULL)

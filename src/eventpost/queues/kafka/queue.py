@@ -12,20 +12,20 @@ from eventpost.queues.kafka.clients import Cluster
 from eventpost.queues.kafka.consuming import Reader
 from eventpost.queues.kafka.producing import Sender
 from eventpost.queues.kafka.refusals import Causes, closed
+from eventpost.queues.kafka.retrying import Retrying
 from eventpost.queues.kafka.settings import (
     SYSTEM,
-    TRAITS,
     KafkaConnection,
     Options,
     check_topic,
+    retry_topic_of,
+    traits_of,
 )
 from eventpost.queues.kinds import Services, options_of
 
 
 class KafkaQueue:
     """Implements `queues.interfaces.Queue`. Connects to nothing before it is used."""
-
-    traits = TRAITS
 
     def __init__(
         self, connection: KafkaConnection, topic: str, options: Options, services: Services
@@ -35,7 +35,12 @@ class KafkaQueue:
         self._brokers = ",".join(sorted(connection.bootstrap))
         self._cluster = Cluster(connection, services.client_id, Causes(services.monotonic_s))
         self._sender = Sender(self._cluster, topic, options, services.monotonic_s)
-        self._reader = Reader(self._cluster, topic, options, services.monotonic_s)
+        retry_topic = retry_topic_of(topic, options)
+        self._retrying = (
+            Retrying(self._cluster, retry_topic, options, services) if retry_topic else None
+        )
+        self._reader = Reader(self._cluster, topic, options, services, self._retrying)
+        self.traits = traits_of(options)
         self._is_closed = False
 
     @property
@@ -64,7 +69,8 @@ class KafkaQueue:
     def probe(self) -> Sequence[Rung]:
         if self._is_closed:
             return [Rung(name="settings", failed=closed("probe"))]
-        return probing.probe(self._cluster, self._topic, self._options)
+        retry_topic = "" if self._retrying is None else self._retrying.topic
+        return probing.probe(self._cluster, self._topic, retry_topic, self._options)
 
     def wake(self) -> None:
         self._reader.wake()
@@ -73,6 +79,8 @@ class KafkaQueue:
         self._is_closed = True
         self._reader.close()
         self._sender.close()
+        if self._retrying is not None:
+            self._retrying.close()
 
 
 def new_queue(connection: KafkaConnection, address: Address, services: Services) -> KafkaQueue:

@@ -17,6 +17,7 @@ from eventpost.queues.kafka.settings import SYSTEM
 CAUSE_S = 60.0
 """How long a cause explains what fails."""
 DETAIL_CHARS_MAX = 500
+REFUSED = "SASL_AUTHENTICATION_FAILED"
 
 _FINAL = frozenset({"MSG_SIZE_TOO_LARGE", "INVALID_RECORD", "UNSUPPORTED_FOR_MESSAGE_FORMAT"})
 _NOTHING_NEW = frozenset({"_ALL_BROKERS_DOWN", "_MSG_TIMED_OUT", "_TIMED_OUT", "_TRANSPORT"})
@@ -67,7 +68,7 @@ _LOCAL = (
         re.compile(r"SASL authentication error|SASL .* mechanism handshake failed"),
         Stage.ANSWER,
         Fault.CODE,
-        "SASL_AUTHENTICATION_FAILED",
+        REFUSED,
     ),
     (
         re.compile(r"closed by peer.*in state APIVERSION_QUERY"),
@@ -83,7 +84,7 @@ class Causes:
     """The last cause that a client told of, and until when it explains. Any thread."""
 
     def __init__(self, monotonic_s: Callable[[], float] = time.monotonic) -> None:
-        self._monotonic_s = monotonic_s
+        self.monotonic_s = monotonic_s
         self._lock = threading.Lock()
         self._told: tuple[float, Evidence] | None = None
         self.credentials: Callable[[], Evidence | None] = lambda: None
@@ -99,16 +100,22 @@ class Causes:
         if present is not None and evidence.fault is Fault.CLOSED and evidence.code is None:
             return  # that it was closed says less than what was said before
         with self._lock:
-            self._told = (self._monotonic_s(), evidence)
+            self._told = (self.monotonic_s(), evidence)
 
     def clear(self) -> None:
         """Something worked."""
         self._told = None
 
     @property
+    def is_refused(self) -> bool:
+        """Whether brokers refused who we are, the last that was heard of them."""
+        present = self.present
+        return present is not None and present.code == REFUSED
+
+    @property
     def present(self) -> Evidence | None:
         with self._lock:
-            if self._told is None or self._monotonic_s() - self._told[0] > CAUSE_S:
+            if self._told is None or self.monotonic_s() - self._told[0] > CAUSE_S:
                 return None
             return self._told[1]
 

@@ -4,16 +4,18 @@ Layer: queues. Names are those of kafka-python where it has one; `config` reache
 """
 
 import re
+from dataclasses import replace
 from typing import Any, Literal
 
 import msgspec
 
 from eventpost.core.errors import InvalidRequest
-from eventpost.credentials import secrets
+from eventpost.credentials import reports, secrets
 from eventpost.credentials.aws_settings import AwsConnection
 from eventpost.credentials.msk import MSKTokenProvider, region_of_broker
 from eventpost.credentials.secrets import Reference
 from eventpost.queues.interfaces import Traits
+from eventpost.queues.kafka.copies import TIERS_MAX
 
 SYSTEM = "kafka"
 MESSAGE_BYTES_MAX = 1_000_000
@@ -22,7 +24,10 @@ MESSAGE_BYTES_MAX = 1_000_000
 OVERHEAD_BYTES = 40_000
 NAME_CHARS_MAX = 249
 RELEASE_DELAY_S_MAX = 900.0
-"""A record that is given back waits in this process's memory, and holds its offset back."""
+"""Without a retry topic a record that is given back waits in this process's memory, and holds its
+offset back."""
+RETRY_DELAY_S_MAX = 30 * 86_400.0
+"""With one; the topic's retention matters only for one wait, of 4.3 hours at most."""
 OWN_SETTINGS = frozenset({"enable.auto.commit", "enable.auto.offset.store", "group.id"})
 """What a user may not set: what is committed, and when, is what this module is for."""
 
@@ -75,6 +80,10 @@ class KafkaConnection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         if not 100 <= self.request_timeout_ms <= 300_000:
             raise ValueError("request_timeout_ms is from 100 to 300000")
 
+    def __hash__(self) -> int:
+        """`config` has none of its own."""
+        return hash((self.bootstrap, self.auth, self.username, self.region, self.profile))
+
     def _check_pair(self) -> None:
         missing = "username" if not self.username else "" if self.password else "password"
         if missing:
@@ -108,8 +117,16 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Records in memory that nobody asked for yet; at it all partitions pause."""
     session_timeout_ms: int = 45_000
     """A consumer that is silent for so long loses its partitions."""
+    retry: bool = False
+    """Whether what is released is appended to a retry topic. Without, it waits in memory."""
+    retry_topic: str = ""
+    """`TOPIC.GROUP.retry` by default."""
+    retry_partitions: int = TIERS_MAX
+    """Of a retry topic that is made: each of the first 12 is a wait of another length."""
 
     def __post_init__(self) -> None:
+        if not 1 <= self.retry_partitions <= 10_000:
+            raise ValueError("retry_partitions is from 1 to 10000")
         if not 1 <= self.unfinished_max <= 1_000_000:
             raise ValueError("unfinished_max is from 1 to 1000000")
         if not 1 <= self.prefetch <= 100_000:
@@ -131,6 +148,19 @@ TRAITS = Traits(
     has_receive_count=False,
     is_log=True,
 )
+
+
+def traits_of(options: Options) -> Traits:
+    if not options.retry:
+        return TRAITS
+    return replace(TRAITS, release_delay_s_max=RETRY_DELAY_S_MAX, releases_anew=True)
+
+
+def retry_topic_of(topic: str, options: Options) -> str:
+    """ "" without one. Raises InvalidRequest for a name that no topic can have."""
+    if not options.retry:
+        return ""
+    return check_topic(options.retry_topic or f"{topic}.{options.group}.retry")
 
 
 def check_topic(name: str) -> str:
@@ -186,7 +216,7 @@ def _signed_in(connection: KafkaConnection) -> dict[str, Any]:
     if connection.auth == "none":
         return {}
     if connection.auth == "msk-iam":
-        return {"sasl.mechanism": "OAUTHBEARER", "oauth_cb": token_provider(connection).oauth_cb}
+        return {"sasl.mechanism": "OAUTHBEARER"}  # and a callback for the tokens of each client
     return {
         "sasl.mechanism": connection.auth.upper(),
         "sasl.username": connection.username,
@@ -207,4 +237,5 @@ def token_provider(connection: KafkaConnection) -> MSKTokenProvider:
             fix="Give the connection its region.",
         )
     session = aws.session(AwsConnection(region=region, profile=connection.profile))
+    reports.remember(connection, session)
     return MSKTokenProvider(region, session=session)

@@ -10,20 +10,32 @@ from eventpost.core.outcomes import Failed
 from eventpost.queues.kafka.clients import Cluster
 from eventpost.queues.kafka.settings import Options
 
+UNKNOWN = "UNKNOWN_TOPIC_OR_PART"
+
 
 def missing(cluster: Cluster, topic: str, options: Options, operation: str) -> Failed | None:
     """None when the topic is there, or has been made now."""
-    found = cluster.attempt(operation, lambda: _described(cluster, topic))
+    found = partitions(cluster, topic, options, operation, options.partitions)
+    return found if isinstance(found, Failed) else None
+
+
+def partitions(
+    cluster: Cluster, topic: str, options: Options, operation: str, wanted_count: int
+) -> int | Failed:
+    """How many the topic has; it is made with `wanted_count` of them if that was asked for."""
+    found = cluster.attempt(operation, lambda: described(cluster, topic))
     if not isinstance(found, Failed):
-        return None
-    if found.evidence.code != "UNKNOWN_TOPIC_OR_PART" or not options.create:
+        return len(found.partitions)
+    if found.evidence.code != UNKNOWN or not options.create:
         return found
-    made = cluster.attempt(operation, lambda: _made(cluster, topic, options))
-    is_there = not isinstance(made, Failed) or made.evidence.code == "TOPIC_ALREADY_EXISTS"
-    return None if is_there else made
+    new = (topic, wanted_count, options.replication_factor)
+    made = cluster.attempt(operation, lambda: _made(cluster, *new))
+    if isinstance(made, Failed) and made.evidence.code != "TOPIC_ALREADY_EXISTS":
+        return made
+    return wanted_count
 
 
-def _described(cluster: Cluster, topic: str) -> Any:
+def described(cluster: Cluster, topic: str) -> Any:
     from confluent_kafka import TopicCollection
 
     admin = cluster.admin.get()
@@ -31,9 +43,9 @@ def _described(cluster: Cluster, topic: str) -> Any:
     return asked[topic].result(cluster.request_s + 1)
 
 
-def _made(cluster: Cluster, topic: str, options: Options) -> Any:
+def _made(cluster: Cluster, topic: str, count: int, replication_factor: int) -> Any:
     from confluent_kafka.admin import NewTopic
 
-    new = NewTopic(topic, options.partitions, options.replication_factor)
+    new = NewTopic(topic, count, replication_factor)
     asked = cluster.admin.get().create_topics([new], request_timeout=cluster.request_s)
     return asked[topic].result(cluster.request_s + 1)

@@ -92,7 +92,7 @@ class Verdicts:
             self._settle_failed(lane, failed, now_s, is_alone=not has_worked)
 
     def _done(self, lease: Lease, *, is_settle: bool) -> None:
-        if not is_settle and self._held.traits.is_log:
+        if not is_settle and self._held.traits.releases_anew:
             self._held.remember(lease)
             self._held.tell(self._held.listener.appended_anew, lease)
         self._held.end(lease, Fate.SETTLED if is_settle else Fate.RELEASED)

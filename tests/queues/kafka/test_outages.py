@@ -1,0 +1,294 @@
+"""Brokers that die, hang and come back; lines that are silent; a reader that stalls."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from eventpost.core.outcomes import Delivered, Failed
+from eventpost.diagnosis.classify import classify
+from eventpost.queues.interfaces import Message, Received, Settled
+from eventpost.queues.kafka import KafkaConnection
+from eventpost.queues.kinds import Services
+from eventpost.testing.fault_proxy import FaultProxy
+from tests.conftest import Say
+from tests.queues.kafka.groups import SESSION_MS, Group, Members, again_count, eventually
+from tests.services.fixtures import OwnServices
+from tests.services.kafka import Kafka
+from tests.services.running import Running
+
+pytestmark = pytest.mark.slow
+
+
+class Sending:
+    """Sends numbers until each is confirmed, as a destination does, while it is open."""
+
+    def __init__(self, group: Group) -> None:
+        self._queue = group.queue()
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.confirmed: list[int] = []
+        self.failures: list[Failed] = []
+
+    def __enter__(self) -> "Sending":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        first = 0
+        while not self._is_over.is_set():
+            waiting = list(range(first, first + 10))
+            while waiting:
+                outcomes = self._queue.send(
+                    [Message(body=str(one).encode(), group=str(one)) for one in waiting]
+                )
+                self.failures += [one for one in outcomes if isinstance(one, Failed)]
+                pairs = list(zip(waiting, outcomes, strict=True))
+                self.confirmed += [one for one, it in pairs if isinstance(it, Delivered)]
+                waiting = [one for one, it in pairs if not isinstance(it, Delivered)]
+            first += 10
+            self._is_over.wait(0.02)
+
+
+@pytest.mark.crash
+def test_a_broker_is_killed_in_mid_stream(own_kafka: Running[Kafka], say: Say) -> None:
+    """A broker that is killed and comes back costs time: what was confirmed is received, what was
+    said to be settled is not received again, and both sides go on by themselves."""
+    with Group(own_kafka.service) as group, Members(group) as members:
+        with Sending(group) as sending:
+            member = members.join()
+            eventually(lambda: len(member.done) > 100)
+            own_kafka.kill()
+            count = len(sending.confirmed)
+            eventually(lambda: len(member.failures) > 0)
+            own_kafka.start()
+            eventually(lambda: len(sending.confirmed) > count + 200)
+        eventually(lambda: set(member.numbers()) >= set(sending.confirmed))
+        eventually(group.is_finished)
+
+    found = Counter(member.numbers())
+    say(
+        f"{len(sending.confirmed)} confirmed, {again_count(found)} received again, "
+        f"{len(sending.failures)} sends and {len(member.failures)} calls failed"
+    )
+    # What timed out may have been stored, and was sent once more; what was in hand comes again.
+    assert again_count(found) <= len(sending.failures) + member.lost_count + 20
+    assert {classify(one.evidence) for one in member.failures} <= {
+        "EP2004",
+        "EP2203",
+        "EP4400",
+        "EP4401",
+    }
+
+
+def test_a_broker_hangs(own_kafka: Running[Kafka]) -> None:
+    """A broker that hangs costs each call its timeout and no more; when it goes on, so do we."""
+    with Group(own_kafka.service, partitions=1) as group:
+        queue = group.queue(connection=replace_timeouts(group.connection))
+        group.send(0, 1)
+        page: object = []
+        while page == []:
+            page = queue.receive(2, 5.0, 60.0)
+        assert isinstance(page, list)
+        own_kafka.pause()
+
+        began_s = time.monotonic()
+        [verdict] = queue.settle(page[:1])
+        settled_s = time.monotonic() - began_s
+        [outcome] = queue.send([Message(body=b"2")])
+        sent_s = time.monotonic() - began_s - settled_s
+
+        assert isinstance(verdict, Failed)
+        assert isinstance(outcome, Failed)
+        assert settled_s < 5
+        assert sent_s < 6
+        own_kafka.resume()
+        eventually(lambda: queue.settle(page)[0] in (Settled.DONE, Settled.LOST))
+        eventually(lambda: isinstance(queue.send([Message(body=b"3")])[0], Delivered))
+        with Members(group) as members:
+            members.join(queue)
+            eventually(lambda: b"3" in {one.body for one in members.joined[0].taken})
+
+
+def replace_timeouts(connection: KafkaConnection) -> KafkaConnection:
+    return KafkaConnection(
+        bootstrap=connection.bootstrap, request_timeout_ms=1_500, connect_timeout_ms=1_500
+    )
+
+
+def test_closing_while_the_broker_is_away(own_kafka: Running[Kafka]) -> None:
+    """A queue closes within bounds though its broker is away; what was not settled comes again."""
+    with Group(own_kafka.service, partitions=1) as group:
+        queue = group.queue()
+        group.send(0)
+        page: object = []
+        while page == []:
+            page = queue.receive(1, 5.0, 60.0)
+        own_kafka.kill()
+
+        began_s = time.monotonic()
+        queue.close()
+
+        assert time.monotonic() - began_s < 20
+        own_kafka.start()
+        with Members(group) as members:
+            member = members.join()
+            eventually(lambda: member.numbers() == [0])
+
+
+# --- lines ----------------------------------------------------------------------------------------
+
+
+class ProxiedKafka(Kafka):
+    """A broker that tells clients to come through a proxy: set `through` before it is prepared."""
+
+    through = 0
+
+    def prepare(self) -> None:
+        super().prepare()
+        file = self.directory / "server.properties"
+        plain = f"PLAIN://127.0.0.1:{self.ports['plain']}"
+        lines = [
+            line.replace(plain, f"PLAIN://127.0.0.1:{self.through}")
+            if line.startswith("advertised.listeners")
+            else line
+            for line in file.read_text().splitlines()
+        ]
+        file.write_text("\n".join(lines) + "\n")
+
+
+class Line:
+    """A broker of one's own, and the line to it."""
+
+    def __init__(self, kafka: Kafka, proxy: FaultProxy) -> None:
+        self.kafka = kafka
+        self.proxy = proxy
+        self.connection = KafkaConnection(
+            bootstrap=(f"127.0.0.1:{proxy.port}",),
+            request_timeout_ms=1_500,
+            connect_timeout_ms=1_500,
+        )
+
+
+@pytest.fixture
+def line(own_service: OwnServices) -> Iterator[Line]:
+    proxy = FaultProxy("127.0.0.1", 1, speaks="tcp")
+    try:
+
+        class Here(ProxiedKafka):
+            through = proxy.port
+
+        kafka = own_service(Here).service
+        proxy._target = ("127.0.0.1", kafka.ports["plain"])
+        yield Line(kafka, proxy)
+    finally:
+        proxy.thaw()
+        proxy.close()
+
+
+def test_a_line_goes_dead(line: Line) -> None:
+    """On a half-open line a send and a settle fail within their time, a settle is never said to be
+    done that is not, and all goes on when the line is replaced."""
+    with Group(line.kafka, partitions=1) as group:
+        group.connection = line.connection
+        group.send(*range(10))
+        queue = group.queue()
+        page: object = []
+        while page == []:
+            page = queue.receive(5, 5.0, 60.0)
+        assert isinstance(page, list)
+        line.proxy.freeze()
+
+        began_s = time.monotonic()
+        [outcome] = queue.send([Message(body=b"11")])
+        verdicts = queue.settle(page)
+
+        assert isinstance(outcome, Failed)
+        assert classify(outcome.evidence) in ("EP4400", "EP4401", "EP2203", "EP2003")
+        assert Settled.DONE not in verdicts
+        assert time.monotonic() - began_s < 10
+        line.proxy.cut()  # what was on its way is lost
+        line.proxy.thaw()
+        eventually(lambda: isinstance(queue.send([Message(body=b"12")])[0], Delivered))
+        with Members(group) as members:
+            member = members.join(queue)
+            eventually(lambda: 12 in member.numbers())
+            wanted = set(range(10)) | {12}
+            eventually(lambda: wanted <= set(member.numbers()) | {int(one.body) for one in page})
+            eventually(group.is_finished)
+
+
+def test_a_line_is_cut_again_and_again(line: Line, say: Say) -> None:
+    """What was confirmed is received through any number of cuts, in both directions."""
+    with Group(line.kafka, partitions=2) as group, Members(group) as members:
+        group.connection = line.connection
+        with Sending(group) as sending:
+            member = members.join()
+            for _ in range(6):
+                count = len(member.done)
+                eventually(lambda count=count: len(member.done) > count + 40)  # type: ignore[misc]  # a lambda's default
+                line.proxy.cut()
+        eventually(lambda: set(member.numbers()) >= set(sending.confirmed))
+        eventually(group.is_finished)
+
+    found = Counter(member.numbers())
+    say(f"{len(sending.confirmed)} confirmed, {again_count(found)} received again")
+    assert again_count(found) <= len(sending.failures) + member.lost_count + 20
+
+
+# --- a reader that stalls -------------------------------------------------------------------------
+
+
+class StallingClock:
+    """A clock on which the polling thread stands still when it is told to."""
+
+    def __init__(self) -> None:
+        self.goes_on = threading.Event()
+        self.goes_on.set()
+
+    def __call__(self) -> float:
+        if threading.current_thread().name.startswith("eventpost-kafka"):
+            self.goes_on.wait()
+        return time.monotonic()
+
+
+def test_a_reader_that_polls_too_seldom(kafka: Kafka) -> None:
+    """A reader that does not poll for longer than `max.poll.interval.ms` loses its partitions to
+    others, is told so, loses what it held, and comes back by itself."""
+    clock = StallingClock()
+    with Group(kafka, partitions=1) as group, Members(group) as members:
+        group.connection = replace_config(group, {"max.poll.interval.ms": SESSION_MS})
+        queue = group.queue(services=replace(Services(), monotonic_s=clock))
+        group.send(*range(5))
+        held: list[Received] = []
+        while len(held) < 5:
+            page = queue.receive(5, 5.0, 60.0)
+            assert isinstance(page, list), page
+            held += page
+        clock.goes_on.clear()
+        other = members.join()
+        eventually(lambda: len(other.done) == 5)
+        clock.goes_on.set()
+
+        eventually(lambda: set(queue.settle(held)) == {Settled.LOST})
+        eventually(lambda: isinstance(queue.receive(1, 0.1, 60.0), Failed))
+        told = queue.receive(1, 0.0, 60.0)
+        other.stop()
+        other.queue.close()
+        group.send(5)
+        with Members(group) as again:
+            member = again.join(queue)
+            eventually(lambda: member.numbers() == [5])
+        assert isinstance(told, Failed)
+        assert classify(told.evidence) == "EP4470"
+
+
+def replace_config(group: Group, config: dict[str, str | int | bool | float]) -> KafkaConnection:
+    return KafkaConnection(bootstrap=group.connection.bootstrap, config=config)
