@@ -20,6 +20,7 @@ from eventpost.app.pulling import Pulling, told
 from eventpost.app.queues import NO_CONNECTIONS
 from eventpost.app.sourcing import Sourcing
 from eventpost.app.subscribing import Subscribing
+from eventpost.app.tokens import IssuerKeys
 from eventpost.config.settings import Settings
 from eventpost.core.books import SubscriptionReport, Tally, TopicReport
 from eventpost.core.bounds import check_input_mapping, check_topic_name
@@ -42,6 +43,7 @@ from eventpost.core.subscriptions import (
     Topic,
 )
 from eventpost.core.version import VERSION
+from eventpost.credentials.bearer import Tokens
 from eventpost.credentials.reports import Report
 from eventpost.formats.custom import CustomInput
 from eventpost.formats.locktokens import SECRET_BYTES, LockTokens
@@ -121,12 +123,15 @@ class App:
         public_url: str,
         topic_resource: Callable[[str], str],
         opener: Opener = NO_CONNECTIONS.opener,
+        bearer: tuple[Tokens, IssuerKeys] | None = None,
     ) -> None:
         self.settings = settings
         self.supervisor = supervisor
         self.admin_token = admin_token
         self.public_url = public_url
         self.topic_resource = topic_resource
+        self._bearer = bearer
+        self.tokens = None if bearer is None else bearer[0]
         self.started_ms = 0
         self.stopping = asyncio.Event()
         """Set when the server begins to stop."""
@@ -161,6 +166,8 @@ class App:
         await self.supervisor.open()
         self.started_ms = self.now_ms()
         self.reopened(self.grid)
+        if self.tokens is not None:
+            self.tokens.start()
         if DEAD_LETTER_TOPIC not in self._topics:
             await self._put_new_topic(DEAD_LETTER_TOPIC, Schema.EVENT_GRID)
         await self._open_lock_tokens()
@@ -505,6 +512,8 @@ class App:
         await self.pulling.close()
         await self.supervisor.close()
         self.endpoints.close()
+        if self._bearer is not None:
+            self._bearer[1].close()
 
 
 __all__ = ["App", "Health"]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from eventpost.app import tokens
 from eventpost.app.application import App
 from eventpost.app.clock import AppClock, LoopClock
 from eventpost.app.endpoints import Endpoints
@@ -88,6 +89,7 @@ def build(
         public_url=settings.server.public_url.rstrip("/") or f"http://{settings.server.listen}",
         topic_resource=resource,
         opener=queues.opener,
+        bearer=tokens.make(settings, steady),
     )
     supervisor.on_reopened = app.reopened
     return app

@@ -8,6 +8,7 @@ from eventpost.config.inventory import DEFAULT
 from eventpost.config.settings import Settings
 from eventpost.core.errors import InvalidRequest
 from eventpost.core.notation import parse_duration_ms
+from eventpost.credentials import bearer_settings
 
 REFERENCE_PREFIXES = ("env:", "file:")
 EXPORT_DELAY_S_MAX = 300.0
@@ -56,6 +57,7 @@ def _problems(settings: Settings, origins: Mapping[str, str]) -> list[tuple[str,
     return [
         *_server_problems(settings),
         *_network_problems(settings),
+        *_tokens_problems(settings),
         *_store_problems(settings),
         *_limits_problems(settings),
         *_grid_problems(settings),
@@ -113,6 +115,25 @@ def _network_problems(settings: Settings) -> list[tuple[str, str, str]]:
                 "Give a URL such as http://proxy.example.com:3128.",
             )
         )
+    return found
+
+
+def _tokens_problems(settings: Settings) -> list[tuple[str, str, str]]:
+    tokens = settings.tokens
+    found = []
+    try:
+        bearer_settings.read_issuers(tokens.issuers)
+    except ValueError as error:
+        fix = "Write the issuer's https URL; behind a blank, where its keys are."
+        found.append(("tokens.issuers", str(error), fix))
+    try:
+        bearer_settings.read_grants(tokens.roles)
+    except ValueError as error:
+        fix = "Write lines such as `EventGrid.Sender publish orders songs-*`."
+        found.append(("tokens.roles", str(error), fix))
+    if tokens.issuers and not tokens.audience:
+        fix = "Name what tokens for this server are for, such as https://eventgrid.azure.net."
+        found.append(("tokens.audience", "it is missing", fix))
     return found
 
 

@@ -68,6 +68,15 @@ class NetworkSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """PEM file with authorities that webhooks' certificates may come from, besides the system's."""
 
 
+class TokensSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    issuers: tuple[str, ...] = ()
+    """Whose bearer tokens are accepted: `URL`, or `URL KEYS` (a JWKS by its URL or `file:PATH`)."""
+    audience: tuple[str, ...] = ()
+    """What a token must be for (its `aud`): one of these."""
+    roles: tuple[str, ...] = ()
+    """`WHO ACTION TOPIC...`: a role, `CLAIM=VALUE` or `*`; then `publish`, `receive` or `*`."""
+
+
 class StoreSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     url: str = "sqlite:"
     """Which store: `sqlite:` keeps it in the data directory."""
@@ -117,6 +126,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     server: ServerSettings = ServerSettings()
     network: NetworkSettings = NetworkSettings()
+    tokens: TokensSettings = TokensSettings()
     store: StoreSettings = StoreSettings()
     metrics: MetricsSettings = MetricsSettings()
     logs: LogsSettings = LogsSettings()

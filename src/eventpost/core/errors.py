@@ -4,6 +4,7 @@ EventpostError
 ├── InvalidRequest     the caller asked for something that cannot be (CLI exit 2, API 400)
 │   └── InvalidEvent   a published event is not valid (Event Grid's error body)
 ├── Unauthorized       no or a wrong credential (401)
+│   └── Forbidden      a good credential that may not do this (403)
 ├── NotFound           no such topic, subscription, dead letter (404)
 ├── Conflict           it exists already, or is in the wrong state (409)
 ├── HandshakeFailed    the endpoint did not consent (CLI exit 1, API 400)
@@ -52,6 +53,10 @@ class InvalidEvent(InvalidRequest):
 
 class Unauthorized(EventpostError):
     status = 401
+
+
+class Forbidden(Unauthorized):
+    status = 403
 
 
 class NotFound(EventpostError):

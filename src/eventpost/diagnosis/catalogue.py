@@ -8,7 +8,7 @@ what was seen, with placeholders for what the evidence holds, and its sections a
     EP2xxx  delivery over HTTP
             20 name, connection, proxy   21 TLS    22 the exchange    23 to 25 the answer's status
             26 handshake                 27 rules and settings        28 held without an attempt
-    EP3xxx  the store and what is written beside it
+    EP3xxx  the store and what is written beside it; 36 bearer tokens
     EP4xxx  queues, storage, brokers, credentials    EP6xxx  what the doctor finds by itself
     EP9xxx  everything else
 """

@@ -58,8 +58,9 @@ def authorize(
     """Return if the request may use `topic`: with one of its keys or a token made with one.
 
     The first credential found decides: the key header, the key in the query, the token header,
-    then `Authorization`. `url` is the request's own, for tokens. Raises Unauthorized, or
-    InvalidEvent (400, InvalidSas) for a key that is present but empty.
+    then `Authorization`, unless it is a bearer token, which is looked at elsewhere. `url` is the
+    request's own, for tokens. Raises Unauthorized, or InvalidEvent (400, InvalidSas) for a key that
+    is present but empty.
     """
     candidate = headers.get(KEY)
     if candidate is None and KEY in query:
@@ -100,13 +101,6 @@ def _check_authorization(value: str, topic: Topic, url: str, now_ms: int) -> Non
         sas.verify(credential, (topic.key1, topic.key2), url, now_ms)
     elif scheme.lower() == KEY_SCHEME:
         _check_key(credential.encode("latin-1"), topic)
-    elif scheme.lower() == "bearer":
-        raise Unauthorized(
-            "Unauthorized",
-            "Unable to read access token.",
-            why="This server accepts no bearer tokens for publishing.",
-            fix="Use the topic's key (aeg-sas-key) or a SAS token.",
-        )
     else:
         raise Unauthorized(
             "Unauthorized",

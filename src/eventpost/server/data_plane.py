@@ -7,16 +7,17 @@ Layer: server. All on the event loop's thread.
 
 import hmac
 import re
-import time
 from functools import partial
 from time import perf_counter
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
-from eventpost.core.errors import EventpostError, NotFound, Overloaded, Unauthorized
+from eventpost.core.errors import EventpostError, NotFound, Overloaded
 from eventpost.core.subscriptions import Topic
+from eventpost.credentials.bearer_settings import PUBLISH
 from eventpost.formats import publish, topics
 from eventpost.formats.custom import CustomInput
 from eventpost.http.server.request import Request
+from eventpost.server.authentication import authorize
 from eventpost.server.ports import DataPort
 from eventpost.server.publish_answers import PublishAnswers
 from eventpost.server.pull import PullPlane, builtin
@@ -56,7 +57,7 @@ class DataPlane:
     def __init__(self, app: DataPort) -> None:
         self._app = app
         self._answers = PublishAnswers()
-        self._pull = PullPlane(app, self._topic, self._authorize)
+        self._pull = PullPlane(app, self._topic)
         self._entries: dict[bytes, _Entry] = {}
 
     # --- http's FastHandler ----------------------------------------------------------------------
@@ -88,7 +89,7 @@ class DataPlane:
             key = index.get(_KEY)
             # Which of the two good keys it was may be told by the time; what they are, not.
             if key is None or not (_is_same(key, entry.key1) or _is_same(key, entry.key2)):
-                self._authorize(request, entry.topic)
+                authorize(self._app, request, entry.topic, PUBLISH)
             if entry.is_builtin:
                 raise builtin(entry.name)
             events = _decode(entry.schema, request.body, index, entry.resource, entry.custom)
@@ -135,23 +136,6 @@ class DataPlane:
         if request.method == b"HEAD":  # Event Grid knows no HEAD: 404, not 405
             return self._answers.not_found(request)
         return self._answers.method_not_allowed(request)
-
-    def _authorize(self, request: Request, topic: Topic) -> None:
-        """Any other credential than the key in its header. Raises Unauthorized or InvalidEvent.
-
-        A token is made for a URL. Behind a proxy that renames the host, it is the public one.
-        """
-        now_ms = time.time_ns() // 1_000_000
-        path = request.path.decode("latin-1")
-        host = request.index.get(b"host", b"").decode("latin-1")
-        check = partial(publish.authorize, topic, request.index, request.query)
-        try:
-            check(f"http://{host}{path}", now_ms)
-        except Unauthorized:
-            public_url = self._app.public_url.rstrip("/")
-            if urlsplit(public_url).netloc == host:
-                raise
-            check(f"{public_url}{path}", now_ms)
 
     def _look_up(self, path: bytes) -> _Entry:
         """The topic that `path` names. Raises NotFound."""

@@ -16,6 +16,7 @@ from eventpost.core.histogram import Histogram
 from eventpost.core.interfaces import AttemptRecord, DeadLetter, DeadLetterQuery, Usage
 from eventpost.core.sources import NO_MAPPING, Connection, InputMapping, Source, SourceReport
 from eventpost.core.subscriptions import Subscription, Topic
+from eventpost.credentials.bearer import Tokens
 from eventpost.credentials.reports import Report
 from eventpost.formats.custom import CustomInput
 from eventpost.formats.locktokens import LockTokens
@@ -57,6 +58,8 @@ class TopicsPort(Protocol):
     public_url: str
     rejected: dict[str, int]
     """Publish requests refused, by topic name; the data plane counts here."""
+    tokens: Tokens | None
+    """None when no issuer of bearer tokens is configured."""
     publish_times: Histogram
     """From a whole publish request to its answer; the data plane observes here."""
 

@@ -10,9 +10,10 @@ from time import perf_counter
 
 import msgspec
 
-from eventpost.core.errors import EventpostError, Overloaded, Unauthorized
+from eventpost.core.errors import EventpostError, Forbidden, Overloaded
 from eventpost.core.events import Delivery, Schema
 from eventpost.core.subscriptions import Topic
+from eventpost.credentials.bearer_settings import PUBLISH, RECEIVE
 from eventpost.formats import delivery as deliveries
 from eventpost.formats import locktokens, publish, topics
 from eventpost.formats.bodies import invalid
@@ -20,11 +21,9 @@ from eventpost.grid.pull import Handed
 from eventpost.grid.settling import Action, Key, Result
 from eventpost.http.server.request import Request
 from eventpost.server import pull_requests as requests
+from eventpost.server.authentication import authorize
 from eventpost.server.ports import DataPort, LanePort
 from eventpost.server.publish_answers import PublishAnswers
-
-Authorize = Callable[[Request, Topic], None]
-"""Raises Unauthorized. Whoever may publish to a topic may receive from its subscriptions."""
 
 _ACTIONS = {action.value.lower(): action for action in Action}
 _PUBLISHED = b"{}"
@@ -35,10 +34,6 @@ _MESSAGES = {
     Result.LOST.value: "The lock is over: it ended in its time, or was settled already.",
     Result.FAILED.value: "The event could not be read; its lock is as it was.",
 }
-
-
-class Forbidden(Unauthorized):
-    status = 403
 
 
 def builtin(name: str) -> Forbidden:
@@ -71,10 +66,9 @@ _encode = msgspec.json.Encoder().encode
 class PullPlane:
     """Handles the requests whose path it accepts."""
 
-    def __init__(self, app: DataPort, find: Callable[[str], Topic], authorize: Authorize) -> None:
+    def __init__(self, app: DataPort, find: Callable[[str], Topic]) -> None:
         self._app = app
         self._find = find
-        self._authorize = authorize
         self._answers = PublishAnswers(", ".join(requests.API_VERSIONS).encode())
         self._waiting: dict[int, Request] = {}
         """Receives without an answer, by identity."""
@@ -92,7 +86,8 @@ class PullPlane:
             if request.method != b"POST":
                 request.respond(self._no_post(request, topic))
                 return
-            self._authorize(request, topic)
+            action = RECEIVE if called.subscription else PUBLISH
+            authorize(self._app, request, topic, action)
             query = requests.Query(request.query)
             if not called.subscription:
                 self._publish(request, topic)
