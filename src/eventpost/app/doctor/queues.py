@@ -17,8 +17,10 @@ from eventpost.credentials.aws_settings import AwsConnection
 from eventpost.credentials.azure_settings import AzureStorageConnection
 from eventpost.diagnosis.doctor import steps
 from eventpost.diagnosis.doctor.climbing import Step
-from eventpost.diagnosis.doctor.ladder import Rung, Seen, rung
+from eventpost.diagnosis.doctor.ladder import Faulty, Rung, Seen, rung
 from eventpost.diagnosis.doctor.network import Peer
+from eventpost.diagnosis.history import Attempt
+from eventpost.diagnosis.ranking import Circumstances, rank
 from eventpost.queues import kinds
 from eventpost.queues.interfaces import Address, Permission, Queue
 from eventpost.queues.interfaces import Rung as Probed
@@ -85,9 +87,21 @@ def judged(found: Sequence[Permission], needed: Sequence[str]) -> Seen:
     for each in found:
         if each.refused is not None and each.operation in needed:
             evidence = each.refused.evidence
-            detail = f"{told}. {evidence.detail}"
-            return Failed(msgspec.structs.replace(evidence, detail=detail))
+            code = rank(evidence, Circumstances(attempts=_attempts(found))).code
+            return Faulty(code=code, detail=f"{told}. {evidence.detail}", evidence=evidence)
     return told
+
+
+def _attempts(found: Sequence[Permission]) -> tuple[Attempt, ...]:
+    return tuple(
+        Attempt(
+            at_ms=0,
+            operation=each.operation,
+            evidence=None if each.refused is None else each.refused.evidence,
+        )
+        for each in found
+        if each.is_known
+    )
 
 
 def _word(permission: Permission) -> str:
