@@ -11,6 +11,8 @@ import pytest
 from eventpost.cli import connection as command
 from eventpost.client import Client
 from eventpost.credentials import aws
+from eventpost.queues.kafka.settings import KafkaConnection, token_provider
+from eventpost.queues.kinds import read_settings
 from eventpost.registry.models import ConnectionView, CredentialsView
 from eventpost.testing.aws_metadata import AwsMetadata
 from tests.server.running import Served
@@ -91,6 +93,31 @@ def test_the_end_is_a_metric(orders: httpx.Client, server: Served, metadata: Aws
     ]
     assert end == pytest.approx(metadata.keys.current.expires_s, abs=1)
     assert f"eventpost_credentials_found{labels} 1.0" in text
+
+
+def test_who_signs_in_to_msk(admin: httpx.Client, server: Served, metadata: AwsMetadata) -> None:
+    """A connection of Amazon MSK shows who signs its tokens, once it was used; one of another Kafka
+    shows nobody."""
+    aws.close_all()
+    settings = {
+        "bootstrap": ["b-1.demo.abc123.c2.kafka.eu-west-1.amazonaws.com:9098"],
+        "auth": "msk-iam",
+        "config": {"broker.address.family": "v4"},
+    }
+    admin.post("/connections", json={"name": "msk", "kind": "kafka", "settings": settings})
+    plain = {"bootstrap": ["localhost:9092"]}
+    admin.post("/connections", json={"name": "home", "kind": "kafka", "settings": plain})
+    assert admin.get("/connections/msk").json()["credentials"] is None
+    assert metadata.asked == []
+
+    token_provider(read_settings(settings, KafkaConnection)).oauth_cb("")
+
+    found = admin.get("/connections/msk").json()["credentials"]
+    assert found["link"] == "container-role"
+    assert found["expiresTime"].startswith(metadata.keys.current.expiration[:-1])
+    assert (found["region"], found["regionFrom"]) == ("eu-west-1", "settings")
+    assert admin.get("/connections/home").json()["credentials"] is None
+    assert 'eventpost_credentials_found{connection="msk",link="container-role"' in metrics(server)
 
 
 def test_what_is_shown_may_be_sent_back(orders: httpx.Client, metadata: AwsMetadata) -> None:

@@ -125,16 +125,20 @@ class Kafka(Service):
         """A new key that is good at once, for keys that only its maker knows."""
         name = secrets.token_hex(8).upper()
         key = IamKey(f"AKIA{name}", secrets.token_urlsafe(30), session_token, f"User:{name}")
+        self.admit(key)
+        return key
+
+    def admit(self, key: IamKey) -> None:
+        """A key that somebody else made is good from now on."""
         lines = {
             "secret": key.secret_access_key,
-            "principal": name,
-            "token": session_token or "",
+            "principal": key.principal.removeprefix("User:"),
+            "token": key.session_token or "",
         }
         file = self._key_file(key)
         new = file.with_suffix(".new")
         new.write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
         new.rename(file)
-        return key
 
     def revoke(self, key: IamKey) -> None:
         """From now on its tokens are refused: on new connections, and when an old one must show

@@ -180,6 +180,40 @@ class Members:
             one.stop()
 
 
+class Sending:
+    """Sends numbers until each is confirmed, as a destination does, while it is open."""
+
+    def __init__(self, group: Group) -> None:
+        self._queue = group.queue()
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.confirmed: list[int] = []
+        self.failures: list[Failed] = []
+
+    def __enter__(self) -> "Sending":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        first = 0
+        while not self._is_over.is_set():
+            waiting = list(range(first, first + 10))
+            while waiting:
+                outcomes = self._queue.send(
+                    [Message(body=str(one).encode(), group=str(one)) for one in waiting]
+                )
+                self.failures += [one for one in outcomes if isinstance(one, Failed)]
+                pairs = list(zip(waiting, outcomes, strict=True))
+                self.confirmed += [one for one, it in pairs if isinstance(it, Delivered)]
+                waiting = [one for one, it in pairs if not isinstance(it, Delivered)]
+            first += 10
+            self._is_over.wait(0.02)
+
+
 class Process:
     """A member in a process of its own: `member.py`. Killed in the end."""
 

@@ -15,46 +15,19 @@ from eventpost.queues.kafka import KafkaConnection
 from eventpost.queues.kinds import Services
 from eventpost.testing.fault_proxy import FaultProxy
 from tests.conftest import Say
-from tests.queues.kafka.groups import SESSION_MS, Group, Members, again_count, eventually
+from tests.queues.kafka.groups import (
+    SESSION_MS,
+    Group,
+    Members,
+    Sending,
+    again_count,
+    eventually,
+)
 from tests.services.fixtures import OwnServices
 from tests.services.kafka import Kafka
 from tests.services.running import Running
 
 pytestmark = pytest.mark.slow
-
-
-class Sending:
-    """Sends numbers until each is confirmed, as a destination does, while it is open."""
-
-    def __init__(self, group: Group) -> None:
-        self._queue = group.queue()
-        self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self.confirmed: list[int] = []
-        self.failures: list[Failed] = []
-
-    def __enter__(self) -> "Sending":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._is_over.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        first = 0
-        while not self._is_over.is_set():
-            waiting = list(range(first, first + 10))
-            while waiting:
-                outcomes = self._queue.send(
-                    [Message(body=str(one).encode(), group=str(one)) for one in waiting]
-                )
-                self.failures += [one for one in outcomes if isinstance(one, Failed)]
-                pairs = list(zip(waiting, outcomes, strict=True))
-                self.confirmed += [one for one, it in pairs if isinstance(it, Delivered)]
-                waiting = [one for one, it in pairs if not isinstance(it, Delivered)]
-            first += 10
-            self._is_over.wait(0.02)
 
 
 @pytest.mark.crash

@@ -66,6 +66,8 @@ class Cluster:
         causes.credentials = self._credentials
         self._client_id = client_id
         self._provider: MSKTokenProvider | None = None
+        self._link = ""
+        """Which link of the chain answered last."""
         self._tokens: dict[int, Tokens] = {}
         self.admin: Made[Any] = Made(self._new_admin)
 
@@ -134,8 +136,8 @@ class Cluster:
         failed = self.causes.failed(error, operation, elapsed_s)
         if self._provider is None or failed.evidence.code != refusals.REFUSED:
             return failed
-        link = self._provider.report().link
-        return Failed(structs.replace(failed.evidence, credential=link), final=failed.final)
+        self._link = self._provider.report().link or self._link
+        return Failed(structs.replace(failed.evidence, credential=self._link), final=failed.final)
 
     def _hear_admin(self) -> None:
         """The admin client tells of causes when it is polled, and only then."""

@@ -1,0 +1,176 @@
+"""Queues of an Amazon MSK that verifies tokens: whose they are, and keys that change in mid-run."""
+
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from eventpost.core.outcomes import Delivered, Failed, Stage
+from eventpost.credentials import aws, reports
+from eventpost.diagnosis.classify import classify
+from eventpost.queues.interfaces import Message
+from eventpost.queues.kafka import KafkaConnection
+from eventpost.testing.aws_keys import Issued
+from eventpost.testing.aws_metadata import AwsMetadata
+from tests.conftest import Say
+from tests.queues.kafka.groups import Group, Members, Sending, again_count, eventually
+from tests.services.aws import REGION
+from tests.services.kafka import IamKey, Kafka
+
+pytestmark = pytest.mark.slow
+
+LIFE_S = 15.0
+"""Of keys that rotate."""
+
+
+@pytest.fixture(autouse=True)
+def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine on which nobody is signed in."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    aws.close_all()
+    yield
+    aws.close_all()
+
+
+class Role:
+    """The role of a task, whose keys the brokers know."""
+
+    def __init__(self, kafka: Kafka, metadata: AwsMetadata) -> None:
+        self.metadata = metadata
+        self._kafka = kafka
+        self._good: list[IamKey] = []
+        self._admit(metadata.keys.current)
+
+    def rotate(self, *, left: int = 2) -> None:
+        """New keys; so many sets in all are good after it."""
+        self._admit(self.metadata.rotate())
+        while len(self._good) > left:
+            self._kafka.revoke(self._good.pop(0))
+
+    def _admit(self, issued: Issued) -> None:
+        key = IamKey(
+            issued.access_key_id, issued.secret_access_key, issued.session_token, "User:station"
+        )
+        self._kafka.admit(key)
+        self._good.append(key)
+
+
+@pytest.fixture
+def role(kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> Iterator[Role]:
+    with AwsMetadata() as metadata:
+        for name, value in metadata.container().items():
+            monkeypatch.setenv(name, value)
+        yield Role(kafka, metadata)
+
+
+@pytest.fixture
+def group(kafka: Kafka) -> Iterator[Group]:
+    with Group(kafka, partitions=2) as group:
+        group.connection = connection(kafka)
+        yield group
+
+
+def connection(kafka: Kafka) -> KafkaConnection:
+    return KafkaConnection(
+        bootstrap=(kafka.address("iam"),),
+        auth="msk-iam",
+        region=REGION,
+        ca_file=str(kafka.ca_file),
+        request_timeout_ms=5_000,
+        config={"broker.address.family": "v4"},
+    )
+
+
+def test_who_signs_is_known(
+    kafka: Kafka, group: Group, role: Role, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before the first use nobody is asked; after it whoever has the same settings learns which
+    link answered and until when, and the log says it once, without a secret."""
+    caplog.set_level(logging.INFO, "eventpost.credentials")
+    queue = group.queue()
+    assert reports.known(connection(kafka)) is None
+    assert role.metadata.asked == []
+
+    [outcome] = queue.send([Message(body=b"1")])
+
+    issued = role.metadata.keys.current
+    report = reports.known(connection(kafka))
+    assert isinstance(outcome, Delivered)
+    assert report is not None
+    assert (report.link, report.region) == ("container-role", REGION)
+    assert report.expires_ms is not None
+    assert report.expires_ms / 1000 == pytest.approx(issued.expires_s, abs=1)
+    assert caplog.messages == ["credentials.found"]
+    assert issued.access_key_id not in str(caplog.records[0].__dict__)
+
+
+def test_nobody_is_signed_in(group: Group) -> None:
+    """Without credentials every call fails in seconds for that reason, and says what was looked
+    for; librdkafka alone would wait for ten seconds and lose it."""
+    queue = group.queue()
+    began_s = time.monotonic()
+
+    [sent] = queue.send([Message(body=b"lost?")])
+    page = queue.receive(1, 10.0, 60.0)
+    rung = queue.probe()[-1]
+
+    assert time.monotonic() - began_s < 8
+    assert rung.name == "credentials"
+    for failed in (sent, page, rung.failed):
+        assert isinstance(failed, Failed)
+        assert failed.evidence.stage is Stage.CREDENTIALS
+        assert classify(failed.evidence) == "EP4501"
+
+
+def test_keys_rotate_in_mid_run(group: Group, role: Role, say: Say) -> None:
+    """While keys rotate as a platform rotates them, the old ones good a while beside the new ones,
+    nothing fails, and nothing is lost."""
+    role.metadata.keys.life_s = LIFE_S
+    role.rotate()
+    with Members(group) as members, Sending(group) as sending:
+        member = members.join()
+        for _ in range(5):
+            count = len(member.done)
+            next_s = time.monotonic() + LIFE_S / 2
+            eventually(lambda: time.monotonic() > next_s and len(member.done) > count)  # noqa: B023 - called at once
+            role.rotate(left=3)
+        sending.__exit__()
+        eventually(lambda: set(member.numbers()) >= set(sending.confirmed))
+        eventually(group.is_finished)
+
+    keys = len(role.metadata.keys.issued)
+    say(f"{len(sending.confirmed)} confirmed over {keys} sets of keys")
+    assert not sending.failures
+    assert not member.failures
+    assert again_count(Counter(member.numbers())) == 0
+
+
+def test_keys_are_revoked_in_mid_run(group: Group, role: Role, say: Say) -> None:
+    """When keys are revoked before their time, brokers refuse them, which is told with whose they
+    are; new ones are found at once and not when the old token has aged, and nothing is lost."""
+    with Members(group) as members, Sending(group) as sending:
+        member = members.join()
+        eventually(lambda: len(member.done) > 50)
+        role.rotate(left=1)
+        revoked_s = time.monotonic()
+        eventually(lambda: bool(member.failures))
+        count = len(sending.confirmed)
+        eventually(lambda: len(sending.confirmed) > count + 100)
+        found_s = time.monotonic() - revoked_s
+        sending.__exit__()
+        eventually(lambda: set(member.numbers()) >= set(sending.confirmed))
+        eventually(group.is_finished)
+
+    say(f"{len(sending.confirmed)} confirmed, found after {found_s:.0f} s")
+    assert found_s < 45
+    refused = [one for one in member.failures if classify(one.evidence) == "EP4402"]
+    assert {one.evidence.credential for one in refused} == {"container-role"}
+    again = again_count(Counter(member.numbers()))
+    assert again <= len(sending.failures) + member.lost_count + 20
