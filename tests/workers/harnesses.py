@@ -1,5 +1,6 @@
 """Brokers on the tests' services, each behind a proxy that refuses what it is told to."""
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -19,14 +20,21 @@ from tests.services.elasticmq import ElasticMQ
 from tests.services.moto import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, Moto
 from tests.services.service import fresh_name
 
-QUICK = WorkerLimits(tell_s=0.5)
+QUICK = WorkerLimits(tell_s=0.5, pending_lease_s=2.0)
 
 
 class ProxiedHarness(BrokerHarness):
     """Of a service that is spoken to over HTTP."""
 
+    kind: str
+
     operations: dict[Operation, tuple[str, ...]]
     refusals: dict[Operation, Choice]
+
+    @property
+    @abstractmethod
+    def words(self) -> dict[str, Any]:
+        """What a broker's constructor takes to get here. Plain values, for another process, too."""
 
     def __init__(self, directory: Path, port: int) -> None:
         super().__init__(directory)
@@ -53,6 +61,7 @@ class ProxiedHarness(BrokerHarness):
 class SqsHarness(ProxiedHarness):
     """On moto, or on ElasticMQ."""
 
+    kind = "sqs"
     operations = {
         "send": ("SendMessageBatch", "SendMessage"),
         "receive": ("ReceiveMessage",),
@@ -64,19 +73,22 @@ class SqsHarness(ProxiedHarness):
     def __init__(self, directory: Path, service: Moto | ElasticMQ) -> None:
         super().__init__(directory, service.ports["http"])
 
-    def make_broker(self, **words: Any) -> LeaseBroker:
-        given = {
+    @property
+    def words(self) -> dict[str, Any]:
+        return {
             "region": REGION,
             "endpoint_url": f"http://127.0.0.1:{self.proxy.port}",
             "access_key_id": ACCESS_KEY_ID,
             "secret_access_key": SECRET_ACCESS_KEY,
             "namespace": self.namespace,
-            "limits": QUICK,
         }
-        return SQSBroker(**{**given, **words})
+
+    def make_broker(self, **words: Any) -> LeaseBroker:
+        return SQSBroker(**{**self.words, "limits": QUICK, **words})
 
 
 class StorageQueueHarness(ProxiedHarness):
+    kind = "storagequeue"
     operations = {
         "send": ("PutMessage",),
         "receive": ("GetMessages",),
@@ -88,11 +100,13 @@ class StorageQueueHarness(ProxiedHarness):
     def __init__(self, directory: Path, azurite: Azurite) -> None:
         super().__init__(directory, azurite.ports["queue"])
 
-    def make_broker(self, **words: Any) -> LeaseBroker:
+    @property
+    def words(self) -> dict[str, Any]:
         endpoint = f"http://127.0.0.1:{self.proxy.port}/{ACCOUNT}"
-        given = {
+        return {
             "connection_string": f"AccountName={ACCOUNT};AccountKey={KEY};QueueEndpoint={endpoint}",
             "namespace": self.namespace,
-            "limits": QUICK,
         }
-        return StorageQueueBroker(**{**given, **words})
+
+    def make_broker(self, **words: Any) -> LeaseBroker:
+        return StorageQueueBroker(**{**self.words, "limits": QUICK, **words})

@@ -15,6 +15,9 @@ class WorkerLimits:
     idle_s_max: float = 1.0
     """The longest pause after an empty answer, where the server answers at once: what a message
     waits at most in a queue that was idle."""
+    pending_lease_s: float = 900.0
+    """By how much the lease of a finished message is extended that could not be deleted yet. After
+    a crash it comes again, and is deleted, no sooner."""
     held_bytes_max: int = 64 * 1024 * 1024
     """Of bodies that one queue's consumer holds."""
 

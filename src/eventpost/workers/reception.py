@@ -359,6 +359,7 @@ def lease_limits(prefetch: int, around: Surroundings) -> LeaseLimits:
         lease_s=around.lease_s,
         hold_s_max=max(default.hold_s_max, around.lease_s),
         held_bytes_max=limits.held_bytes_max,
+        pending_lease_s=limits.pending_lease_s,
         wait_s=limits.wait_s,
         idle_s_min=min(default.idle_s_min, limits.idle_s_max),
         idle_s_max=limits.idle_s_max,

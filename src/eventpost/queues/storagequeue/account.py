@@ -4,6 +4,7 @@ Layer: queues. Shared by all queues of a connection in this process, and closed 
 them. The SDK's own retries are off: whoever calls decides, and is told the first true cause.
 """
 
+import logging
 import os
 import threading
 import time
@@ -32,6 +33,10 @@ from eventpost.queues.storagequeue.connections import Progress, add_endpoint, fo
 from eventpost.queues.storagequeue.errors import evidence
 
 T = TypeVar("T")
+
+requests_log = logging.getLogger("eventpost.azure.requests")
+"""The SDK tells a dozen lines of each request at INFO, which is where programs of workers log."""
+requests_log.setLevel(logging.WARNING)
 
 CONNECTIONS_MAX = 128
 """Kept connections to each endpoint; no more are open than threads use them."""
@@ -145,6 +150,7 @@ class Account:
             "retry_total": 0,
             "permit_redirects": False,
             "user_agent": f"eventpost/{VERSION}",
+            "logger": requests_log,
         }
 
     def _once(

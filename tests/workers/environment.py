@@ -1,0 +1,5 @@
+"""How a test tells the program that `dramatiq` runs what to do."""
+
+BROKER = "TEST_WORKERS_BROKER"
+STEPS = "TEST_WORKERS_STEPS"
+WORK_S = "TEST_WORKERS_WORK_S"
