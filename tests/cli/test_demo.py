@@ -28,6 +28,8 @@ def test_the_tour_ends_by_itself_when_nobody_watches(tmp_path: Path) -> None:
         "-> 200, attempt 3 after ",
         "UndeliverableDueToHttpBadRequest",
         "notice: rock gave up",
+        "dj@station.example gets: Undelivered: genre/rock/1 (rock, ",
+        "eventpost deadletter replay ",
         "They balance.",
     ):
         assert happened in done.out

@@ -7,7 +7,7 @@ import os
 import uuid
 
 from eventpost.app.clock import AppClock
-from eventpost.app.queues import NO_CONNECTIONS, Queues, check_queue
+from eventpost.app.queues import NO_CONNECTIONS, Queues, check_queue, settings_of
 from eventpost.config.checks import address, is_loopback
 from eventpost.config.settings import Settings
 from eventpost.core.errors import InvalidRequest
@@ -67,6 +67,7 @@ class Endpoints:
             opener=(queues or NO_CONNECTIONS).opener,
             connection=(queues or NO_CONNECTIONS).connection,
             account_connection=(queues or NO_CONNECTIONS).account_connection,
+            call_later=clock.call_later,
             call_soon=clock.call_soon,
             call_soon_threadsafe=clock.call_soon_threadsafe,
         )
@@ -98,6 +99,8 @@ class Endpoints:
                     address=subscription.deadletter, connection=subscription.deadletter_connection
                 )
             )
+        if connection is not None:
+            kinds.check_connection(endpoint, settings_of(connection))
         if endpoint.type in KINDS:
             self.places.check_endpoint(endpoint)
         if is_system(endpoint.type):

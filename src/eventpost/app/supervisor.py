@@ -109,7 +109,7 @@ class Supervisor:
 
 async def _drained(engine: Engine) -> None:
     """Send nothing more and wait for what is out, so that a stop repeats as little as it can."""
-    engine.is_draining = True
+    engine.drain()
     loop = asyncio.get_running_loop()
     deadline_s = loop.time() + DRAIN_S_MAX
     # Looked at only here, at the end: an event set by every outcome would cost the hot path.

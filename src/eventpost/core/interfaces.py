@@ -7,7 +7,7 @@ has returned. No exception crosses a callback.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -63,6 +63,15 @@ class Destination(Protocol):
 
     def close(self) -> None:
         """Let go of connections. Attempts in flight end with an outcome or are never answered."""
+        ...
+
+
+@runtime_checkable
+class Holding(Protocol):
+    """A destination that lets deliveries wait for company."""
+
+    def hasten(self) -> None:
+        """The grid is about to stop: send what waits, and let nothing wait any more."""
         ...
 
 

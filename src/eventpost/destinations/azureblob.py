@@ -15,6 +15,7 @@ from eventpost.core.outcomes import Failed
 from eventpost.core.subscriptions import Endpoint, Subscription, Topic
 from eventpost.credentials.azure import AzureStorageConnection, session
 from eventpost.credentials.azure_settings import incomplete
+from eventpost.destinations import storing
 from eventpost.destinations.kinds import Services
 from eventpost.destinations.places import Place, parse_as
 from eventpost.destinations.storages import CONTENT_TYPE
@@ -110,3 +111,8 @@ def check_endpoint(endpoint: Endpoint) -> None:
 
 def new_destination(topic: Topic, subscription: Subscription, services: Services) -> Destination:
     return StorageDestination(topic, subscription, services)
+
+
+def probe(endpoint: Endpoint, services: Services) -> Sequence[Rung]:
+    """See `destinations.kinds.probe`."""
+    return storing.probe(endpoint, services)

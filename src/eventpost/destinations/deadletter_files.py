@@ -6,7 +6,7 @@ account that hangs holds up neither deliveries nor what goes to a folder.
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,6 +21,7 @@ from eventpost.destinations.places import KINDS, Kind, Place, parse, parse_as
 from eventpost.destinations.storages import Storage
 from eventpost.destinations.threads import Threads
 from eventpost.http.failures import bounded
+from eventpost.queues.interfaces import Rung
 
 FileDone = Callable[[FileWritten | Failed], None]
 
@@ -90,6 +91,10 @@ class StorageFiles:
         if left is not None:
             left.storage.close()
         return found.storage
+
+    def probe(self, place: DeadLetterPlace) -> Sequence[Rung]:
+        """Look, without writing, whether the place is there. Blocks. Raises InvalidRequest."""
+        return self.storage(place).probe()
 
     def close(self) -> None:
         """Let go of everything; files under way are written, or not."""

@@ -16,6 +16,7 @@ from eventpost.core.errors import InvalidRequest
 from eventpost.core.interfaces import Destination, FileWritten
 from eventpost.core.outcomes import Evidence, Failed, Fault, Stage
 from eventpost.core.subscriptions import Endpoint, Subscription, Topic
+from eventpost.destinations import storing
 from eventpost.destinations.kinds import Services
 from eventpost.destinations.places import Place, parse_as
 from eventpost.destinations.storing import StorageDestination, check_plain
@@ -173,3 +174,8 @@ def check_endpoint(endpoint: Endpoint) -> None:
 
 def new_destination(topic: Topic, subscription: Subscription, services: Services) -> Destination:
     return StorageDestination(topic, subscription, services)
+
+
+def probe(endpoint: Endpoint, services: Services) -> Sequence[Rung]:
+    """See `destinations.kinds.probe`."""
+    return storing.probe(endpoint, services)

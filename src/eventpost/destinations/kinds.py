@@ -16,7 +16,7 @@ import importlib
 import importlib.util
 import keyword
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import cast
@@ -25,12 +25,12 @@ import msgspec
 
 from eventpost.core.errors import InvalidRequest
 from eventpost.core.histogram import Histogram
-from eventpost.core.interfaces import Destination
+from eventpost.core.interfaces import Destination, Timer
 from eventpost.core.subscriptions import Endpoint, Subscription, Topic
 from eventpost.formats import topics
 from eventpost.http.client import HttpClient
 from eventpost.queues import kinds as queue_kinds
-from eventpost.queues.interfaces import Address, Queue
+from eventpost.queues.interfaces import Address, Queue, Rung
 
 ENTRY_POINT_GROUP = "eventpost.destinations"
 FACTORY_NAME = "new_destination"
@@ -51,6 +51,10 @@ That may be called on any thread, blocks, and raises InvalidRequest."""
 
 def _no_connections(_kind: str, _name: str | None) -> msgspec.Struct:
     raise NotImplementedError("there are no connections here")
+
+
+def _no_timers(_delay_s: float, _callback: Callable[..., object]) -> Timer:
+    raise NotImplementedError("there is no clock here")
 
 
 def _no_account(_account: str) -> str | None:
@@ -84,6 +88,8 @@ class Services:
     account_connection: Callable[[str], str | None] = _no_account
     """The name of the connection that leads to a storage account, None where none does. Raises
     InvalidRequest where several do. From any thread."""
+    call_later: Callable[..., Timer] = _no_timers
+    """`call_later(seconds, callback)` calls back that much later."""
     call_soon: Callable[..., object] = _same_thread
     """Calls back with the next turn of the loop."""
     call_soon_threadsafe: Callable[..., object] = _same_thread
@@ -142,6 +148,21 @@ def check(endpoint: Endpoint, connection_kind: str | None = None) -> None:
         check_endpoint(endpoint)
 
 
+def check_connection(endpoint: Endpoint, settings: msgspec.Struct) -> None:
+    """Raises InvalidRequest for settings of the endpoint's connection that it cannot work with."""
+    check = getattr(_module(endpoint.type), "check_connection", None)
+    if check is not None:
+        check(endpoint, settings)
+
+
+def probe(endpoint: Endpoint, services: Services) -> Sequence[Rung] | None:
+    """Look, without delivering anything, whether the endpoint would take it, rung by rung; None for
+    a kind that cannot be asked so. Blocks. Raises InvalidRequest for settings that cannot be used.
+    """
+    asked = getattr(_module(endpoint.type), "probe", None)
+    return None if asked is None else cast("Sequence[Rung]", asked(endpoint, services))
+
+
 def _module(kind: str) -> object:
     """The module of this package that has the kind's name; None when there is none."""
     name = f"{__package__}.{kind}{'_' if keyword.iskeyword(kind) else ''}"
@@ -164,7 +185,7 @@ def _imported(kind: str, module_name: str) -> object:
 
 
 def _unknown(kind: str) -> InvalidRequest:
-    own = ("webhook", "pull", "lambda", "folder", "azureblob", "s3")
+    own = ("webhook", "pull", "lambda", "email", "folder", "azureblob", "s3")
     known = (*own, *queue_kinds.systems())
     return InvalidRequest(
         "UnknownEndpointType",

@@ -16,6 +16,7 @@ from eventpost.core.outcomes import Evidence, Failed, Fault, Stage
 from eventpost.core.subscriptions import Endpoint, Subscription, Topic
 from eventpost.credentials import aws
 from eventpost.credentials.aws_failures import failure, statement, with_detail
+from eventpost.destinations import storing
 from eventpost.destinations.kinds import Services
 from eventpost.destinations.places import Place, parse_as
 from eventpost.destinations.storages import CONTENT_TYPE
@@ -145,3 +146,8 @@ def check_endpoint(endpoint: Endpoint) -> None:
 
 def new_destination(topic: Topic, subscription: Subscription, services: Services) -> Destination:
     return StorageDestination(topic, subscription, services)
+
+
+def probe(endpoint: Endpoint, services: Services) -> Sequence[Rung]:
+    """See `destinations.kinds.probe`."""
+    return storing.probe(endpoint, services)

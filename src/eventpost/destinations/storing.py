@@ -26,6 +26,7 @@ from eventpost.destinations.threads import Threads
 from eventpost.formats import deadletters, topics
 from eventpost.formats import delivery as delivery_format
 from eventpost.http.failures import bounded
+from eventpost.queues.interfaces import Rung
 
 THREADS_MAX = 8
 """Files of one subscription that are written at the same time, whatever its concurrency."""
@@ -50,6 +51,17 @@ def check_plain(endpoint: Endpoint) -> None:
                 why="It keeps files, and a file holds the events alone.",
                 fix="Leave it out.",
             )
+
+
+def probe(endpoint: Endpoint, services: Services) -> Sequence[Rung]:
+    """Look whether the place is there. Blocks. Raises InvalidRequest."""
+    opener = Opener(services)
+    place = parse_as(_kind(endpoint), endpoint.address)
+    storage = opener.open(place, opener.settings(place, endpoint.connection))
+    try:
+        return storage.probe()
+    finally:
+        storage.close()
 
 
 class StorageDestination:

@@ -19,6 +19,7 @@ from eventpost.core.interfaces import (
     DeadLetter,
     DeadLetterFiles,
     Destination,
+    Holding,
     ReadFailed,
     Recovered,
     Store,
@@ -235,6 +236,13 @@ class Engine:
     def in_flight(self) -> int:
         """Attempts under way."""
         return sum(lane.in_flight for lane in self._lanes.values())
+
+    def drain(self) -> None:
+        """Send nothing new from now on. What waits for company goes without it."""
+        self.is_draining = True
+        for lane in self._lanes.values():
+            if isinstance(lane.destination, Holding):
+                lane.destination.hasten()
 
     def stop(self) -> None:
         """Send and commit nothing more. Outcomes of attempts in flight are no longer taken; those

@@ -53,6 +53,7 @@ CONNECTION_CLASSES = {
     "azure-storage": "eventpost.credentials.azure:AzureStorageConnection",
     "kafka": "eventpost.queues.kafka:KafkaConnection",
     "rabbitmq": "eventpost.queues.rabbitmq:RabbitmqConnection",
+    "smtp": "eventpost.credentials.smtp:SmtpConnection",
 }
 """The built-in kinds of connections: `MODULE:CLASS`."""
 SYSTEMS = ("storagequeue", "sqs", "rabbitmq", "kafka")

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from eventpost.cli.demo.mailbox import Letter, Mailbox
 from eventpost.cli.demo.screen import Screen
 from eventpost.cli.demo.songs import BLUES, ROCK, SOUL, TOPIC, UNWANTED, Song, request, to_try
 from eventpost.cli.demo.stage import Handler, Received, Server, StageError, wait_until
@@ -26,6 +27,8 @@ HAPPENS_S_MAX = 20.0
 LOOK_S = 0.5
 """How often it is looked whether the server still runs while the station is on the air."""
 NOTICES = "eventpost.deadletters"
+MAILED_TO = "dj@station.example"
+MAILED_FROM = "eventpost@station.example"
 FAST_SCHEDULE = "200ms,400ms"
 FLAKY_FAILURES = 2
 
@@ -69,6 +72,7 @@ class Station:
                 "notices": lambda event, count: 200,
             }.items()
         }
+        self.mailbox = Mailbox(self.tell_letter)
         self.client: Client
         self.server: Server
         self.key: str
@@ -87,7 +91,7 @@ class Station:
     def open(self) -> None:
         from eventpost.client import Client
 
-        self.screen.chapter("The station opens: a server and four handlers, all real")
+        self.screen.chapter("The station opens: a server, four handlers and a mailbox, all real")
         self.screen.command("eventpost serve")
         self.server = self.stack.enter_context(Server())
         self.client = self.stack.enter_context(Client(self.server.url, token=self.server.token))
@@ -95,12 +99,16 @@ class Station:
         for handler in self.handlers.values():
             handler.start()
             self.stack.callback(handler.stop)
+        self.mailbox.start()
+        self.stack.callback(self.mailbox.stop)
         self.screen.command(f"eventpost topic create {TOPIC}")
         self.client.create_topic(TOPIC)
         self.key = self.client.list_keys(TOPIC).key1
 
     def subscribe(self) -> None:
-        self.screen.chapter("Four handlers subscribe, each consents in a handshake")
+        self.screen.chapter(
+            "Four handlers subscribe, each consents in a handshake; mails go to the DJ"
+        )
         for name, subject, topic in (
             ("blues", "genre/blues", TOPIC),
             ("hits", "genre/soul", TOPIC),
@@ -108,6 +116,7 @@ class Station:
             ("notices", "", NOTICES),
         ):
             self._subscribe(name, subject, topic)
+        self._subscribe_mailbox()
 
     def take_requests(self) -> None:
         self.screen.chapter("Listeners ask for songs; each subscription gets what it wants")
@@ -144,13 +153,18 @@ class Station:
         self.screen.happened("fix", letter.fix)
         notices = self.handlers["notices"]
         self._expect("its notice reaches those who watch", lambda: notices.accepted() == 1)
+        self._expect("a mail reaches the DJ", lambda: len(self.mailbox.letters) == 1)
+        (mail,) = self.mailbox.letters
+        replay = f"eventpost deadletter replay {letter.id}"
+        self._require("the mail says how to replay it", replay in mail.text)
 
     def mend_and_replay(self) -> None:
         self.screen.chapter("The handler is mended, the dead letter replayed")
         self.takes_rock.set()
         self.screen.happened("rock", "takes rock songs from now on")
-        self.screen.command("eventpost deadletter replay --subscription rock")
-        replayed = [line.done for line in self.client.replay(subscription="rock")]
+        (letter,) = self._letters()
+        self.screen.command(f"eventpost deadletter replay {letter.id}")
+        replayed = [line.done for line in self.client.replay(ids=[letter.id])]
         self._require("one dead letter is replayed", replayed[-1:] == [1])
         rock = self.handlers["rock"]
         self._expect("the replayed song is delivered", lambda: rock.accepted() == 1)
@@ -175,7 +189,7 @@ class Station:
             right = each.delivered + _sum(each.dead_lettered) + _sum(each.dropped) + each.pending
             self._require(f"the books of {each.subscription} balance", left == right)
         delivered = {each.subscription: each.delivered for each in books}
-        wanted = {"blues": 3, "hits": 1, "rock": 1, "notices": 1}
+        wanted = {"blues": 3, "hits": 1, "rock": 1, "notices": 1, "mails": 1}
         self._require("every song that was wanted was delivered", delivered == wanted)
         self.screen.say("   They balance.", style="good")
 
@@ -205,6 +219,33 @@ class Station:
             attempt = f", attempt {received.delivery_count + 1} after {waited_s * 1_000:.0f} ms"
         style = "good" if received.status == 200 else "wait" if received.status == 503 else "bad"
         self.screen.happened(handler.name, f"{what}  -> {received.status}{attempt}", style=style)
+
+    def tell_letter(self, letter: Letter) -> None:
+        """Called by the mailbox, on its thread, for every mail."""
+        self.screen.happened("mailbox", f"{letter.recipient} gets: {letter.subject}", style="good")
+        for line in letter.text.splitlines():
+            if line.startswith("    eventpost "):
+                self.screen.happened("", f"  {line.strip()}", style="aside")
+
+    def _subscribe_mailbox(self) -> None:
+        port = self.mailbox.port
+        settings = {"host": "127.0.0.1", "port": port, "security": "none", "sender": MAILED_FROM}
+        words = " ".join(f"--set {name}={value}" for name, value in settings.items())
+        self.screen.command(f"eventpost connection create mail --kind smtp {words}")
+        self.client.create_connection({"name": "mail", "kind": "smtp", "settings": settings})
+        self.screen.command(
+            f"eventpost subscription create mails --topic {NOTICES} --endpoint-type email"
+            f" --endpoint {MAILED_TO} --connection mail"
+        )
+        self.client.create_subscription(
+            {
+                "name": "mails",
+                "topic": NOTICES,
+                "endpointType": "email",
+                "endpoint": MAILED_TO,
+                "connection": "mail",
+            }
+        )
 
     def _subscribe(self, name: str, subject: str, topic: str) -> None:
         begins = f" --subject-begins-with {subject}" if subject else ""
