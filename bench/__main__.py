@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from bench import keeping, rows
+from bench import keeping, pull, rows
 from bench.servers import Harness
 from eventpost.server.serving import loop_factory
 
@@ -19,6 +19,7 @@ MUST = {
     "batched_in": 40_000,
     "batched": 120_000,
     "fan_out": 35_000,
+    "pull": 40_000,
 }
 """Deliveries a second that the project wants to reach at least, on two quiet cores."""
 
@@ -33,6 +34,7 @@ def table(rate_half: float) -> dict[str, Row]:
         "batched_in": rows.batched_in,
         "batched": rows.batched,
         "fan_out": rows.fan_out,
+        "pull": pull.pull,
         "latency_200": lambda harness, count: rows.latency(harness, 200, count / 20_000),
         "latency_half": lambda harness, count: rows.latency(harness, rate_half, count / 20_000),
         "many_subscriptions": rows.many_subscriptions,

@@ -4,8 +4,10 @@ import json
 import time
 from pathlib import Path
 
+from msgspec import structs
+
 from bench.load import event
-from eventpost.core.events import Event
+from eventpost.core.events import Event, Schema
 from eventpost.core.interfaces import (
     Append,
     Commit,
@@ -16,7 +18,7 @@ from eventpost.core.interfaces import (
     PutTopic,
     StateRow,
 )
-from eventpost.core.subscriptions import Endpoint, Filter, Subscription, Topic
+from eventpost.core.subscriptions import PULL, Endpoint, Filter, Subscription, Topic
 from eventpost.grid.checkpoint import LaneState, PartitionState, encode
 from eventpost.stores.executor import InlineExecutor
 from eventpost.stores.sqlite.store import SqliteStore
@@ -79,6 +81,27 @@ def stock(
     _store_events(made, events)
     for start in range(0, ladder_rows, PAGE):
         made.commit(Commit(ladder_put=_rows(start, min(PAGE, ladder_rows - start))))
+    made.store.close()
+    return KEY
+
+
+def stock_pull(data: Path, topic: str, name: str, *, locks: int) -> str:
+    """A topic of CloudEvents with one subscription that is pulled, of which `locks` events are
+    locked; returns the topic's key."""
+    made = Stock(data)
+    schema = Schema.CLOUD_EVENTS
+    kept = Topic(id=1, name=topic, key1=KEY, key2=KEY, created_ms=0, input_schema=schema)
+    subscription = Subscription(
+        id=1, topic_id=1, name=name, created_ms=0, endpoint=Endpoint(type=PULL)
+    )
+    state = encode(LaneState(0, 0, True, 0, 0, [], [locks, 0, 0, {}, {}], 0))
+    commit = Commit(catalogue=[PutTopic(kept), PutSubscription(subscription)])
+    commit.states.append(StateRow(kind="lane", owner_id=1, partition=0, state=state))
+    made.commit(commit)
+    for start in range(0, locks, PAGE):
+        rows = _rows(start, min(PAGE, locks - start))
+        held = [structs.replace(row, lock=1 + row.position // 100) for row in rows]
+        made.commit(Commit(ladder_put=held))
     made.store.close()
     return KEY
 
