@@ -112,7 +112,7 @@ async def pull(harness: Harness, count: int) -> Figures:
         key = await asyncio.to_thread(partial(stock_pull, data, TOPIC, NAME, locks=locks))
         process = await start_server(data)
         try:
-            found = await _consume(harness, process, key, count * 2)
+            found = await _consume(harness, process, key, count * 4)
         finally:
             process.stop()
         rates[name] = found["deliveries_per_s"]
