@@ -3,6 +3,7 @@
 import os
 import random
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
@@ -85,9 +86,7 @@ class Outside:
         for _ in range(self.chance.randint(1, 2)):
             count, wait_s = self.chance.randint(1, 8), self.chance.choice((0, 0, 10))
             is_there = self.chance.random() < 0.95
-            pull_lane(self.rig).receive(
-                count, wait_s, lambda is_there=is_there: is_there, self.take
-            )
+            pull_lane(self.rig).receive(count, wait_s, partial(bool, is_there), self.take)
         self.rig.settle()
         self.rig.advance(self.chance.choice((0.0, 1.0, 10.0)))
 
