@@ -21,6 +21,11 @@ def finding(system: str, code: str) -> str | None:
     return known.get(code) or known.get("")
 
 
+def named(system: str, code: str) -> str | None:
+    """The finding of a code that the system's table names; None for every other code."""
+    return _findings(system).get(code) if code else None
+
+
 @cache
 def _findings(system: str) -> dict[str, str]:
     name = f"{__name__}.{system}{'_' if keyword.iskeyword(system) else ''}"
