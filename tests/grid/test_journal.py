@@ -99,21 +99,59 @@ def test_outcomes_wait_for_company(new_rig: NewRig) -> None:
     assert rig.lane().tally.delivered == 5
 
 
-def test_outcomes_go_with_a_publish(new_rig: NewRig) -> None:
-    """A publish takes along what waits, and the delay begins anew."""
+@pytest.mark.parametrize(("waited_s", "goes_along"), [(0.009, False), (0.01, True)])
+def test_outcomes_go_with_a_publish(new_rig: NewRig, waited_s: float, goes_along: bool) -> None:
+    """A publish takes along what waits once half of the delay is over; else it comes on its own."""
     rig = new_rig(outcome_delay_s=0.02)
     rig.topic()
     rig.subscribe()
+    rig.advance(1.0)
     rig.publish(2)
     rig.store.commits.clear()
 
+    rig.advance(waited_s)
     rig.handler().answer(count=1)
     rig.publish(1)
 
-    assert [bool(commit.outcome_id) for commit in rig.store.commits] == [True]
-    assert rig.lane().tally.delivered == 1
+    assert [bool(commit.outcome_id) for commit in rig.store.commits] == [goes_along]
+    assert rig.lane().tally.delivered == int(goes_along)
     rig.advance(1.0)
-    assert len(rig.store.commits) == 1
+    assert len(rig.store.commits) == (1 if goes_along else 2)
+    assert rig.lane().tally.delivered == 1
+
+
+def test_only_events_go_without_outcomes(new_rig: NewRig) -> None:
+    """What else is committed says where each delivery is, and so does the blob beside it."""
+    rig = new_rig(outcome_delay_s=0.02)
+    rig.topic()
+    rig.subscribe()
+    rig.advance(1.0)
+    rig.publish(2)
+    rig.store.commits.clear()
+
+    rig.handler().answer(failed(503), count=1)
+    rig.publish(1)
+
+    assert all(commit.outcome_id for commit in rig.store.commits if commit.ladder_put)
+    assert any(commit.ladder_put for commit in rig.store.commits)
+
+
+def test_a_crash_before_the_outcomes(new_rig: NewRig) -> None:
+    """Events that no blob tells of yet are routed again after a restart; each is delivered."""
+    rig = new_rig(outcome_delay_s=0.02)
+    rig.topic()
+    rig.subscribe()
+    rig.advance(1.0)
+    rig.publish(1)
+    rig.store.commits.clear()
+    rig.publish(1)
+    rig.publish(1)
+    assert not any(commit.outcome_id for commit in rig.store.commits)
+
+    rig.crash()
+    rig.settle()
+
+    assert rig.handler().ids == ["e0", "e1", "e2"]
 
 
 def test_nothing_is_committed_when_nothing_happens(rig: Rig) -> None:

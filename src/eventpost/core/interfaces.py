@@ -411,6 +411,23 @@ class Commit:
     taken_before_ms: int = 0
     """Ids taken before this may go; 0 keeps all."""
 
+    @property
+    def has_events_alone(self) -> bool:
+        """Whether it says nothing of lanes, ladder or catalogue that an outcome blob belongs to."""
+        return bool(self.appends) and not (
+            self.catalogue
+            or self.ladder_remove
+            or self.ladder_put
+            or self.dead_put
+            or self.dead_states
+            or self.dead_remove
+            or self.attempts
+            or self.trims
+            or self.attempts_before_ms
+            or self.taken_remove
+            or self.taken_before_ms
+        )
+
     def is_empty(self) -> bool:
         return not (
             self.catalogue

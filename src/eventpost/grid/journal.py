@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 PublishDone = Callable[[Overloaded | None], None]
 
+OUTCOMES_WAIT = 0.5
+"""Part of `outcome_delay_s` after a blob in which commits of events alone go without one."""
+
 
 class Kept(Protocol):
     """A lane or a partition, as something whose state is written now and then."""
@@ -99,6 +102,8 @@ class Journal:
         self._is_kicked = False
         self._timer: Timer | None = None
         self._unsaved = 0
+        self._outcome_ms = 0
+        """When the last commit with outcomes began."""
         self._choked: dict[Lane, None] = {}
         self._sweep: list[Kept] = []
         self._sweep_from = 0
@@ -242,9 +247,6 @@ class Journal:
         if self._committing is not None or self.failure is not None:
             return
         self._is_kicked = False
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         group = self._group
         commit = group.commit
         now_ms = self._clock.now_ms()
@@ -252,15 +254,16 @@ class Journal:
             append.published_ms = now_ms
         for partition in group.partitions:
             partition.waiting = None
-        if self._touched or self._moved:
-            self._add_outcome(commit)
-        if self._sweep or self._commits_since_sweep >= self._limits.snapshot_commits:
-            self._add_states(commit)
+        is_outcome_left = self._may_outcomes_wait(now_ms)
+        if not is_outcome_left:
+            self._add_outcomes(commit, now_ms)
         commit.ladder_put = [*self._puts.values()]
         if commit.is_empty() and not group.waiting and not has_leftovers:
             return
         self._group = Group()
         self._puts = {}
+        if is_outcome_left:
+            self._leave_outcomes(group)
         self._committing = group
         self._store.commit(commit, self._done)
 
@@ -274,16 +277,46 @@ class Journal:
         kick = partial(self._kick, has_leftovers=has_leftovers)
         self._clock.call_soon(self._clock.call_soon, kick)
 
+    def _may_outcomes_wait(self, now_ms: int) -> bool:
+        """Whether the open group goes without a blob: events alone, soon after the last blob.
+
+        What happened to a lane meanwhile then fits into one record. Lanes and their partition's
+        routed position wait together, so that a restart routes again what no record tells of."""
+        waits_ms = self._limits.outcome_delay_s * 1_000 * OUTCOMES_WAIT
+        return (
+            now_ms - self._outcome_ms < waits_ms
+            and self._group.commit.has_events_alone
+            and not (self._puts or self._group.waiting or self.is_choked)
+        )
+
+    def _leave_outcomes(self, group: Group) -> None:
+        """What was settled counts for the group that will tell of it."""
+        self._group.settled, group.settled = group.settled, 0
+        if self._group.settled and self._timer is None:
+            self._timer = self._clock.call_later(self._limits.outcome_delay_s, self._timed_flush)
+
+    def _add_outcomes(self, commit: Commit, now_ms: int) -> None:
+        """What happened since the last blob, and now and then whole states."""
+        self._outcome_ms = now_ms
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._touched or self._moved:
+            self._add_outcome(commit)
+        if self._sweep or self._commits_since_sweep >= self._limits.snapshot_commits:
+            self._add_states(commit)
+
     def _add_outcome(self, commit: Commit) -> None:
         """Records of everything that changed. Taking one may park rows in this very commit."""
         lanes = [lane.record() for lane in self._touched if not lane.is_removed]
         for lane in self._touched:
-            self.soil(lane)
+            if not lane.is_dirty:
+                self.soil(lane)
         self._touched = []
-        partitions = []
+        partitions = [partition.record() for partition in self._moved]
         for partition in self._moved:
-            partitions.append(partition.record())
-            self.soil(partition)
+            if not partition.is_dirty:
+                self.soil(partition)
         self._moved = []
         self.outcome_id += 1
         self._commits_since_sweep += 1

@@ -626,11 +626,10 @@ class Lane:
         if taken - checkpoint > self.engine.limits.cursor_gap_max:
             self._park_hanging(taken)
             checkpoint = self.checkpoint
-        settled = ranges(self.settled, checkpoint) if self.settled else []
-        self.settled = []
-        delta = self.delta
-        self.delta = Tally()
-        self.tally.add(delta)
+        settled: list[int] = []
+        if self.settled:
+            settled = ranges(self.settled, checkpoint)
+            self.settled = []
         return LaneRecord(
             self.subscription.id,
             self.partition.index,
@@ -640,7 +639,7 @@ class Lane:
             checkpoint,
             self.offered_ms,
             settled,
-            delta.packed(),
+            self.tally.take(self.delta),
         )
 
     def _park_hanging(self, taken: int) -> None:

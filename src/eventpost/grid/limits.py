@@ -11,7 +11,7 @@ class GridLimits(msgspec.Struct, frozen=True, kw_only=True):
     group_bytes_max: int = 64 * 1024 * 1024
     """Bytes waiting for a commit; beyond it publishing answers 503."""
     outcome_delay_s: float = 0.02
-    """How long outcomes wait for company when nothing else is committed."""
+    """How long outcomes wait for company. Commits of events take them along from half of it on."""
     outcomes_unsaved_max: int = 4_096
     """Settled deliveries not yet committed; at it lanes stop sending. Bounds duplicates."""
     lane_events_max: int = 1_024
