@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from eventpost.core.books import Dropped
-from eventpost.core.interfaces import Commit, ReadFailed, Trim
+from eventpost.core.interfaces import Commit, LadderRow, ReadFailed, Trim
 from eventpost.core.outcomes import DELIVERED
 from eventpost.core.subscriptions import RetryPolicy
 from eventpost.grid import catalogue, failing, ladder
@@ -110,6 +110,29 @@ def test_parked_rows_come_though_removals_are_not_committed(new_rig: NewRig) -> 
 
     assert rig.books().delivered == 23
     assert Counter(rig.handler().ids) == Counter({f"e{index}": 1 for index in range(23)})
+
+
+def test_parked_rows_of_before_a_rewind_go(new_rig: NewRig) -> None:
+    """Rows that a rewind superseded are all taken off the ladder, though the lane has nothing else
+    to do and reads them a few at a time."""
+    rig = new_rig(retries_held_max=5)
+    rig.topic()
+    rig.subscribe(retry=AT_ONCE)
+    climb(rig, 23)
+    rig.advance(60.0)
+
+    def parked() -> list[LadderRow]:
+        rows = rig.read(lambda done: rig.store.parked(rig.subscription().id, 0, 100, done))
+        assert isinstance(rows, list)
+        return rows
+
+    assert len(parked()) == 18
+
+    rig.rewind(23)
+    rig.settle()
+
+    assert parked() == []
+    assert rig.dropped(Dropped.SKIPPED) == 23
 
 
 def test_a_row_that_arrives_while_the_ladder_is_read(rig: Rig) -> None:

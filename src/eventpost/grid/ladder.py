@@ -256,11 +256,13 @@ class Ladder:
         lane.has_parked = not is_all(len(rows))
         room = lane.retry_room
         runnable = []
+        is_forgotten = False
         for row in rows:
             if _key(row) in self._claimed or row in self._engine.journal.departed:
                 continue
             if row.generation != lane.generation:
                 self._forget(row)
+                is_forgotten = True
             elif self._is_expired(lane, row) or room > 0:
                 room -= 1
                 self.claim(lane, row)
@@ -269,6 +271,8 @@ class Ladder:
                 lane.has_parked = True
         if runnable:
             self._load(runnable)
+        elif is_forgotten and lane.has_parked:
+            self._engine.clock.call_soon(lane.pump)  # nothing else may ask for the rest of them
 
     # --- their events -----------------------------------------------------------------------------
 
