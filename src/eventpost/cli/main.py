@@ -5,17 +5,22 @@
 """
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from eventpost.cli import parser as cli
+from eventpost.cli import shaping
 from eventpost.cli.parser import Parser
 from eventpost.core.version import VERSION
 
 if TYPE_CHECKING:
+    import argparse
+
     from eventpost.core.errors import EventpostError
 
+_DASHES = re.compile("^([\u2013\u2014]-?|-[\u2013\u2014])(?=[a-z])")
 DESCRIPTION = (
     "An event grid that you run yourself: durable, at least once, and it explains failures."
 )
@@ -70,8 +75,11 @@ def _run(argv: Sequence[str] | None) -> int:
     from eventpost.core.errors import EventpostError
 
     try:
-        arguments = build_parser().parse_args(argv)
-        code: int = arguments.run(arguments)
+        words = sys.argv[1:] if argv is None else argv
+        arguments = build_parser().parse_args([_with_hyphens(word) for word in words])
+        _note_ignored(arguments)
+        with shaping.asked(arguments):
+            code: int = arguments.run(arguments)
         sys.stdout.flush()
     except EventpostError as error:
         from eventpost.cli import output
@@ -79,6 +87,19 @@ def _run(argv: Sequence[str] | None) -> int:
         output.error(error)
         return exit_code(error)
     return code
+
+
+def _with_hyphens(word: str) -> str:
+    """`--name` of `\u2013-name` and the like: on many pages dashes stand for hyphens."""
+    return _DASHES.sub("--", word, count=1)
+
+
+def _note_ignored(arguments: "argparse.Namespace") -> None:
+    ignored = getattr(arguments, "ignored", None)
+    if ignored:
+        from eventpost.cli import output
+
+        output.note(f"Ignored: {', '.join(ignored)} (it has no meaning here).")
 
 
 def exit_code(error: "EventpostError") -> int:

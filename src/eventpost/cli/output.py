@@ -7,14 +7,21 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import IO, TYPE_CHECKING
 
+from eventpost.cli import shaping
+
 if TYPE_CHECKING:
     from eventpost.core.errors import EventpostError
 
 
 def json(value: object) -> None:
-    """One JSON value, indented, UTF-8."""
+    """One JSON value, indented, UTF-8; or what `--query` and `--output` ask for of it."""
     import msgspec
 
+    shape = shaping.current()
+    if shape is not None:
+        for each in shape.lines(msgspec.to_builtins(value)):
+            line(each)
+        return
     line(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
@@ -22,6 +29,11 @@ def json_line(value: object) -> None:
     """One JSON value on one line, flushed: for streams."""
     import msgspec
 
+    shape = shaping.current()
+    if shape is not None:
+        json(msgspec.json.decode(msgspec.json.encode(value)))
+        sys.stdout.flush()
+        return
     line(msgspec.json.encode(value).decode())
     sys.stdout.flush()
 

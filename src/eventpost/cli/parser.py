@@ -2,9 +2,11 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+
+from eventpost.cli import shaping
 
 Run = Callable[[argparse.Namespace], int]
 
@@ -27,6 +29,8 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, **options)
 
     def error(self, message: str) -> NoReturn:
+        if message.startswith("one of the arguments name "):
+            message = "the following arguments are required: name"
         lines = [f"UsageError {message[:1].upper()}{message[1:]}."]
         word, known = self._misspelt(message)
         if near := get_close_matches(word, known, n=1, cutoff=0.5):
@@ -102,17 +106,62 @@ def command(
     return parser
 
 
-def noun(group: Commands, name: str, *, summary: str) -> Commands:
+def noun(group: Commands, name: str, *, summary: str, aliases: Sequence[str] = ()) -> Commands:
     """Add a noun and return the group that its verbs go into."""
-    parser: Parser = group.add_parser(name, help=summary, description=_sentence(summary))
+    parser: Parser = group.add_parser(
+        name, help=summary, description=_sentence(summary), aliases=aliases
+    )
     return nouns(parser, dest=f"{name}_verb")
 
 
 def as_json() -> Parser:
-    """`--json`, for everything that prints data."""
+    """`--json`, `--output` and `--query`, for everything that prints data."""
     parser = Parser(add_help=False)
     parser.add_argument("--json", action="store_true", help="print JSON for programs")
+    parser.add_argument(
+        "--output",
+        "-o",
+        dest="output_form",
+        choices=shaping.FORMS,
+        type=str.lower,
+        help="print data in this form, as the Azure CLI does",
+    )
+    parser.add_argument(
+        "--query", metavar="JMESPATH", help="print this part of the data (https://jmespath.org)"
+    )
     return parser
+
+
+class _Ignored(argparse.Action):
+    """Takes an option of the Azure CLI that has no meaning here; it is told, and nothing else."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        words = [*(getattr(namespace, self.dest, None) or []), f"{option_string} {values}"]
+        setattr(namespace, self.dest, words)
+
+
+def azure() -> Parser:
+    """Options that `az eventgrid` has and that have no meaning here, for commands of its names."""
+    parser = Parser(add_help=False)
+    group = parser.add_argument_group("taken from `az eventgrid` and ignored")
+    for names in (("--resource-group", "-g"), ("--location", "-l"), ("--subscription",)):
+        group.add_argument(
+            *names, action=_Ignored, dest="ignored", metavar="NAME", help="ignored, with a note"
+        )
+    return parser
+
+
+def named(parser: Parser, summary: str) -> None:
+    """The name of the thing: in its place, or as `--name` as `az` has it."""
+    group = parser.add_mutually_exclusive_group(required=True)
+    group.add_argument("name", nargs="?", default=argparse.SUPPRESS, help=summary)
+    group.add_argument("--name", "-n", dest="name", metavar="NAME", help="the same, as an option")
 
 
 def connection(*, has_data_option: bool = True) -> Parser:

@@ -3,7 +3,14 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from eventpost.cli import confirming, local_paths, output, subscription_options, subscription_view
+from eventpost.cli import (
+    azure_resources,
+    confirming,
+    local_paths,
+    output,
+    subscription_options,
+    subscription_view,
+)
 from eventpost.cli.connecting import connect
 from eventpost.cli.parser import (
     EXIT_BAD,
@@ -13,8 +20,10 @@ from eventpost.cli.parser import (
     Parser,
     Run,
     as_json,
+    azure,
     command,
     connection,
+    named,
     noun,
 )
 
@@ -24,25 +33,41 @@ if TYPE_CHECKING:
 
 
 def add(group: Commands) -> None:
-    verbs = noun(group, "subscription", summary="create, change, inspect and move subscriptions")
+    verbs = noun(
+        group,
+        "subscription",
+        summary="create, change, inspect and move subscriptions",
+        aliases=["event-subscription"],
+    )
     parser = command(
         verbs,
         "create",
         create,
         summary="create an event subscription, its endpoint's handshake included",
-        parents=[subscription_options.options(is_creating=True), as_json(), connection()],
+        parents=[
+            *(subscription_options.options(is_creating=True), as_json(), connection(), azure())
+        ],
     )
-    parser.add_argument("name", help="3 to 50 letters, digits and '-'")
-    parser.add_argument("--topic", required=True, help="the topic that it subscribes to")
+    named(parser, "3 to 50 letters, digits and '-'")
+    _topic(parser, "the topic that it subscribes to", is_required=True)
     parser = command(
         verbs,
         "list",
         list_subscriptions,
         summary="list the subscriptions of one topic or of all",
-        parents=[as_json(), connection()],
+        parents=[as_json(), connection(), azure()],
     )
-    parser.add_argument("--topic", help="only those of this topic")
-    _one(verbs, "show", show, summary="show one subscription, its books and latest failures")
+    _topic(parser, "only those of this topic")
+    parser = _one(verbs, "show", show, summary="show one subscription, its books and failures")
+    parser.add_argument(
+        "--include-full-endpoint-url",
+        nargs="?",
+        const=True,
+        default=False,
+        type=subscription_options.boolean,
+        metavar="true|false",
+        help="show the endpoint with the values in its query",
+    )
     _one(
         verbs,
         "update",
@@ -81,17 +106,39 @@ def _one(
     epilog: str | None = None,
 ) -> Parser:
     """A verb on one subscription."""
-    shared = [*(parents or []), as_json(), connection()]
+    shared = [*(parents or []), as_json(), connection(), azure()]
     parser = command(verbs, name, run, summary=summary, parents=shared, epilog=epilog)
-    parser.add_argument("name", help="the subscription")
-    parser.add_argument("--topic", help="its topic, when several have one of that name")
+    named(parser, "the subscription")
+    _topic(parser, "its topic, when several have one of that name")
     return parser
+
+
+def _topic(parser: Parser, summary: str, *, is_required: bool = False) -> None:
+    """By its name, or by a resource id as `az` takes it."""
+    parser.add_argument(
+        *("--topic", "--topic-name", "--source-resource-id"),
+        dest="topic",
+        metavar="TOPIC",
+        type=_topic_named,
+        required=is_required,
+        help=summary,
+    )
+
+
+def _topic_named(text: str) -> str:
+    from eventpost.formats.resources import is_resource, topic_of
+
+    name = topic_of(text)
+    if is_resource(name):
+        raise argparse.ArgumentTypeError(f"`{text}` is no topic of Microsoft.EventGrid")
+    return name
 
 
 def create(arguments: argparse.Namespace) -> int:
     declared = subscription_options.declaration(arguments)
     declared |= {"name": arguments.name, "topic": arguments.topic}
     with connect(arguments) as client:
+        azure_resources.resolve(declared, client)
         local_paths.resolve(declared, client.place)
         subscription = client.create_subscription(declared)
     subscription_view.show(subscription, arguments)
@@ -118,15 +165,20 @@ def list_subscriptions(arguments: argparse.Namespace) -> int:
 
 def show(arguments: argparse.Namespace) -> int:
     with connect(arguments) as client:
-        subscription_view.show(
-            client.show_subscription(arguments.name, topic=arguments.topic), arguments
-        )
+        subscription = client.show_subscription(arguments.name, topic=arguments.topic)
+        if arguments.include_full_endpoint_url:
+            from msgspec import structs
+
+            url = client.show_full_url(arguments.name, topic=arguments.topic)
+            subscription = structs.replace(subscription, endpoint=url)
+        subscription_view.show(subscription, arguments)
     return EXIT_DONE
 
 
 def update(arguments: argparse.Namespace) -> int:
     changes = subscription_options.changes(arguments)
     with connect(arguments) as client:
+        azure_resources.resolve(changes, client)
         local_paths.resolve(changes, client.place)
         subscription = client.update_subscription(arguments.name, changes, topic=arguments.topic)
     subscription_view.show(subscription, arguments)

@@ -117,7 +117,7 @@ def _filter_options(group: "argparse._ArgumentGroup") -> None:
         "--subject-case-sensitive",
         nargs="?",
         const=True,
-        type=_boolean,
+        type=boolean,
         metavar="true|false",
         help="compare subjects by case",
     )
@@ -132,7 +132,7 @@ def _filter_options(group: "argparse._ArgumentGroup") -> None:
         "--enable-advanced-filtering-on-arrays",
         nargs="?",
         const=True,
-        type=_boolean,
+        type=boolean,
         metavar="true|false",
         help="let advanced filters look into arrays",
     )
@@ -212,10 +212,15 @@ def _whole_options(group: "argparse._ArgumentGroup") -> None:
     )
 
 
-def _boolean(text: str) -> bool:
+def boolean(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise argparse.ArgumentTypeError(f"`{text}` is neither true nor false")
     return text.lower() == "true"
+
+
+def event_types(types: Words) -> Words | None:
+    """`All`, as `az` has it, is no filter."""
+    return None if [each.lower() for each in types] == ["all"] else types
 
 
 def advanced_filters(filters: list[Words]) -> list[dict[str, object]]:
@@ -276,7 +281,7 @@ _FIELDS: dict[str, tuple[str, Read | None]] = {
     "delivery_attribute_mapping": ("deliveryAttributeMappings", attribute_mappings),
     "signing_secret": ("signingSecrets", None),
     "insecure": ("tlsInsecure", None),
-    "included_event_types": ("filter.includedEventTypes", None),
+    "included_event_types": ("filter.includedEventTypes", event_types),
     "subject_begins_with": ("filter.subjectBeginsWith", None),
     "subject_ends_with": ("filter.subjectEndsWith", None),
     "subject_case_sensitive": ("filter.subjectCaseSensitive", None),

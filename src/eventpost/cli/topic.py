@@ -10,8 +10,10 @@ from eventpost.cli.parser import (
     EXIT_USAGE,
     Commands,
     as_json,
+    azure,
     command,
     connection,
+    named,
     noun,
     nouns,
 )
@@ -26,9 +28,9 @@ SCHEMAS = ("eventgridschema", "cloudeventschemav1_0", "customeventschema")
 
 def add(group: Commands) -> None:
     topic = noun(group, "topic", summary="create, list, show and follow topics")
-    shared = [as_json(), connection()]
+    shared = [as_json(), connection(), azure()]
     parser = command(topic, "create", create, summary="create a topic", parents=shared)
-    parser.add_argument("name", help="3 to 50 letters, digits and '-'")
+    named(parser, "3 to 50 letters, digits and '-'")
     parser.add_argument(
         "--input-schema",
         choices=SCHEMAS,
@@ -52,16 +54,16 @@ def add(group: Commands) -> None:
     )
     command(topic, "list", list_topics, summary="list all topics", parents=shared)
     parser = command(topic, "show", show, summary="show one topic", parents=shared)
-    parser.add_argument("name", help="the topic")
+    named(parser, "the topic")
     parser = command(
         topic,
         "delete",
         delete,
         summary="delete a topic with its events, subscriptions and dead letters",
-        parents=[confirming.yes(), connection()],
+        parents=[confirming.yes(), connection(), azure()],
         epilog="On a terminal it asks first.",
     )
-    parser.add_argument("name", help="the topic")
+    named(parser, "the topic")
     _add_keys(topic)
     _add_tail(topic)
 
@@ -71,9 +73,9 @@ def _add_keys(topic: Commands) -> None:
         "key", help="show and renew access keys", description="Show and renew access keys."
     )
     keys = nouns(parser, dest="key_verb")
-    shared = [as_json(), connection()]
+    shared = [as_json(), connection(), azure()]
     parser = command(keys, "list", list_keys, summary="show the two access keys", parents=shared)
-    parser.add_argument("name", help="the topic")
+    named(parser, "the topic")
     parser.add_argument(
         "--key-name", choices=KEY_NAMES, help="only this one, and nothing but the key"
     )
@@ -84,7 +86,7 @@ def _add_keys(topic: Commands) -> None:
         summary="make one key anew, the other keeps working",
         parents=shared,
     )
-    parser.add_argument("name", help="the topic")
+    named(parser, "the topic")
     parser.add_argument("--key-name", choices=KEY_NAMES, required=True, help="which one")
 
 
@@ -96,7 +98,7 @@ def _add_tail(topic: Commands) -> None:
         summary="show events as they come, until Ctrl-C",
         parents=[as_json(), connection(has_data_option=False)],
     )
-    parser.add_argument("name", help="the topic")
+    named(parser, "the topic")
     parser.add_argument("--data", action="store_true", help="show the data too")
     parser.add_argument("--count", type=int, metavar="N", help="end after so many events")
 

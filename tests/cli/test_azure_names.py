@@ -1,0 +1,185 @@
+"""Commands written for `az eventgrid` run with `eventpost` in its place."""
+
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from azure.storage.blob import BlobServiceClient
+
+from tests.cli.receiver import Receiver
+from tests.cli.running import Program, server, until
+from tests.services.azurite import ACCOUNT, Azurite
+
+pytestmark = pytest.mark.slow
+
+COMMANDS = Path(__file__).with_name("song_requests.sh")
+STORAGE_ID = (
+    "/subscriptions/5f750a97-50d9-4e36-8081-c9ee4c0210d4/resourceGroups/msdndemo/providers/"
+    f"Microsoft.Storage/storageAccounts/{ACCOUNT}"
+)
+BAD_REQUEST = [
+    {
+        "id": "100",
+        "subject": "genre/rock",
+        "eventType": "Song.Requested",
+        "eventTime": "2017-08-21T06:42:20Z",
+        "data": {"title": "Paranoid"},
+        "dataVersion": "1.0",
+    }
+]
+
+
+@pytest.fixture
+def program(tmp_path: Path, azurite: Azurite) -> Iterator[Program]:
+    """The program beside a server that knows the storage account."""
+    with server(tmp_path, STATION_STORAGE=azurite.connection_string) as found:
+        setting = "connection_string=env:STATION_STORAGE"
+        found.ok("connection", "create", ACCOUNT, "--kind", "azure-storage", "--set", setting)
+        yield found
+
+
+def test_the_song_request_tutorial(program: Program, receiver: Receiver, azurite: Azurite) -> None:
+    """Every `az eventgrid` command of the tutorial runs with `eventpost` in its place, in a shell:
+    the bad request is refused once and lies in the container as a dead letter."""
+    receiver.status = 400
+    container = f"deadletterevents-{uuid.uuid4().hex[:8]}"
+    text = COMMANDS.read_text().replace(
+        "containername=deadletterevents", f"containername={container}"
+    )
+    assert text.count("az eventgrid") == 4
+    (program.directory / "badsongrequest.json").write_text(json.dumps(BAD_REQUEST))
+    with BlobServiceClient.from_connection_string(azurite.connection_string) as client:
+        client.create_container(container)
+
+        done = run(program, text, functionurl=receiver.url)
+
+        assert done.returncode == 0, done.stderr
+        assert "Ignored: -g msdndemo, -l westus2" in done.stderr
+        until(lambda: bool(receiver.subjects))
+        found = client.get_container_client(container)
+        until(lambda: bool(list(found.list_blob_names())))
+        (name,) = found.list_blob_names()
+        (letter,) = json.loads(found.download_blob(name).readall())
+    assert name.startswith("SONG-REQUEST-SUB/")
+    assert letter["deadLetterReason"] == "UndeliverableDueToHttpBadRequest"
+    assert letter["deliveryAttempts"] == 1
+    assert receiver.subjects == ["genre/rock"]
+    shown = program.ok("event-subscription", "show", "song-request-sub", "-o", "json").json
+    assert shown["retry"]["maxDeliveryAttempts"] == 2
+    assert shown["retry"]["eventTtlMinutes"] == 1
+    assert shown["deadletter"] == f"azureblob://{ACCOUNT}/{container}"
+
+
+def run(program: Program, text: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    """The commands in bash: `az eventgrid` is `eventpost`, and what is left of `az` knows one
+    thing, the account's id."""
+    command = " ".join(program.command())
+    script = "\n".join(
+        [
+            "set -eu",
+            f'eventpost() {{ {command} "$@"; }}',
+            f"az() {{ test \"$1 $2 $3\" = 'storage account show'; echo {STORAGE_ID}; }}",
+            text.replace("az eventgrid", "eventpost"),
+        ]
+    )
+    assert sys.executable in command
+    return subprocess.run(
+        ["bash", "-c", script],
+        env={**program.environment, **variables, "PATH": os.environ["PATH"]},
+        cwd=program.directory,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_names_and_resources(grid: Program, receiver: Receiver) -> None:
+    """A name may stand as `--name` before or behind other options, a topic be named by its resource
+    id, and `All` is no filter."""
+    resource = "/subscriptions/s/resourceGroups/g/providers/Microsoft.EventGrid/topics/az-names"
+    grid.ok("topic", "create", "--name", "az-names", "-l", "westus2", "-g", "rg")
+    made = grid.ok(
+        *("event-subscription", "create", "-n", "by-resource", "--source-resource-id", resource),
+        *("--endpoint", receiver.url, "--included-event-types", "All", "--labels", "a", "b"),
+        *("--endpoint-type", "webhook", "--json"),
+    ).json
+
+    assert made["topic"] == "az-names"
+    assert made["filter"]["includedEventTypes"] is None
+    assert made["labels"] == ["a", "b"]
+    listed = grid.ok("event-subscription", "list", "--topic-name", "az-names", "--query", "[].name")
+    assert listed.json == ["by-resource"]
+    grid.ok("event-subscription", "delete", "--name", "by-resource", "-y", "-g", "rg")
+    grid.ok("topic", "delete", "-n", "az-names", "--yes")
+
+
+def test_the_whole_endpoint(grid: Program, receiver: Receiver) -> None:
+    """What stands in the query of an endpoint is shown when it is asked for."""
+    grid.ok("topic", "create", "az-url")
+    url = f"{receiver.url}?code=secret"
+    grid.ok("subscription", "create", "with-code", "--topic", "az-url", "--endpoint", url)
+    show = ("event-subscription", "show", "-n", "with-code", "--query", "endpoint", "-o", "tsv")
+
+    assert "secret" not in grid.ok(*show).out
+    assert grid.ok(*show, "--include-full-endpoint-url", "true").out == f"{url}\n"
+
+
+def test_a_queue_by_its_resource(grid: Program) -> None:
+    """A queue's resource id finds the connection of its account, by the account or by its name."""
+    queue = STORAGE_ID.replace(ACCOUNT, "azstation") + "/queueservices/default/queues/songs"
+    grid.ok("topic", "create", "az-queues")
+    words = ("--topic-name", "az-queues", "--endpoint-type", "storagequeue", "--endpoint", queue)
+
+    refused = grid.run("event-subscription", "create", "--name", "to-queue", *words)
+    assert refused.code == 2
+    assert "AccountNotConnected" in refused.err
+    assert "eventpost connection create azstation" in refused.err
+    settings = ("--kind", "azure-storage", "--set", "account=azstation")
+    grid.ok("connection", "create", "storage-of-station", *settings)
+    made = grid.ok("event-subscription", "create", "-n", "to-queue", *words, "--json").json
+
+    assert made["endpoint"] == "songs"
+    assert made["endpointType"] == "storagequeue"
+    assert made["connection"] == "storage-of-station"
+    grid.ok("subscription", "delete", "to-queue", "--yes")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("topic", "create"), "arguments are required: name"),
+        (("topic", "show", "a-topic", "--name", "b-topic"), "not allowed with"),
+        (("event-subscription", "list", "--source-resource-id", STORAGE_ID), "no topic of"),
+        (("topic", "list", "--query", "[?"), "InvalidQuery"),
+        (("topic", "list", "--output", "xml"), "unknown value `xml`"),
+        (
+            ("subscription", "create", "x-1", "--topic", "t-1", "--endpoint", STORAGE_ID),
+            "ResourceNotSupported",
+        ),
+        (
+            (
+                "subscription",
+                "create",
+                "x-1",
+                "--topic",
+                "t-1",
+                "--deadletter-endpoint",
+                STORAGE_ID,
+            ),
+            "InvalidDeadLetterEndpoint",
+        ),
+    ],
+)
+def test_what_is_refused(grid: Program, words: tuple[str, ...], says: str) -> None:
+    """What cannot be meant is refused as usage, and says what would do."""
+    done = grid.run(*words)
+
+    assert done.code == 2
+    assert says in done.err
+    assert "fix:" in done.err
