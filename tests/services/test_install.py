@@ -9,7 +9,7 @@ import pytest
 
 from tests.documentation import ROOT
 
-PACKAGES = ("azurite", "elasticmq", "kafka")
+PACKAGES = ("azurite", "eventgrid-js", "elasticmq", "kafka")
 PROGRAMS = ("node", "npm", "java", "javac", "mvn")
 NEEDED = ("sh", "cat", "cksum", "cp", "dirname", "mkdir", "mv", "rm", "tail")
 INSTALL = '#!/bin/sh\necho made >>"$PWD/../made-$(cat name)"\n'
@@ -65,10 +65,10 @@ def copy(tmp_path: Path) -> Copy:
 def test_each_is_made_once(copy: Copy) -> None:
     """What is there is not made again, and nothing is said."""
     told = copy.run()
-    assert [told.count(f"installing {name} for tests") for name in PACKAGES] == [1, 1, 1]
+    assert [told.count(f"installing {name} for tests") for name in PACKAGES] == [1, 1, 1, 1]
 
     assert copy.run() == ""
-    assert [copy.made(name) for name in PACKAGES] == [1, 1, 1]
+    assert [copy.made(name) for name in PACKAGES] == [1, 1, 1, 1]
 
 
 def test_a_changed_one_is_made_again(copy: Copy) -> None:
@@ -77,7 +77,7 @@ def test_a_changed_one_is_made_again(copy: Copy) -> None:
     (copy.sources / "kafka/pom.xml").write_text("another version")
     copy.run()
 
-    assert [copy.made(name) for name in PACKAGES] == [1, 1, 2]
+    assert [copy.made(name) for name in PACKAGES] == [1, 1, 1, 2]
     assert (copy.installed / "kafka/pom.xml").read_text() == "another version"
 
 
