@@ -55,6 +55,26 @@ def test_finishing_twice_is_told() -> None:
     assert not track.finish(0)
 
 
+def test_a_log_that_begins_again() -> None:
+    """When a log goes on below where it was, nothing that was known of what comes now holds: it is
+    taken, and holds the prefix."""
+    track = Track(1, committed=10)
+    for offset in range(10, 15):
+        track.take(offset)
+    track.finish(12)
+    track.finish(14)
+
+    assert track.take(11)
+    assert track.take(12)
+
+    assert track.prefix == 10
+    track.finish(10)
+    assert track.prefix == 11
+    track.finish(11)
+    track.finish(12)
+    assert track.prefix == 13
+
+
 def test_metadata_of_others_means_nothing() -> None:
     """What another program left beside an offset is passed over, as is what cannot be read."""
     assert finished_of(5, None) == set()

@@ -191,3 +191,20 @@ def test_a_member_is_killed(group: Group, say: Say) -> None:
     say(f"{flow.sent} sent, {again_count(found)} taken again, {in_flight} in flight at the kill")
     assert set(found) == set(range(flow.sent))
     assert again_count(found) <= in_flight + lost_count
+
+
+@pytest.mark.crash
+def test_killed_before_the_commit(group: Group) -> None:
+    """What a process had finished and not committed when it was killed comes again, and no more."""
+    group.send(*range(30))
+    with Process(group, page=10, stop_at="commit") as process:
+        process.wait(lambda: "committing\n" in process.lines)
+        process.kill()
+
+    with Members(group) as members:
+        members.join()
+        eventually(group.is_finished)
+
+    assert members.taken() == Counter(range(30))
+    assert len(process.taken) <= 10
+    assert process.done == []

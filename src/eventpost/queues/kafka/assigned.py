@@ -86,16 +86,22 @@ class Assigned:
         track = self._tracks.get(place)
         return None if track is None else track.generation
 
-    def pauses(self) -> tuple[set[Place], set[Place]]:
+    @property
+    def room(self) -> int:
+        """How many records more may wait to be taken. When they were as many as may be, there is
+        none until half of them were taken."""
+        ready, most = len(self.ready), self._options.prefetch
+        self._is_full = ready >= (most // 2 if self._is_full else most)
+        return 0 if self._is_full else most - ready
+
+    def pauses(self, *, are_all: bool) -> tuple[set[Place], set[Place]]:
         """The partitions to pause now, because enough of them is in hand or what comes next is not
         to be looked at yet, and those to go on with."""
-        options, ready = self._options, len(self.ready)
-        self._is_full = ready >= (options.prefetch // 2 if self._is_full else options.prefetch)
         wanted = {
             place
             for place, track in self._tracks.items()
-            if self._is_full
-            or track.unfinished >= options.unfinished_max
+            if are_all
+            or track.unfinished >= self._options.unfinished_max
             or self._asleep.get(place)
         }
         pausing, resuming = wanted - self._paused, self._paused - wanted

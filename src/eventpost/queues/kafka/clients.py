@@ -91,6 +91,7 @@ class Cluster:
             self._provider = token_provider(self.connection)
         tokens = Tokens(self._provider, self.causes.monotonic_s)
         tokens.check()
+        self._link = self._provider.report().link or self._link
         client = kind(settings | {"oauth_cb": tokens.oauth_cb})
         self._tokens[id(client)] = tokens
         return client
@@ -134,7 +135,7 @@ class Cluster:
     def failed(self, error: Any, operation: str, elapsed_s: float = 0.0) -> Failed:
         """A failure, with its cause, and whose token it was that a broker refused."""
         failed = self.causes.failed(error, operation, elapsed_s)
-        if self._provider is None or failed.evidence.code != refusals.REFUSED:
+        if self._provider is None or failed.evidence.code not in refusals.REFUSALS:
             return failed
         self._link = self._provider.report().link or self._link
         return Failed(structs.replace(failed.evidence, credential=self._link), final=failed.final)

@@ -43,6 +43,11 @@ class Commits:
         self.marks: Marks = {}
         """What the commit under way says of each partition; empty when none is."""
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether there is a commit to begin."""
+        return bool(self._waiting) and not self.marks
+
     def age_s(self, now_s: float) -> float:
         """Of the commit under way; 0 when none is."""
         return now_s - self._began_s if self.marks else 0.0

@@ -27,13 +27,23 @@ from eventpost.queues.kafka.settings import RELEASE_DELAY_S_MAX, Options
 from eventpost.queues.kinds import Services
 
 POLL_S = 0.05
-"""A commit waits for the end of a poll that brings nothing."""
+BUSY_POLL_S = 0.005
+"""The same while there is something to do: a commit waits for the end of a poll."""
+BUSY_S = 1.0
+"""How long it is thought busy after the last record, release or commit."""
+FULL_S = 0.02
+ANSWER_S = 0.001
+"""How often it is polled while there is no room: for whatever may be, and for a commit's answer."""
+PAUSE_AFTER_S = 1.0
+"""When nobody takes what is ready for so long, partitions are paused. Not at once: what librdkafka
+has fetched of a paused partition is thrown away, and fetched again."""
 GRACE_S = 1.0
 FAILURE_S = 15.0
 """How long a failure is told without being seen again."""
 AGAIN_S = 1.0
 """Between two attempts at a consumer that cannot be made."""
 JOIN_S = 15.0
+PAGE_MAX = 500
 COMMIT_S_MAX = 120.0
 """A commit that was not answered for so long is thought lost: librdkafka gives up long before."""
 MOVE_AGAIN_MS = 5_000
@@ -65,8 +75,9 @@ class Reader:
         self._commits = Commits()
         self._failure: tuple[float, Failed] | None = None
         self._wakes = 0
-        self._has_consumer = False
         self._is_closed = False
+        self._busy_s = self._room_s = self._monotonic_s()
+        self._are_all_paused = False
 
     # --- from the callers -------------------------------------------------------------------------
 
@@ -141,7 +152,7 @@ class Reader:
         began_s = self._monotonic_s()
         wish = self._want(finished)
         wait_s = self._cluster.request_s + GRACE_S
-        self._changed.wait_for(lambda: wish.is_answered or not self._has_consumer, wait_s)
+        self._changed.wait_for(lambda: wish.is_answered, wait_s)
         if not wish.is_answered:
             self._commits.forget(wish)
             elapsed_s = self._monotonic_s() - began_s
@@ -151,6 +162,8 @@ class Reader:
         return wish.answers
 
     def _want(self, finished: Sequence[Received]) -> Wish:
+        self._busy_s = self._monotonic_s()
+        self._changed.notify_all()  # the thread may wait for room
         receipts = [receipt_of(one) for one in finished]
         return self._commits.want({one.place: one.generation for one in receipts})
 
@@ -189,7 +202,6 @@ class Reader:
                 with self._changed:
                     self._changed.wait_for(lambda: self._is_closed, AGAIN_S)
                 continue
-            self._has_consumer = True
             self._poll(consumer)
             self._end(consumer)
 
@@ -198,12 +210,13 @@ class Reader:
         while not self._is_closed and not self._cluster.is_outdated(consumer):
             self._regulate(consumer)
             self._commit(consumer)
-            message = consumer.poll(POLL_S)
+            message = consumer.poll(self._wait_s())
             if message is not None:
                 # Taken before more are asked for: a partition may go and come back meanwhile.
                 if self._is_fatal(message):
                     return
-                for one in consumer.consume(self._room(), 0):
+                room = min(self._assigned.room, PAGE_MAX)
+                for one in consumer.consume(room, 0) if room else ():
                     if self._is_fatal(one):
                         return
             self._bring_back()
@@ -216,7 +229,6 @@ class Reader:
         with self._changed:
             self._assigned.clear()
             self._commits.reset()
-            self._has_consumer = False
             self._changed.notify_all()
 
     def _new_consumer(self) -> Any:
@@ -250,13 +262,27 @@ class Reader:
         )
         return consumer
 
-    def _room(self) -> int:
-        return max(1, min(self._options.prefetch - len(self._assigned.ready), 500))
+    def _wait_s(self) -> float:
+        """How long to poll. While there is no room it is waited here, and polled for what is not a
+        record: at most one record comes along."""
+        now_s = self._monotonic_s()
+        if now_s - self._busy_s > BUSY_S:
+            return POLL_S
+        with self._changed:
+            if self._assigned.room or self._are_all_paused:
+                return BUSY_POLL_S
+            wait_s = ANSWER_S if self._commits.marks else FULL_S
+            self._changed.wait_for(lambda: self._is_closed or self._commits.is_wanted, wait_s)
+            return 0.0
 
     def _regulate(self, consumer: Any) -> None:
         """Pause partitions that have enough in hand, and go on with those that have not."""
+        now_s = self._monotonic_s()
         with self._changed:
-            pausing, resuming = self._assigned.pauses()
+            if self._assigned.room:
+                self._room_s = now_s
+            self._are_all_paused = now_s - self._room_s > PAUSE_AFTER_S
+            pausing, resuming = self._assigned.pauses(are_all=self._are_all_paused)
         if pausing:
             consumer.pause(_partitions(pausing))
         if resuming:
@@ -275,6 +301,7 @@ class Reader:
 
     def _take(self, message: Any) -> None:
         self._cluster.causes.clear()
+        self._busy_s = self._monotonic_s()
         with self._changed:
             self._failure = None
             generation = self._assigned.generation(Place(message.topic(), message.partition()))

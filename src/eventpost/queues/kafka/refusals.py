@@ -18,6 +18,8 @@ CAUSE_S = 60.0
 """How long a cause explains what fails."""
 DETAIL_CHARS_MAX = 500
 REFUSED = "SASL_AUTHENTICATION_FAILED"
+REFUSALS = frozenset({REFUSED, "_AUTHENTICATION"})
+"""Whoever we say we are, it was not believed."""
 
 _FINAL = frozenset({"MSG_SIZE_TOO_LARGE", "INVALID_RECORD", "UNSUPPORTED_FOR_MESSAGE_FORMAT"})
 _NOTHING_NEW = frozenset({"_ALL_BROKERS_DOWN", "_MSG_TIMED_OUT", "_TIMED_OUT", "_TRANSPORT"})
@@ -110,7 +112,7 @@ class Causes:
     def is_refused(self) -> bool:
         """Whether brokers refused who we are, the last that was heard of them."""
         present = self.present
-        return present is not None and present.code == REFUSED
+        return present is not None and present.code in REFUSALS
 
     @property
     def present(self) -> Evidence | None:
