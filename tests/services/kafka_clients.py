@@ -58,9 +58,14 @@ def iam_settings(kafka: Kafka, key_or_token: IamKey | Callable[[], str]) -> dict
 
 
 def make_topic(kafka: Kafka, *, partitions: int = 1) -> str:
-    """The name of a new one."""
+    """The name of a new one, which the broker knows already: its controller knew it before."""
     name = fresh_name("topic")
-    _administer(kafka, lambda admin: admin.create_topics([NewTopic(name, partitions)]))
+    administrator = AdminClient(plain_settings(kafka))
+    administrator.create_topics([NewTopic(name, partitions)])[name].result(CALL_S_MAX)
+    end_s = time.monotonic() + CALL_S_MAX
+    while name not in administrator.list_topics(timeout=CALL_S_MAX).topics:
+        assert time.monotonic() < end_s, f"the broker does not know {name}"
+        time.sleep(0.02)
     return name
 
 

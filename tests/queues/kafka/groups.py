@@ -68,7 +68,8 @@ class Group:
         if self._sender is None:
             self._sender = self.queue()
         outcomes = self._sender.send(messages)
-        assert [one for one in outcomes if not isinstance(one, Delivered)] == []
+        failed = [one for one in outcomes if not isinstance(one, Delivered)]
+        assert not failed, failed
 
     def committed(self, topic: str = "") -> dict[int, tuple[int, set[int]]]:
         """By partition, what the brokers keep: the offset, and what is finished above it."""
