@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from eventpost.core.errors import InvalidRequest
+from eventpost.credentials import secrets
 from eventpost.credentials.secrets import SECRET_BYTES_MAX, is_reference, mask, mask_url, resolve
 
 
@@ -97,3 +98,15 @@ def test_mask() -> None:
 def test_mask_url(url: str, shown: str) -> None:
     """A URL is shown without its password and without the values of its query."""
     assert mask_url(url) == shown
+
+
+def test_kept_by_value() -> None:
+    """A secret that a program gives by value is named, and its name tells nothing of it."""
+    name = secrets.keep("open sesame")
+
+    assert secrets.resolve(name) == "open sesame"
+    assert secrets.keep("open sesame") == name != secrets.keep("open barley")
+    assert "sesame" not in name
+    with pytest.raises(InvalidRequest) as caught:
+        secrets.resolve(name + "9")
+    assert "sesame" not in str(caught.value)

@@ -12,11 +12,13 @@ from eventpost.testing.fault_proxy import Choice, FaultProxy
 from eventpost.testing.proxied_http import Asked
 from eventpost.testing.service_refusals import AZURE_FORBIDDEN, AZURE_NO_ROLE, SQS_FORBIDDEN
 from eventpost.workers.broker import LeaseBroker
+from eventpost.workers.kafka import KafkaBroker
 from eventpost.workers.limits import WorkerLimits
 from eventpost.workers.sqs import SQSBroker
 from eventpost.workers.storagequeue import StorageQueueBroker
 from tests.services.azurite import ACCOUNT, KEY, Azurite
 from tests.services.elasticmq import ElasticMQ
+from tests.services.kafka import Kafka
 from tests.services.moto import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, Moto
 from tests.services.service import fresh_name
 
@@ -110,3 +112,30 @@ class StorageQueueHarness(ProxiedHarness):
 
     def make_broker(self, **words: Any) -> LeaseBroker:
         return StorageQueueBroker(**{**self.words, "limits": QUICK, **words})
+
+
+class KafkaHarness(BrokerHarness):
+    """Kafka's clients reach its brokers by the addresses that these tell: there is no proxy."""
+
+    kind = "kafka"
+    holds_for_good = False
+
+    def __init__(self, directory: Path, kafka: Kafka) -> None:
+        super().__init__(directory)
+        self.namespace = fresh_name("workers")
+        self._kafka = kafka
+
+    def stop(self) -> None:
+        """Topics stay until the service ends."""
+
+    @property
+    def words(self) -> dict[str, Any]:
+        return {
+            "bootstrap": [self._kafka.address("plain")],
+            "namespace": self.namespace,
+            "partitions": 2,
+            "session_timeout_s": 6.0,
+        }
+
+    def make_broker(self, **words: Any) -> LeaseBroker:
+        return KafkaBroker(**{**self.words, "limits": QUICK, **words})

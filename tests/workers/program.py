@@ -37,6 +37,10 @@ def new_broker() -> LeaseBroker:
         from eventpost.workers.sqs import SQSBroker
 
         made = SQSBroker(**words, limits=limits)
+    elif kind == "kafka":
+        from eventpost.workers.kafka import KafkaBroker
+
+        made = KafkaBroker(**words, limits=limits)
     else:
         from eventpost.workers.storagequeue import StorageQueueBroker
 

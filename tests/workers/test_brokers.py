@@ -7,6 +7,7 @@ import pytest
 
 from eventpost.core.errors import InvalidRequest
 from eventpost.workers.errors import SendFailed
+from eventpost.workers.kafka import KafkaBroker
 from eventpost.workers.sqs import SQSBroker
 from eventpost.workers.storagequeue import StorageQueueBroker
 
@@ -44,6 +45,24 @@ def test_bad_settings_of_storage_queues(words: dict[str, Any], told: str) -> Non
     """Half a connection string, and two ways to say who we are, are refused."""
     with pytest.raises(InvalidRequest, match=told):
         StorageQueueBroker(**words)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ({"bootstrap": []}, "list of brokers"),
+        ({"bootstrap": "localhost:9092"}, "list of brokers"),
+        ({"bootstrap": ["localhost"]}, "HOST:PORT"),
+        ({"bootstrap": ["a:1"], "auth": "scram", "username": "dj"}, "password"),
+        ({"bootstrap": ["a:1"], "auth": "plain", "password": "open sesame"}, "username"),
+        ({"bootstrap": ["a:1"], "config": {"enable.auto.commit": True}}, "cannot be set"),
+    ],
+)
+def test_bad_settings_of_kafka(words: dict[str, Any], told: str) -> None:
+    """Half of who we are, no address, and what would commit on its own are refused."""
+    with pytest.raises(InvalidRequest, match=told) as caught:
+        KafkaBroker(**words)
+    assert "sesame" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

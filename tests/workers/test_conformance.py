@@ -7,8 +7,9 @@ import pytest
 
 from eventpost.testing.brokers import BrokerConformance, BrokerHarness
 from tests.services.azurite import Azurite
+from tests.services.kafka import Kafka
 from tests.services.moto import Moto
-from tests.workers.harnesses import SqsHarness, StorageQueueHarness
+from tests.workers.harnesses import KafkaHarness, SqsHarness, StorageQueueHarness
 
 
 @pytest.mark.slow
@@ -16,6 +17,14 @@ class TestSQSBroker(BrokerConformance):
     @pytest.fixture
     def harness(self, moto: Moto, tmp_path: Path) -> Iterator[BrokerHarness]:
         with SqsHarness(tmp_path, moto) as harness:
+            yield harness
+
+
+@pytest.mark.slow
+class TestKafkaBroker(BrokerConformance):
+    @pytest.fixture
+    def harness(self, kafka: Kafka, tmp_path: Path) -> Iterator[BrokerHarness]:
+        with KafkaHarness(tmp_path, kafka) as harness:
             yield harness
 
 

@@ -15,9 +15,23 @@ from eventpost.core.errors import InvalidRequest
 
 SECRET_BYTES_MAX = 65_536
 MASK = "***"
+_KEPT = "kept:"
 
 Reference = Annotated[str, Meta(pattern=r"^(|(env|file):[^\r\n]+)$")]
 """A field that names a secret; "" for none. A value is refused without being repeated."""
+
+
+_kept: dict[str, str] = {}
+
+
+def keep(secret: str) -> str:
+    """What names a secret that a program gives by value, for as long as this process lives."""
+    for reference, one in _kept.items():
+        if one == secret:
+            return reference
+    reference = f"{_KEPT}{len(_kept)}"
+    _kept[reference] = secret
+    return reference
 
 
 def is_reference(text: str) -> bool:
@@ -36,6 +50,8 @@ def resolve(reference: str, environment: Mapping[str, str] | None = None) -> str
         return _from_environment(name, os.environ if environment is None else environment)
     if kind == "file" and name:
         return _from_file(name)
+    if reference in _kept:
+        return _kept[reference]
     # The text may be the secret itself, so that it is not repeated.
     raise InvalidRequest(
         "SecretNotAReference",

@@ -41,7 +41,9 @@ Milliseconds = int
 JOIN_PAUSE_S = 0.1
 EMPTY_LOOKS = 2
 """How often in a row a queue must look empty: systems count approximately."""
-NO_SUCH_QUEUE = frozenset({"NonExistentQueue", "QueueDoesNotExist", "QueueNotFound"})
+NO_SUCH_QUEUE = frozenset(
+    {"NonExistentQueue", "QueueDoesNotExist", "QueueNotFound", "UNKNOWN_TOPIC_OR_PART"}
+)
 
 
 class LeaseBroker(Broker):

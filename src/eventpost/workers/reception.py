@@ -69,7 +69,7 @@ class Reception:
             self._open,
             limits=lease_limits(prefetch, around),
             known=self._known,
-            listener=Telling(queue_name, around.hooks, self._settled),
+            listener=Telling(queue_name, around.hooks, self._settled, self._note),
         )
 
     def _open(self) -> WorkQueue:
@@ -184,14 +184,17 @@ class Reception:
 
     def _finish(self, lease: Lease) -> None:
         """Durably known as finished, then settled by the engine. Never raises."""
+        self._note(lease)
+        self._doomed.pop(lease.id, None)
+        self._uncounted.pop(lease.id, None)
+        self.leases.finish(lease)
+
+    def _note(self, lease: Lease) -> None:
         if lease.id and self._identity:
             try:
                 self._around.ledger.finish(self._identity, lease.id)
             except LedgerError as error:
                 self._ledger_failed(error)
-        self._doomed.pop(lease.id, None)
-        self._uncounted.pop(lease.id, None)
-        self.leases.finish(lease)
 
     def _settled(self, leases: Sequence[Lease]) -> None:
         ids = [lease.id for lease in leases if lease.id]

@@ -15,17 +15,26 @@ log = logging.getLogger("eventpost.workers")
 
 
 class Telling(Listener):
-    """Of one queue. `on_settled` is told what was deleted for good."""
+    """Of one queue. `on_settled` is told what was deleted for good, `on_appended` what goes
+    on as a copy."""
 
     def __init__(
-        self, queue_name: str, hooks: Hooks, on_settled: Callable[[Sequence[Lease]], None]
+        self,
+        queue_name: str,
+        hooks: Hooks,
+        on_settled: Callable[[Sequence[Lease]], None],
+        on_appended: Callable[[Lease], None],
     ) -> None:
         self._queue = queue_name
         self._hooks = hooks
         self._on_settled = on_settled
+        self._on_appended = on_appended
 
     def settled(self, leases: Sequence[Lease]) -> None:
         self._on_settled(leases)
+
+    def appended_anew(self, lease: Lease) -> None:
+        self._on_appended(lease)
 
     def redelivered_finished(self, lease: Lease) -> None:
         if not self._hooks.call("on_redelivered_finished", self._queue, lease.id):

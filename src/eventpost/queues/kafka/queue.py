@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from eventpost.core.outcomes import Failed, Outcome
 from eventpost.queues.interfaces import Address, Message, Received, Rung, Verdict
-from eventpost.queues.kafka import probing
+from eventpost.queues.kafka import counting, probing
 from eventpost.queues.kafka.clients import Cluster
 from eventpost.queues.kafka.consuming import Reader
 from eventpost.queues.kafka.producing import Sender
@@ -71,6 +71,19 @@ class KafkaQueue:
             return [Rung(name="settings", failed=closed("probe"))]
         retry_topic = "" if self._retrying is None else self._retrying.topic
         return probing.probe(self._cluster, self._topic, retry_topic, self._options)
+
+    def count(self) -> int | Failed:
+        """How many records the group has not finished, copies that wait for their time included."""
+        if self._is_closed:
+            return closed("count")
+        return counting.unfinished(self._cluster, self._topics(), self._options.group)
+
+    def clear(self) -> Failed | None:
+        """Have the brokers remove every record, for whichever group."""
+        return closed("clear") if self._is_closed else counting.clear(self._cluster, self._topics())
+
+    def _topics(self) -> list[str]:
+        return [self._topic] if self._retrying is None else [self._topic, self._retrying.topic]
 
     def wake(self) -> None:
         self._reader.wake()

@@ -110,6 +110,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     partitions: int = 1
     replication_factor: int = -1
     """Of a topic that is made; -1 leaves it to the brokers."""
+    topic_config: dict[str, str] = {}
+    """Settings of a topic that is made, by the brokers' names (`retention.ms`)."""
     unfinished_max: int = 10_000
     """Records between the committed offset and the newest one taken, of one partition; at it the
     partition pauses."""

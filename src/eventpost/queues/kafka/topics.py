@@ -28,7 +28,7 @@ def partitions(
         return len(found.partitions)
     if found.evidence.code != UNKNOWN or not options.create:
         return found
-    new = (topic, wanted_count, options.replication_factor)
+    new = (topic, wanted_count, options.replication_factor, options.topic_config)
     made = cluster.attempt(operation, lambda: _made(cluster, *new))
     if isinstance(made, Failed) and made.evidence.code != "TOPIC_ALREADY_EXISTS":
         return made
@@ -43,9 +43,11 @@ def described(cluster: Cluster, topic: str) -> Any:
     return asked[topic].result(cluster.request_s + 1)
 
 
-def _made(cluster: Cluster, topic: str, count: int, replication_factor: int) -> Any:
+def _made(
+    cluster: Cluster, topic: str, count: int, replication_factor: int, config: dict[str, str]
+) -> Any:
     from confluent_kafka.admin import NewTopic
 
-    new = NewTopic(topic, count, replication_factor)
+    new = NewTopic(topic, count, replication_factor, config=config)
     asked = cluster.admin.get().create_topics([new], request_timeout=cluster.request_s)
     return asked[topic].result(cluster.request_s + 1)

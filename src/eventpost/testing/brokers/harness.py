@@ -50,6 +50,9 @@ class BrokerHarness(ABC):
     """The shortest lease that survives the slowness of a test machine."""
     patience_s = 40.0
     """Longer than anything takes that is waited for."""
+    holds_for_good = True
+    """Whether what one worker holds stays its own while it lives. A log's group shares partitions
+    out anew when a worker comes or goes; that is the reason for False."""
     slack_s = 1.5
     """How late a delayed message may come on a busy machine."""
 

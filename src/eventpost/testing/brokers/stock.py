@@ -99,7 +99,7 @@ class StockMiddleware:
         broker, log = harness.new_broker(), Log()
         is_begun = threading.Event()
 
-        @dramatiq.actor(broker=broker, notify_shutdown=True, min_backoff=10, max_backoff=10)
+        @dramatiq.actor(broker=broker, notify_shutdown=True, min_backoff=2_500)
         def patient() -> None:
             log.add("begun")
             is_begun.set()
