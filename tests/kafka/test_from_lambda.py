@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 
 from eventpost.testing import LambdaRuntime
+from eventpost.testing.aws_metadata import AwsMetadata
 from tests.documentation import ROOT, blocks
 from tests.kafka.scenes import records
+from tests.queues.kafka.lines import opened
 from tests.services.aws import REGION
 from tests.services.fixtures import OwnServices
-from tests.services.kafka import Kafka
+from tests.services.kafka import IamKey, Kafka
 from tests.services.kafka_clients import make_topic
 from tests.services.running import Running
 from tests.services.service import fresh_name
@@ -27,6 +29,11 @@ GUIDE = ROOT / "docs/guides/kafka-from-lambda.md"
 IDLE_MS_MAX = 1_500
 PATIENCE_S = 20.0
 CLOSE_WAIT = "08"
+TOKEN_LIFE_S = 8.0
+IAM_ARGUMENTS = (
+    f'auth="msk-iam", region="{REGION}", ca_file="{{ca_file}}", '
+    'config={{"broker.address.family": "v4"}},'
+)
 
 
 class ImpatientKafka(Kafka):
@@ -125,6 +132,55 @@ def test_a_freeze_beyond_the_idle_limit_loses_nothing(
     assert songs(kafka, topic, 2) == [b'{"song":"1"}', b'{"song":"2"}']
 
 
+def test_a_line_that_was_forgotten_in_the_sleep(own_service: OwnServices, start: Start) -> None:
+    """A connection that a load balancer forgot while the function slept, without a word to either
+    end, is not waited for: the event goes over a fresh one, in time."""
+    with opened(own_service) as line:
+        topic = make_topic(line.kafka)
+        function = start(line.kafka, topic, 'auth="none", rest_s_max=0.5,', timeout_s=10)
+        assert function.invoke({"song": "1"}).answer == {"published": 1}
+
+        line.proxy.strand()
+        rest_until_s = time.monotonic() + 0.6
+        while time.monotonic() < rest_until_s:
+            time.sleep(0.05)
+        thawed = function.invoke({"song": "2"}, timeout_s=5)
+
+        assert thawed.answer == {"published": 1}, thawed.log
+        assert connections(thawed.log) == 1
+        assert songs(line.kafka, topic, 2) == [b'{"song":"1"}', b'{"song":"2"}']
+
+
+def test_a_token_that_ended_in_the_sleep(kafka: Kafka, start: Start) -> None:
+    """A function whose keys and token ended while it was frozen signs in with new ones, once, and
+    says so; its event is there in time."""
+    with AwsMetadata(life_s=TOKEN_LIFE_S) as metadata:
+        admit(kafka, metadata)
+        topic = make_topic(kafka)
+        arguments = IAM_ARGUMENTS.format(ca_file=kafka.ca_file)
+        function = start(kafka, topic, arguments, timeout_s=20, environment=metadata.container())
+        assert function.invoke({"song": "1"}).answer == {"published": 1}
+        ended_s = metadata.keys.current.expires_s
+        while time.time() < ended_s + 1:
+            time.sleep(0.1)
+        metadata.rotate()
+        admit(kafka, metadata)
+
+        thawed = function.invoke({"song": "2"}, timeout_s=10)
+
+        assert thawed.answer == {"published": 1}, thawed.log
+        assert thawed.log.count("token by container-role until") == 1
+        assert "failed" not in thawed.log
+        assert songs(kafka, topic, 2) == [b'{"song":"1"}', b'{"song":"2"}']
+
+
+def admit(kafka: Kafka, metadata: AwsMetadata) -> None:
+    """The broker knows the keys that are handed out now."""
+    keys = metadata.keys.current
+    principal = "User:station"
+    kafka.admit(IamKey(keys.access_key_id, keys.secret_access_key, keys.session_token, principal))
+
+
 def test_a_broker_that_restarts_in_between_loses_nothing(
     own_kafka: Running[Kafka], start: Start
 ) -> None:
@@ -171,10 +227,7 @@ def test_a_role_opens_the_broker(kafka: Kafka, start: Start) -> None:
     is told as what the broker says."""
     key = kafka.add_key(session_token="a/session+token==")
     topic = make_topic(kafka)
-    arguments = (
-        f'auth="msk-iam", region="{REGION}", ca_file="{kafka.ca_file}", '
-        'config={"broker.address.family": "v4"}, rest_s_max=0,'
-    )
+    arguments = IAM_ARGUMENTS.format(ca_file=kafka.ca_file) + " rest_s_max=0,"
     keys = {
         "AWS_ACCESS_KEY_ID": key.access_key_id,
         "AWS_SECRET_ACCESS_KEY": key.secret_access_key,

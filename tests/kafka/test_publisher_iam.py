@@ -143,7 +143,8 @@ def test_keys_that_end_soon_cost_no_connection_each(
 
 
 def test_a_token_that_ended_in_the_sleep_is_outdated() -> None:
-    """A producer that has an old token is not trusted once there is a new one; before it is."""
+    """A producer that has an old token is not trusted once there is a new one, nor one whose token
+    is over while every new one is short; before it is."""
     given: list[tuple[str, float]] = [("first", 1_000.0)]
     session = SimpleNamespace(report=lambda: SimpleNamespace(link="environment"))
     provider = SimpleNamespace(oauth_cb=lambda _: given[-1], failure=None, session=session)
@@ -151,6 +152,13 @@ def test_a_token_that_ended_in_the_sleep_is_outdated() -> None:
     tokens.oauth_cb("")
 
     assert not tokens.is_outdated(880.0)
+    given.append(("short", 1_010.0))
+    assert not tokens.is_outdated(999.0)
+    tokens.oauth_cb("")
+    given.append(("short again", 1_050.0))
+    assert tokens.is_outdated(1_010.0)
+    given.append(("first", 1_000.0))
+    tokens.oauth_cb("")
     given.append(("second", 1_780.0))
     assert not tokens.is_outdated(880.0)
     assert tokens.is_outdated(881.0)

@@ -333,6 +333,29 @@ def test_plain_tcp(echo: int) -> None:
         assert proxy.connection_count == 0
 
 
+def test_stranded(echo: int) -> None:
+    """What was open goes silent for good, its end included, and is not closed; new connections are
+    as ever."""
+    with (
+        FaultProxy("127.0.0.1", 1, speaks="tcp") as proxy,
+    ):
+        proxy.lead_to("127.0.0.1", echo)
+        with socket.create_connection(("127.0.0.1", proxy.port), PATIENCE_S) as client:
+            client.sendall(b"before")
+            assert client.recv(100) == b"before"
+
+            proxy.strand()
+            client.sendall(b"after")
+            client.shutdown(socket.SHUT_WR)
+            client.settimeout(0.1)
+            with pytest.raises(TimeoutError):
+                client.recv(100)
+            with socket.create_connection(("127.0.0.1", proxy.port), PATIENCE_S) as other:
+                other.sendall(b"anew")
+                assert other.recv(100) == b"anew"
+            proxy.cut()
+
+
 def test_plain_tcp_ends_in_order(echo: int) -> None:
     """A half that ends is passed on as such: the other half goes on to its own end."""
     with (

@@ -187,12 +187,14 @@ class Tokens:
         return None
 
     def is_outdated(self, now_s: float) -> bool:
-        """Whether the token given last is nearly over, and there is a better one or none."""
-        if self._given_until_s - now_s >= TOKEN_LEFT_S_MIN:
+        """Whether the token given last is over or nearly so, and there is a better one or none."""
+        given_until_s = self._given_until_s
+        if given_until_s - now_s >= TOKEN_LEFT_S_MIN:
             return False
         if self.refusal() is not None:
             return True
-        return self._given_until_s - now_s >= TOKEN_LEFT_S_MIN
+        is_over = given_until_s <= now_s < self._given_until_s
+        return is_over or self._given_until_s - now_s >= TOKEN_LEFT_S_MIN
 
     def evidence(self) -> Evidence | None:
         return self._failure

@@ -159,6 +159,15 @@ class FaultProxy:
         """Connections that are open now."""
         return len(self._connections)
 
+    def lead_to(self, host: str, port: int) -> None:
+        """Where new connections lead from now on."""
+        self._target = (host, port)
+
+    def strand(self) -> None:
+        """Let what is open now go silent for good, as a load balancer does that has forgotten it:
+        nothing is closed, and nothing comes through. New connections are as ever. TCP only."""
+        self._loop.call(self._strand)
+
     def cut(self) -> None:
         """Reset every connection; new ones are taken."""
         self._loop.run(self._cut())
@@ -210,6 +219,10 @@ class FaultProxy:
             self._server = None
         await self._cut()
 
+    def _strand(self) -> None:
+        for connection in self._connections.values():
+            connection.is_stranded = True
+
     async def _cut(self) -> None:
         tasks = list(self._connections)
         for task, connection in list(self._connections.items()):
@@ -236,13 +249,20 @@ class FaultProxy:
         self._connections.pop(task).end()
 
     async def _serve_tcp(self, connection: "_Connection") -> None:
-        there = self._pump(connection.reader, connection.server)
-        back = self._pump(connection.server_reader, connection.writer)
+        there = self._pump(connection, connection.reader, connection.server)
+        back = self._pump(connection, connection.server_reader, connection.writer)
         await _both(there, back)
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while piece := await reader.read(PIECE_BYTES):
+    async def _pump(
+        self,
+        connection: "_Connection",
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        while (piece := await reader.read(PIECE_BYTES)) or connection.is_stranded:
             await self._pass_time(self.latency_s)
+            if connection.is_stranded:
+                await asyncio.Event().wait()  # until it is cut
             writer.write(piece)
             await writer.drain()
         if writer.can_write_eof():
@@ -313,6 +333,7 @@ class _Connection:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
+        self.is_stranded = False
 
     async def connect(self, host: str, port: int) -> None:
         self._target = (host, port)

@@ -13,7 +13,6 @@ from eventpost.diagnosis.classify import classify
 from eventpost.queues.interfaces import Message, Received, Settled
 from eventpost.queues.kafka import KafkaConnection
 from eventpost.queues.kinds import Services
-from eventpost.testing.fault_proxy import FaultProxy
 from tests.conftest import Say
 from tests.queues.kafka.groups import (
     SESSION_MS,
@@ -23,6 +22,7 @@ from tests.queues.kafka.groups import (
     again_count,
     eventually,
 )
+from tests.queues.kafka.lines import Line, opened
 from tests.services.fixtures import OwnServices
 from tests.services.kafka import Kafka
 from tests.services.running import Running
@@ -119,51 +119,10 @@ def test_closing_while_the_broker_is_away(own_kafka: Running[Kafka]) -> None:
 # --- lines ----------------------------------------------------------------------------------------
 
 
-class ProxiedKafka(Kafka):
-    """A broker that tells clients to come through a proxy: set `through` before it is prepared."""
-
-    through = 0
-
-    def prepare(self) -> None:
-        super().prepare()
-        file = self.directory / "server.properties"
-        plain = f"PLAIN://127.0.0.1:{self.ports['plain']}"
-        lines = [
-            line.replace(plain, f"PLAIN://127.0.0.1:{self.through}")
-            if line.startswith("advertised.listeners")
-            else line
-            for line in file.read_text().splitlines()
-        ]
-        file.write_text("\n".join(lines) + "\n")
-
-
-class Line:
-    """A broker of one's own, and the line to it."""
-
-    def __init__(self, kafka: Kafka, proxy: FaultProxy) -> None:
-        self.kafka = kafka
-        self.proxy = proxy
-        self.connection = KafkaConnection(
-            bootstrap=(f"127.0.0.1:{proxy.port}",),
-            request_timeout_ms=1_500,
-            connect_timeout_ms=1_500,
-        )
-
-
 @pytest.fixture
 def line(own_service: OwnServices) -> Iterator[Line]:
-    proxy = FaultProxy("127.0.0.1", 1, speaks="tcp")
-    try:
-
-        class Here(ProxiedKafka):
-            through = proxy.port
-
-        kafka = own_service(Here).service
-        proxy._target = ("127.0.0.1", kafka.ports["plain"])
-        yield Line(kafka, proxy)
-    finally:
-        proxy.thaw()
-        proxy.close()
+    with opened(own_service) as line:
+        yield line
 
 
 def test_a_line_goes_dead(line: Line) -> None:
