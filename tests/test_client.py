@@ -79,7 +79,11 @@ def test_every_operation_has_its_method() -> None:
 
 def test_topics(client: Client) -> None:
     """Topics are listed, shown and deleted; their keys are values of their own."""
-    assert [topic.name for topic in client.list_topics()] == ["eventpost.deadletters", "songs"]
+    assert [topic.name for topic in client.list_topics()] == [
+        "eventpost.deadletters",
+        "eventpost.health",
+        "songs",
+    ]
     assert client.show_topic("songs").endpoint.endswith("/topics/songs/api/events")
     before = client.list_keys("songs")
     after = client.regenerate_key("songs", "key2")
@@ -199,7 +203,7 @@ def test_the_server(client: Client, tmp_path: Path) -> None:
     assert client.verify_store().is_intact
     assert client.backup_store(str(tmp_path / "copy")).bytes > 0
     assert client.show_health().status == "ok"
-    assert client.show_status().topic_count == 2
+    assert client.show_status().topic_count == 3
     assert client.show_report().subscriptions[0].subscription == "blues"
     assert client.show_config()[0].name == "server.data"
     assert client.trace_event("a/b", since="1h")[0].event_id == "a/b"

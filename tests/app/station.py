@@ -14,7 +14,7 @@ import msgspec
 from eventpost.app.application import App
 from eventpost.app.endpoints import Endpoints
 from eventpost.app.supervisor import Supervisor
-from eventpost.config.settings import Settings
+from eventpost.config.settings import AlertSettings, Settings
 from eventpost.core.errors import StoreError
 from eventpost.core.events import Schema
 from eventpost.core.interfaces import CommitFailed, Recovered, Store
@@ -101,7 +101,7 @@ class Station:
             self.store, self._new_engine, self._log, sleep=self._wait_for_store
         )
         self.app = App(
-            Settings(),
+            Settings(alerts=AlertSettings(interval_s=0)),  # its loop leaps to whatever is due
             self.supervisor,
             self.endpoints,
             admin_token="token",

@@ -89,7 +89,11 @@ def test_until_then_it_refuses(tmp_path: Path, disk: Disk) -> None:
 
         is_over.set()
         await serving(station)
-        assert [each.name for each in station.app.topics()] == ["eventpost.deadletters", "songs"]
+        assert [each.name for each in station.app.topics()] == [
+            "eventpost.deadletters",
+            "eventpost.health",
+            "songs",
+        ]
         assert all(each.ok for each in station.app.health())
 
     run(tmp_path, scenario, vfs=disk.name)

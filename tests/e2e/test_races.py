@@ -211,7 +211,7 @@ def test_a_publish_and_a_deletion_in_one_commit(grid: Grid) -> None:
         publishing = Meanwhile(lambda: grid.client_of_its_own().publish_events("songs", event))
         grid.wait_until(lambda engine: engine.journal.open.appends)
         deleting = Meanwhile(lambda: grid.client_of_its_own().delete_topic("songs"))
-        grid.wait_until(lambda engine: len(engine.topics) == 2)
+        grid.wait_until(lambda engine: len(engine.topics) == 3)
     assert (first.result(), publishing.result(), deleting.result()) == (None, None, None)
 
     grid.settle()

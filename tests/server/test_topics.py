@@ -19,7 +19,7 @@ def test_a_topics_life(admin: httpx.Client) -> None:
     assert "key1" not in topic
     assert admin.get("/topics/songs").json() == topic
     names = [each["name"] for each in admin.get("/topics").json()["value"]]
-    assert names == ["eventpost.deadletters", "songs"]
+    assert names == ["eventpost.deadletters", "eventpost.health", "songs"]
     assert admin.delete("/topics/songs").status_code == 204
     assert problem(admin.get("/topics/songs"), 404)["code"] == "TopicNotFound"
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from eventpost.app import asking, replaying
+from eventpost.app.alerts import Alerts
 from eventpost.app.connecting import Connecting
 from eventpost.app.pulling import Pulling, told
 from eventpost.app.queues import NO_CONNECTIONS
@@ -39,6 +40,7 @@ from eventpost.core.sources import NO_MAPPING, InputMapping, SourceReport
 from eventpost.core.subscriptions import (
     BUILTIN_TOPIC_PREFIX,
     DEAD_LETTER_TOPIC,
+    HEALTH_TOPIC,
     Subscription,
     Topic,
 )
@@ -150,6 +152,7 @@ class App:
         self.connections.on_changed = self.pulling.connection_changed
         self.lock_tokens = LockTokens(secrets.token_bytes(SECRET_BYTES))
         self._subscribing = Subscribing(self, endpoints)
+        self.alerts = Alerts(self, settings.alerts)
         self.checks: list[Callable[[], Health]] = []
         """Further workers' health; the server adds its own."""
 
@@ -168,9 +171,11 @@ class App:
         self.reopened(self.grid)
         if self.tokens is not None:
             self.tokens.start()
-        if DEAD_LETTER_TOPIC not in self._topics:
-            await self._put_new_topic(DEAD_LETTER_TOPIC, Schema.EVENT_GRID)
+        for name in (DEAD_LETTER_TOPIC, HEALTH_TOPIC):
+            if name not in self._topics:
+                await self._put_new_topic(name, Schema.EVENT_GRID)
         await self._open_lock_tokens()
+        self.alerts.start()
 
     async def _open_lock_tokens(self) -> None:
         """With the installation's secret, which the first start makes: tokens outlive a restart."""
@@ -446,6 +451,18 @@ class App:
         found = [each for lane in self.grid.lanes_of(subscription.id) for each in lane.failures]
         return sorted(found, key=lambda each: each.at_ms, reverse=True)
 
+    def newest_failures(self) -> dict[tuple[str, str], AttemptRecord]:
+        """The newest failed attempt of each subscription, by topic and name."""
+        found: dict[tuple[str, str], AttemptRecord] = {}
+        for subscription in self.grid.subscriptions.values():
+            failures = [
+                each for lane in self.grid.lanes_of(subscription.id) for each in lane.failures
+            ]
+            if failures:
+                key = self.grid.topics[subscription.topic_id].name, subscription.name
+                found[key] = max(failures, key=lambda each: each.at_ms)
+        return found
+
     def health(self) -> list[Health]:
         failure = self.supervisor.failure
         engine = self.grid
@@ -486,7 +503,9 @@ class App:
             publish=copied(self.publish_times),
             store_bytes=0 if usage is None else usage.bytes_used,
             store_bytes_max=self.grid.limits.store_bytes_max,
-            credentials=self._credentials(),
+            credentials=self.known_credentials(),
+            alerts=[each.condition.key for each in self.alerts.active],
+            alerts_started=dict(self.alerts.started_counts),
             suppressed_log_records=suppressed,
             dropped_log_lines=dropped,
             version=VERSION,
@@ -499,7 +518,8 @@ class App:
             sources_max=bounds.sources_max,
         )
 
-    def _credentials(self) -> list[tuple[str, Report]]:
+    def known_credentials(self) -> list[tuple[str, Report]]:
+        """Who each connection turned out to be, where somebody has asked."""
         names = [each.name for each in self.connections.all()]
         found = [(name, self.connections.credentials(name)) for name in names]
         return [(name, report) for name, report in found if report is not None]
@@ -509,6 +529,7 @@ class App:
 
     async def close(self) -> None:
         """Receive no more, keep what is settled, stop sending, close the store."""
+        await self.alerts.stop()
         await self.pulling.close()
         await self.supervisor.close()
         self.endpoints.close()

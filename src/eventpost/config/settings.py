@@ -121,6 +121,21 @@ class PullSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Lock tokens of one acknowledge, release, reject or renewLock."""
 
 
+class AlertSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    interval_s: Annotated[float, Meta(ge=0, le=86_400)] = 60.0
+    """How often it is looked for what is wrong; 0: never, and no alerts."""
+    repeat_s: Annotated[float, Meta(ge=1)] = 3_600.0
+    """How often an alert that was told of, and holds still, is told again."""
+    ladder_min: Annotated[int, Meta(ge=1)] = 10
+    """Deliveries that wait for a retry below which a ladder that grows is no alert."""
+    unsettled_s: Annotated[float, Meta(gt=0)] = 300.0
+    """Age of the oldest message that was taken and is still in its queue, from where on it is."""
+    credentials_s: Annotated[float, Meta(ge=0)] = 900.0
+    """Credentials that nobody renews and that end sooner are an alert."""
+    certificate_s: Annotated[float, Meta(ge=0)] = 1_209_600.0
+    """A certificate of the listener that ends sooner is one, too."""
+
+
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All of them. One object is made at start and handed down."""
 
@@ -131,6 +146,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     metrics: MetricsSettings = MetricsSettings()
     logs: LogsSettings = LogsSettings()
     pull: PullSettings = PullSettings()
+    alerts: AlertSettings = AlertSettings()
     limits: Limits = Limits()
     grid: GridLimits = GridLimits()
     http: HttpLimits = HttpLimits()

@@ -14,6 +14,7 @@ from eventpost.core.sources import InputMapping, MessageFormat
 
 BUILTIN_TOPIC_PREFIX = "eventpost."
 DEAD_LETTER_TOPIC = "eventpost.deadletters"
+HEALTH_TOPIC = "eventpost.health"
 
 RETRY_SCHEDULES_MS: dict[str, tuple[int, ...]] = {
     "event-grid": (10_000, 30_000, 60_000, 300_000, 600_000, 1_800_000, 3_600_000),

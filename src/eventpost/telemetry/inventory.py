@@ -205,6 +205,18 @@ CREDENTIALS = _group(
     ),
 )
 
+ALERTS = _group(
+    ("alert", "of", "topic", "name"),
+    ("eventpost_alert_active", "gauge", "active", "1 while the alert holds."),
+)
+ALERTS_STARTED = Described(
+    "eventpost_alerts_started_total",
+    "counter",
+    "started",
+    "Alerts that began, since the process started.",
+    ("alert",),
+)
+
 LATENCY = _group(
     (),
     (
@@ -265,6 +277,8 @@ METRICS = (
     *TOPIC,
     *SOURCE,
     *CREDENTIALS,
+    *ALERTS,
+    ALERTS_STARTED,
     *LATENCY,
     *PROCESS,
     BUILD,

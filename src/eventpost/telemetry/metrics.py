@@ -6,8 +6,8 @@ renders it in another one. The books of a subscription are durable counters and 
     matched + replayed = delivered + dead-lettered + dropped + pending
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from operator import attrgetter
 
 import msgspec
@@ -51,6 +51,10 @@ class Snapshot:
     """By name."""
     credentials: Sequence[tuple[str, Report]] = ()
     """Of each connection by its name, where somebody has answered."""
+    alerts: Sequence[tuple[str, str, str, str]] = ()
+    """Kind, what it is of, topic and name of each that holds."""
+    alerts_started: Mapping[str, int] = field(default_factory=dict)
+    """By kind."""
     suppressed_log_records: int = 0
     dropped_log_lines: int = 0
     version: str = ""
@@ -109,6 +113,7 @@ def _families(snapshot: Snapshot, subscriptions_max: int, sources_max: int) -> I
             family.add_metric((source.topic, source.source), value(source))
         yield family
     yield from _credentials(snapshot.credentials)
+    yield from _alerts(snapshot)
     for described in inventory.LATENCY:
         yield _histogram(described, attrgetter(described.value)(snapshot))
     for described in inventory.PROCESS:
@@ -135,6 +140,15 @@ def _credentials(reports: Iterable[tuple[str, Report]]) -> Iterator[Metric]:
         if report.expires_ms is not None:
             expiry.add_metric(labels, report.expires_ms / 1_000)
     yield from (found, expiry)
+
+
+def _alerts(snapshot: Snapshot) -> Iterator[Metric]:
+    [active], started = map(_family, inventory.ALERTS), _family(inventory.ALERTS_STARTED)
+    for labels in snapshot.alerts:
+        active.add_metric(labels, 1)
+    for kind, count in snapshot.alerts_started.items():
+        started.add_metric((kind,), count)
+    yield from (active, started)
 
 
 def _by_reason(described: Described, reports: Iterable[SubscriptionReport]) -> Metric:
