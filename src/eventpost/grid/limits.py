@@ -14,9 +14,9 @@ class GridLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How long outcomes wait for company. Commits of events take them along from half of it on."""
     outcomes_unsaved_max: int = 4_096
     """Settled deliveries not yet committed; at it lanes stop sending. Bounds duplicates."""
-    lane_events_max: int = 1_024
+    lane_events_max: int = 4_096
     """Deliveries that one lane holds in memory; beyond it the lane reads the log itself."""
-    lane_bytes_max: int = 2 * 1024 * 1024
+    lane_bytes_max: int = 4 * 1024 * 1024
     """Bytes of events that one lane holds."""
     lane_share_min: int = 32
     """Deliveries that a lane may always hold, however many all lanes hold together."""
