@@ -17,8 +17,8 @@ from eventpost.core.subscriptions import Topic
 from eventpost.formats import messaging
 from eventpost.grid import catalogue
 from eventpost.queues.interfaces import Address
+from eventpost.sources import kinds as source_kinds
 from eventpost.sources.catch import revived
-from eventpost.sources.kinds import is_queue
 from eventpost.sources.queue import target_of
 
 if TYPE_CHECKING:
@@ -130,5 +130,7 @@ class Sourcing:
 
 
 def _check_kind(draft: Source, connection: Connection | None) -> None:
-    if is_queue(draft.kind):
+    if source_kinds.is_queue(draft.kind):
         check_queue(draft.kind, connection, Address(name=draft.queue, options=draft.options))
+    else:
+        source_kinds.check(draft)

@@ -6,16 +6,17 @@ Layer: destinations. Each is found on first use. A third party registers under t
     [project.entry-points."eventpost.destinations"]
     pager = "eventpost_pager:new_destination"
 
-A module of this package is called as its kind, with `_` behind one that is a word of Python's. It
-may also have `check_endpoint(endpoint)`, which raises InvalidRequest for what it cannot deliver to,
-and, when it speaks to a service, the names that a queue system has: `CONNECTION_KIND`, `LIBRARY`,
-`EXTRA`.
+A module of this package is called as its kind, with `_` behind one that is a word of Python's. The
+module of a factory, a third party's as well, may also have `check_endpoint(endpoint)`, which raises
+InvalidRequest for what it cannot deliver to, and, when it speaks to a service, the names that a
+queue system has: `CONNECTION_KIND`, `LIBRARY`, `EXTRA`.
 """
 
 import importlib
 import importlib.util
 import keyword
 import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -130,10 +131,10 @@ def check(endpoint: Endpoint, connection_kind: str | None = None) -> None:
     `connection_kind` is that of the endpoint's connection, None when it names none.
     """
     kind = endpoint.type
-    factory(kind)
-    module = None if queue_kinds.is_system(kind) else _module(kind)
-    if module is None:
+    found = factory(kind)
+    if queue_kinds.is_system(kind):
         return
+    module = _module(kind) or sys.modules.get(getattr(found, "__module__", ""))
     queue_kinds.check_library(kind, module)
     wanted = getattr(module, "CONNECTION_KIND", None)
     if wanted is not None and connection_kind not in (None, wanted):

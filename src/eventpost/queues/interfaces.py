@@ -28,7 +28,7 @@ What the words mean, system by system:
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -70,6 +70,9 @@ class Traits:
     releases_anew: bool = False
     """Whether a release appends a copy with an id of its own, and settles what was released; else
     that comes again as itself."""
+    has_attributes: bool = True
+    """Whether a message has room for attributes beside its body. Where there is none, they are not
+    sent."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,6 +150,23 @@ class Permission(msgspec.Struct, frozen=True, kw_only=True):
     refused: Failed | None = None
     """What says no; None when it is allowed, or not known."""
     is_known: bool = True
+
+
+class Count(msgspec.Struct, frozen=True, kw_only=True):
+    """About how many messages a queue has that are not settled."""
+
+    total: int
+    includes_held: bool = False
+    """Whether those that are under lease, by anybody, or delayed are among them."""
+
+
+@runtime_checkable
+class Countable(Protocol):
+    """A queue that can say how much there is. Not every one can, or may."""
+
+    def count(self) -> Count | Failed:
+        """Of a log, what its group has not fetched yet."""
+        ...
 
 
 class Queue(Protocol):

@@ -5,8 +5,12 @@ pulls from something else registers a factory under the entry point group `event
 
     [project.entry-points."eventpost.sources"]
     mailbox = "eventpost_mailbox:new_source"
+
+The factory's module may have `check_source(source)`, which raises InvalidRequest for what it cannot
+pull from.
 """
 
+import sys
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -74,5 +78,17 @@ def new_source(topic: Topic, source: Source, services: Services) -> Puller:
         from eventpost.sources.queue import QueueSource
 
         return QueueSource(topic, source, services)
-    (entry_point,) = entry_points(group=ENTRY_POINT_GROUP, name=source.kind)
-    return cast("Factory", entry_point.load())(topic, source, services)
+    return _factory(source.kind)(topic, source, services)
+
+
+def check(source: Source) -> None:
+    """Ask the kind of a source that is no queue. Raises InvalidRequest for what it refuses."""
+    module = sys.modules.get(getattr(_factory(source.kind), "__module__", ""))
+    check_source = getattr(module, "check_source", None)
+    if check_source is not None:
+        check_source(source)
+
+
+def _factory(kind: str) -> Factory:
+    (entry_point, *_) = entry_points(group=ENTRY_POINT_GROUP, name=kind)
+    return cast("Factory", entry_point.load())

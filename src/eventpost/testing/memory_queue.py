@@ -17,7 +17,7 @@ from typing import TypeVar
 import msgspec
 
 from eventpost.core.outcomes import DELIVERED, Evidence, Failed, Fault, Outcome, Stage
-from eventpost.queues.interfaces import Message, Received, Rung, Settled, Traits, Verdict
+from eventpost.queues.interfaces import Count, Message, Received, Rung, Settled, Traits, Verdict
 from eventpost.testing.memory_shelves import Copy, HeldShelf, LeasedShelf, LogShelf, Shelf
 
 SYSTEM = "memory"
@@ -172,7 +172,7 @@ class MemoryQueue:
             wake_count = self.wake_count
             mishap = self._request("receive", ())
             if mishap is not None and not mishap.is_after:
-                return _with_operation(mishap.failed, "receive")
+                return self._with_operation(mishap.failed, "receive")
             while True:
                 failed = self._unavailable("receive")
                 if failed is not None:
@@ -185,7 +185,7 @@ class MemoryQueue:
             if not self.traits.lease_s_max:
                 # What was delivered and never arrived went down with its connection.
                 self._let_go()
-            return _with_operation(mishap.failed, "receive")
+            return self._with_operation(mishap.failed, "receive")
 
     def extend(self, held: Sequence[Received], lease_s: float) -> Sequence[Verdict]:
         if not self.traits.can_extend:
@@ -205,6 +205,14 @@ class MemoryQueue:
             failed = self._unavailable("probe")
         connect = Rung(name="connect", detail="it is in this process")
         return [connect, Rung(name="receive", failed=failed)]
+
+    def count(self) -> Count | Failed:
+        """What is not settled. What a log has handed out and nobody settled is among it, too."""
+        with self._server.turn:
+            failed = self._unavailable("probe")
+        if failed is not None:
+            return failed
+        return Count(total=self._server.message_count(self._name), includes_held=True)
 
     def next_visible_s(self) -> float:
         """When the next message can be received, by the server's clock; never is infinity."""
@@ -236,7 +244,7 @@ class MemoryQueue:
         shelf = self._server.shelf(self._name)
         if shelf is None or self._is_closed:
             return self._unavailable("send") or DELIVERED
-        failed = _concerned(mishap, message.message_id, "send")
+        failed = self._concerned(mishap, message.message_id, "send")
         if failed is None or (mishap is not None and mishap.is_after):
             shelf.append(message, self._server.monotonic_s())
         return failed or DELIVERED
@@ -265,7 +273,7 @@ class MemoryQueue:
         shelf = self._server.shelf(self._name)
         if shelf is None or self._is_closed:
             return self._unavailable(operation) or Settled.LOST
-        failed = _concerned(mishap, one.id, operation)
+        failed = self._concerned(mishap, one.id, operation)
         if failed is not None and mishap is not None and not mishap.is_after:
             return failed
         # A lost answer leaves the caller with the receipt that it had.
@@ -334,9 +342,9 @@ class MemoryQueue:
 
     def _unavailable(self, operation: str) -> Failed | None:
         if self._is_closed:
-            return _with_operation(CLOSED, operation)
+            return self._with_operation(CLOSED, operation)
         if self._server.shelf(self._name) is None:
-            return _with_operation(NOT_FOUND, operation)
+            return self._with_operation(NOT_FOUND, operation)
         return None
 
     def _refused(self, message: Message) -> Failed | None:
@@ -346,35 +354,34 @@ class MemoryQueue:
             for name, value in message.attributes.items()
         )
         if size > self.traits.message_bytes_max:
-            return _too_much(f"{size} bytes, of at most {self.traits.message_bytes_max}")
+            return self._too_much(f"{size} bytes, of at most {self.traits.message_bytes_max}")
         if message.delay_s > self.traits.delay_s_max:
-            return _too_much(
+            return self._too_much(
                 f"a delay of {message.delay_s} s, of at most {self.traits.delay_s_max}"
             )
         return None
 
+    def _concerned(self, mishap: Mishap | None, entry_id: str, operation: str) -> Failed | None:
+        if mishap is None or (mishap.ids is not None and entry_id not in mishap.ids):
+            return None
+        return self._with_operation(mishap.failed, operation)
+
+    def _with_operation(self, failed: Failed, operation: str) -> Failed:
+        evidence = msgspec.structs.replace(
+            failed.evidence, operation=operation, system=self.traits.system
+        )
+        return Failed(evidence, final=failed.final, is_counted=failed.is_counted)
+
+    def _too_much(self, detail: str) -> Failed:
+        evidence = Evidence(
+            stage=Stage.SETTINGS,
+            fault=Fault.TOO_LARGE,
+            system=self.traits.system,
+            operation="send",
+            detail=detail,
+        )
+        return Failed(evidence, final=True)
+
 
 def _batches(entries: Sequence[T], count_max: int) -> list[Sequence[T]]:
     return [entries[at : at + count_max] for at in range(0, len(entries), count_max)]
-
-
-def _concerned(mishap: Mishap | None, entry_id: str, operation: str) -> Failed | None:
-    if mishap is None or (mishap.ids is not None and entry_id not in mishap.ids):
-        return None
-    return _with_operation(mishap.failed, operation)
-
-
-def _with_operation(failed: Failed, operation: str) -> Failed:
-    evidence = msgspec.structs.replace(failed.evidence, operation=operation)
-    return Failed(evidence, final=failed.final, is_counted=failed.is_counted)
-
-
-def _too_much(detail: str) -> Failed:
-    evidence = Evidence(
-        stage=Stage.SETTINGS,
-        fault=Fault.TOO_LARGE,
-        system=SYSTEM,
-        operation="send",
-        detail=detail,
-    )
-    return Failed(evidence, final=True)
