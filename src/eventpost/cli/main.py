@@ -38,6 +38,7 @@ def build_parser() -> Parser:
         doctor,
         event,
         explain,
+        move,
         plan,
         publish,
         serve,
@@ -51,7 +52,7 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"eventpost {VERSION}")
     group = cli.nouns(parser)
     for module in (
-        *(demo, serve, plan, topic, subscription, connection, source, publish, event),
+        *(demo, serve, plan, topic, subscription, connection, source, move, publish, event),
         deadletter,
         *(store, config, doctor, explain, completion),
     ):

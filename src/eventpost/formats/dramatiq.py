@@ -75,6 +75,8 @@ class _Envelope(msgspec.Struct):
 _decode_message = msgspec.json.Decoder(DramatiqMessage).decode
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _decode_number = msgspec.json.Decoder(float).decode
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_priority = msgspec.json.Decoder(int | None).decode
 
 
 def decode(message: Incoming, target: Target) -> list[Event]:
@@ -155,3 +157,37 @@ def eta_ms(message: DramatiqMessage) -> float:
         return _decode_number(message.options.get("eta", b"0"))
     except msgspec.MsgspecError:
         return 0.0
+
+
+DELAYED_SUFFIX = ".DQ"
+"""Of the queue beside a queue in which Dramatiq's broker for RabbitMQ keeps what waits."""
+_SUFFIXES = (DELAYED_SUFFIX, ".XQ")
+
+
+def canonical(queue_name: str) -> str:
+    """The queue's own name, also of its queues for delayed (`.DQ`) and dead messages (`.XQ`)."""
+    return queue_name[: -len(DELAYED_SUFFIX)] if queue_name.endswith(_SUFFIXES) else queue_name
+
+
+def delayed(queue_name: str) -> str:
+    """The name of the queue's queue for delayed messages."""
+    return canonical(queue_name) + DELAYED_SUFFIX
+
+
+def renamed(body: bytes, queue_name: str) -> bytes:
+    """The JSON of a message for another queue; every other member is as it was written."""
+    return _encode(_decode_members(body) | {"queue_name": queue_name})
+
+
+def broker_priority(message: DramatiqMessage) -> int | None:
+    """What the message asks of RabbitMQ (`options.broker_priority`); None for nothing."""
+    try:
+        found: int | None = _decode_priority(message.options.get("broker_priority", b"null"))
+    except msgspec.MsgspecError:
+        return None
+    return found
+
+
+def as_base64(body: bytes) -> bytes:
+    """As some brokers send it."""
+    return binascii.b2a_base64(body, newline=False)

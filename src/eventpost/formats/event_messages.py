@@ -77,6 +77,13 @@ def encode(given: Delivery, origin: Origin) -> Outgoing:
     return Outgoing(body=body, content_type=content_type, attributes=trace)
 
 
+def structured(message: Incoming) -> bytes | None:
+    """A CloudEvent in binary mode as one in the JSON format; None for what is in no binary mode.
+    Raises InvalidEvent for data that is not what its content type says."""
+    binary = _attributes(message)
+    return _encode_binary(binary, message) if binary else None
+
+
 # --- which schema ---------------------------------------------------------------------------------
 
 

@@ -152,7 +152,7 @@ class Permission(msgspec.Struct, frozen=True, kw_only=True):
     is_known: bool = True
 
 
-class Count(msgspec.Struct, frozen=True, kw_only=True):
+class Depth(msgspec.Struct, frozen=True, kw_only=True):
     """About how many messages a queue has that are not settled."""
 
     total: int
@@ -161,10 +161,10 @@ class Count(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @runtime_checkable
-class Countable(Protocol):
+class Measurable(Protocol):
     """A queue that can say how much there is. Not every one can, or may."""
 
-    def count(self) -> Count | Failed:
+    def depth(self) -> Depth | Failed:
         """Of a log, what its group has not fetched yet."""
         ...
 

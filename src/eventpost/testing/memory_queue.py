@@ -17,7 +17,7 @@ from typing import TypeVar
 import msgspec
 
 from eventpost.core.outcomes import DELIVERED, Evidence, Failed, Fault, Outcome, Stage
-from eventpost.queues.interfaces import Count, Message, Received, Rung, Settled, Traits, Verdict
+from eventpost.queues.interfaces import Depth, Message, Received, Rung, Settled, Traits, Verdict
 from eventpost.testing.memory_shelves import Copy, HeldShelf, LeasedShelf, LogShelf, Shelf
 
 SYSTEM = "memory"
@@ -206,13 +206,13 @@ class MemoryQueue:
         connect = Rung(name="connect", detail="it is in this process")
         return [connect, Rung(name="receive", failed=failed)]
 
-    def count(self) -> Count | Failed:
+    def depth(self) -> Depth | Failed:
         """What is not settled. What a log has handed out and nobody settled is among it, too."""
         with self._server.turn:
             failed = self._unavailable("probe")
         if failed is not None:
             return failed
-        return Count(total=self._server.message_count(self._name), includes_held=True)
+        return Depth(total=self._server.message_count(self._name), includes_held=True)
 
     def next_visible_s(self) -> float:
         """When the next message can be received, by the server's clock; never is infinity."""

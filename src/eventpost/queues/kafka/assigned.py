@@ -108,6 +108,14 @@ class Assigned:
         self._paused = wanted
         return pausing, resuming
 
+    def fetched(self, topic: str) -> dict[int, int]:
+        """The next offset of each partition of a topic that is ours, where one is known."""
+        return {
+            place.partition: track.next
+            for place, track in self._tracks.items()
+            if place.topic == topic and track.next >= 0
+        }
+
     def mark(self, place: Place) -> tuple[int, str]:
         """What to commit of a partition that is ours."""
         track = self._tracks[place]

@@ -133,6 +133,11 @@ class Reader:
                 for one, is_ours in zip(held, is_held, strict=True)
             ]
 
+    def fetched(self) -> dict[int, int]:
+        """The next offset of each partition that is ours, where one is known."""
+        with self._changed:
+            return self._assigned.fetched(self._topic)
+
     def wake(self) -> None:
         with self._changed:
             self._wakes += 1

@@ -6,8 +6,8 @@ Layer: queues. The contract is `queues.interfaces.Queue`.
 from collections.abc import Sequence
 
 from eventpost.core.outcomes import Failed, Outcome
-from eventpost.queues.interfaces import Address, Message, Received, Rung, Verdict
-from eventpost.queues.kafka import counting, probing
+from eventpost.queues.interfaces import Address, Depth, Message, Received, Rung, Verdict
+from eventpost.queues.kafka import counting, measuring, probing
 from eventpost.queues.kafka.clients import Cluster
 from eventpost.queues.kafka.consuming import Reader
 from eventpost.queues.kafka.producing import Sender
@@ -84,6 +84,12 @@ class KafkaQueue:
 
     def _topics(self) -> list[str]:
         return [self._topic] if self._retrying is None else [self._topic, self._retrying.topic]
+
+    def depth(self) -> Depth | Failed:
+        """What the group has not fetched yet."""
+        if self._is_closed:
+            return closed("probe")
+        return measuring.depth(self._cluster, self._topic, self._options, self._reader.fetched())
 
     def wake(self) -> None:
         self._reader.wake()

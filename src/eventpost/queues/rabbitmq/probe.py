@@ -8,7 +8,7 @@ tells only who does it.
 import time
 
 from eventpost.core.outcomes import Evidence, Failed, Stage
-from eventpost.queues.interfaces import Rung
+from eventpost.queues.interfaces import Depth, Rung
 from eventpost.queues.rabbitmq import failures
 from eventpost.queues.rabbitmq.failures import Refusal
 from eventpost.queues.rabbitmq.line import Line, Opened
@@ -62,6 +62,21 @@ async def probe(
         if name in details:
             rungs.append(Rung(name=name, detail=details[name]))
     return rungs
+
+
+async def depth(
+    settings: RabbitmqConnection, target: Target, thread: LoopThread, client_id: str
+) -> Depth | Failed:
+    """The messages that are ready, which nobody holds; none of an exchange without a queue."""
+    started_s = time.monotonic()
+    line = Line(settings, thread, f"{client_id} probe")
+    try:
+        counts = await Topology(target).look(line)
+    except Refusal as refusal:
+        return failures.failed(refusal.evidence, "probe", time.monotonic() - started_s)
+    finally:
+        await line.close()
+    return Depth(total=0 if counts is None else counts[0])
 
 
 def _broken(evidence: Evidence, *, is_open: bool) -> str:

@@ -9,7 +9,7 @@ import msgspec
 
 from eventpost.core.outcomes import DELIVERED, Failed, Outcome
 from eventpost.credentials import aws
-from eventpost.queues.interfaces import Address, Message, Received, Rung, Settled, Verdict
+from eventpost.queues.interfaces import Address, Depth, Message, Received, Rung, Settled, Verdict
 from eventpost.queues.kinds import Services, options_of
 from eventpost.queues.sqs import batches, forms, probing, refusals
 from eventpost.queues.sqs.address import Place, place
@@ -104,6 +104,10 @@ class SqsQueue:
         if isinstance(answer, Failed):
             return answer
         return sum(int(answer["Attributes"].get(name, 0)) for name in COUNTS)
+
+    def depth(self) -> Depth | Failed:
+        counted = self.count()
+        return counted if isinstance(counted, Failed) else Depth(total=counted, includes_held=True)
 
     def clear(self) -> Failed | None:
         """Remove every message, of whatever state. SQS does so once a minute, and takes as long."""

@@ -22,6 +22,7 @@ from eventpost.credentials.azure import AzureStorageConnection, Session, session
 from eventpost.credentials.azure_settings import access, incomplete
 from eventpost.queues.interfaces import (
     Address,
+    Depth,
     Message,
     Permission,
     Received,
@@ -86,6 +87,7 @@ class StorageQueue:
             release_delay_s_max=VISIBILITY_S_MAX,
             has_ids=True,
             has_receive_count=True,
+            has_attributes=False,
         )
         self._name = name
         self._options = options
@@ -168,6 +170,11 @@ class StorageQueue:
     def clear(self) -> Failed | None:
         """Remove every message, hidden ones included."""
         return self._run("clear", [_clearing])[0]
+
+    def depth(self) -> Depth | Failed:
+        """Takes the right to read the queue's properties."""
+        counted = self.count()
+        return counted if isinstance(counted, Failed) else Depth(total=counted, includes_held=True)
 
     def wake(self) -> None:
         """Nothing waits here."""
