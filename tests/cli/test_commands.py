@@ -1,6 +1,7 @@
 """Every noun and verb against the real server, as a user types them."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -396,3 +397,41 @@ def test_the_wrong_token_is_refused(grid: Program) -> None:
     assert done.code == 1
     assert "wrong-and-secret" not in done.err
     assert "  fix: " in done.err
+
+
+def test_a_subscription_that_is_pulled(grid: Program) -> None:
+    """It needs no endpoint, is shown with its locks, and stays what it is."""
+    grid.ok("topic", "create", "songs-pull", "--input-schema", "cloudeventschemav1_0")
+    create = ("subscription", "create", "pulled-1", "--topic", "songs-pull")
+    too_short = grid.run(*create, "--endpoint-type", "pull", "--receive-lock-duration", "59")
+    assert (too_short.code, "60" in too_short.err) == (2, True)
+
+    made = grid.ok(
+        *(*create, "--endpoint-type", "pull", "--json"),
+        *("--receive-lock-duration", "90", "--max-delivery-count", "3", "--event-ttl", "60"),
+    ).json
+    assert (made["receiveLockDurationInSeconds"], made["maxDeliveryCount"]) == (90, 3)
+    shown = grid.ok("subscription", "show", "pulled-1").out
+    assert "locked for" in shown
+    assert "3 times at most" in shown
+    grid.ok("subscription", "update", "pulled-1", "--receive-lock-duration", "120")
+
+    refused = grid.run(
+        *("subscription", "update", "pulled-1", "--endpoint-type", "webhook"),
+        *("--endpoint", "https://example.com/"),
+    )
+
+    assert refused.code == 2
+    assert "pull and push" in refused.err
+
+
+def test_shorter_locks_for_tests(tmp_path: Path) -> None:
+    """`serve --allow-short-locks` lowers the bound, and nothing else does."""
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    user = Program(tmp_path, environment)
+
+    shown = user.ok("config", "--allow-short-locks", "--json").json
+    plain = user.ok("config", "--json").json
+
+    name = "limits.receive_lock_s_min"
+    assert (shown[name]["value"], plain[name]["value"]) == (0.1, 60.0)

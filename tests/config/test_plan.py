@@ -17,6 +17,7 @@ from eventpost.registry.declarations import (
     to_core,
     to_source,
 )
+from tests.documentation import ROOT, blocks
 
 STATION = """
 topics:
@@ -344,3 +345,43 @@ def test_a_wrong_declaration_is_named_with_its_line(text: str, parts: list[str])
 
     shown = f"{caught.value.what} {caught.value.why} {caught.value.fix}"
     assert [part for part in parts if part not in shown] == []
+
+
+# --- pull -----------------------------------------------------------------------------------------
+
+PULLED = next(each for each in blocks(ROOT / "docs/pull.md") if each.language == "yaml").text
+
+
+def test_a_documented_pull_subscription_is_declared() -> None:
+    """The page's file is understood, made once, and changed in place."""
+    has = wanted(PULLED)
+    (pulled,) = map(as_the_server_shows, has.subscriptions)
+    assert (pulled.endpoint_type, pulled.receive_lock_duration_in_seconds) == ("pull", 120)
+    assert pulled.max_delivery_count == 5
+
+    assert steps(planned(PULLED))[-1] == ("create", "subscription blues")
+    assert planned(PULLED, topics=[*has.topics], subscriptions=[pulled]) == []
+    (change,) = planned(
+        PULLED.replace("seconds: 120", "seconds: 90"),
+        topics=[*has.topics],
+        subscriptions=[pulled],
+    )
+    assert change.action is Action.UPDATE
+    assert [each.field for each in change.differences] == ["receiveLockDurationInSeconds"]
+
+
+@pytest.mark.parametrize("is_pulled", [True, False])
+def test_pull_and_push_are_not_exchanged(is_pulled: bool) -> None:
+    """The other mode is reported as impossible, never done by deleting."""
+    has = wanted(PULLED)
+    pushed = PULLED.replace("endpoint_type: pull", "endpoint: https://station.example/")
+    text, there = (pushed, has) if is_pulled else (PULLED, wanted(pushed))
+
+    (change,) = planned(
+        text,
+        topics=[*has.topics],
+        subscriptions=[*map(as_the_server_shows, there.subscriptions)],
+    )
+
+    assert change.action is Action.IMPOSSIBLE
+    assert [each.field for each in change.differences] == ["endpointType"]

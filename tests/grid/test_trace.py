@@ -7,8 +7,10 @@ from eventpost.core.interfaces import ReadFailed
 from eventpost.core.outcomes import DELIVERED
 from eventpost.core.subscriptions import Filter, RetryPolicy
 from eventpost.grid import catalogue
+from eventpost.grid.settling import Action
 from eventpost.grid.trace import DeliveryStory, Story, Where, tell
 from tests.grid.conftest import NewRig
+from tests.grid.pulling import LOCK_S, receive, settle, subscribe
 from tests.grid.rig import Rig, failed
 
 AT_ONCE = RetryPolicy(schedule=(1_000,), max_delivery_attempts=2)
@@ -76,6 +78,26 @@ def test_unread(rig: Rig) -> None:
 
     assert delivery(rig, ids[3]).where is Where.SENDING
     assert delivery(rig, ids[5]).where is Where.UNREAD
+
+
+@pytest.mark.parametrize("is_row", [False, True])
+def test_what_a_consumer_holds(rig: Rig, is_row: bool) -> None:
+    """Until when a consumer holds it, and what it held in vain before."""
+    subscribe(rig)
+    (event_id,) = rig.publish(1)
+    assert delivery(rig, event_id).where is Where.SENDING
+    held = receive(rig)
+    if is_row:
+        settle(rig, Action.RENEW, held.keys)
+
+    told = delivery(rig, event_id)
+
+    until_ms = rig.clock.now_ms() + int(LOCK_S * 1_000)
+    assert (told.where, told.attempts) == (Where.LOCKED, [])
+    assert until_ms <= told.next_ms <= until_ms + 1
+    settle(rig, Action.RELEASE, held.keys, delay_s=600)
+    told = delivery(rig, event_id)
+    assert (told.where, len(told.attempts)) == (Where.LADDER, 1)
 
 
 def test_what_was_taken_before_a_filter_changed(rig: Rig) -> None:
