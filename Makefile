@@ -8,7 +8,7 @@ ROUNDS ?= 30
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup packages services demo test test-quick test-slow test-crash check format docs bench crash clean
+.PHONY: diagnose-report help setup packages services demo test test-quick test-slow test-crash check format docs bench crash clean
 
 help:
 	@echo "make demo              the tour, in a terminal (ARGS=--once ends by itself)"
@@ -19,6 +19,7 @@ help:
 	@echo "make format            put the code into its format"
 	@echo "make docs              write the generated pages of docs/ anew"
 	@echo "make bench             the benchmark: figures, and ratios to the floor of the same run"
+	@echo "make diagnose-report   run what brings findings about, and tell how each was brought about"
 	@echo "make crash ROUNDS=n    kill the real program n times under load (ROUNDS=$(ROUNDS))"
 	@echo "make clean             remove what the targets above made"
 
@@ -73,6 +74,9 @@ bench: setup
 
 crash: setup
 	@EVENTPOST_CRASH_ROUNDS=$(ROUNDS) $(RUN) scripts/run-tests "crash" -s $(ARGS)
+
+diagnose-report: setup services
+	@$(RUN) python scripts/diagnose-report $(ARGS)
 
 clean:
 	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .crash dist

@@ -48,6 +48,7 @@ def test_healthy(moto: Moto, keys: None) -> None:
     assert names(account) == ["settings", "credentials", "clock", "authentication"]
     assert account.rungs[1].detail.startswith("env (")
     assert ACCOUNT_ID in account.rungs[3].detail
+    assert "endpoint" in names(jobs)
     assert names(jobs)[-3:] == ["queue", "settle", "extend"]
 
 

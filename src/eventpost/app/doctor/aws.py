@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from eventpost.app.doctor.settled import settings
 from eventpost.core.errors import EventpostError
-from eventpost.core.outcomes import Failed, Fault, Stage
+from eventpost.core.outcomes import Failed, Stage
 from eventpost.credentials import aws, aws_links
 from eventpost.credentials.aws_failures import failure, with_detail
 from eventpost.credentials.aws_session import check_region, region_in_words
@@ -39,21 +39,57 @@ def connection_steps(connection: aws.AwsConnection) -> list[tuple[str, Look]]:
     return [
         ("settings", settings(lambda: _settings(connection))),
         ("credentials", credentials(session)),
-        ("clock", steps.clock(peers, is_tls=is_tls)),
+        ("clock", _clock(session, peers, is_tls=is_tls)),
         ("authentication", _authentication(session)),
     ]
 
 
 def _settings(connection: aws.AwsConnection) -> str:
-    if connection.region and not connection.endpoint_url:
-        check_region(connection.region)
     if connection.has_keys:
         connection.keys()
-    told = [region_in_words(connection.region) if connection.region else "the SDK finds the region"]
+    told = [_region(connection)]
     if connection.endpoint_url:
         told.append(f"endpoint {aws.session(connection).report().endpoint}")
     told.append("keys are given" if connection.has_keys else "the SDK finds the credentials")
     return ", ".join(told)
+
+
+def _clock(session: aws.Session, peers: steps.Peers, *, is_tls: bool) -> Look:
+    """Without a region there is nobody to ask: who uses the account says so."""
+
+    def look() -> Seen:
+        if isinstance(endpoint(session, "sts")(), Failed):
+            return Unknown("nothing says in which region this account is used")
+        return steps.clock(peers, is_tls=is_tls)()
+
+    return look
+
+
+def _region(connection: aws.AwsConnection) -> str:
+    """Raises InvalidRequest for a region that is none."""
+    region = connection.region
+    if not region or connection.endpoint_url:
+        return f"region {region}" if region else "the SDK finds the region"
+    try:
+        check_region(region)
+        return region_in_words(region)
+    except EventpostError:
+        raise
+    except Exception:  # noqa: BLE001 - no session by this environment: the next rung tells why
+        return f"region {region}"
+
+
+def endpoint(session: aws.Session, service: str) -> Look:
+    """Where the service is: what the SDK makes of region and settings."""
+
+    def look() -> Seen:
+        try:
+            return f"{service} is at {endpoint_of(session, service)}"
+        except Exception as error:  # noqa: BLE001 - the border: what botocore raises is evidence
+            link = session.report().link
+            return Failed(failure(error, "probe", system="aws", credential=link))
+
+    return look
 
 
 def credentials(session: aws.Session) -> Look:
@@ -104,8 +140,6 @@ def _authentication(session: aws.Session) -> Look:
             evidence = failure(error, "probe", system="sts", credential=session.report().link)
         if evidence.stage is Stage.CREDENTIALS:
             return Failed(evidence)
-        if evidence.stage is Stage.SETTINGS and evidence.fault is Fault.NOT_FOUND:
-            return Failed(evidence)  # no region
         return Unknown(f"STS did not say who we are ({evidence.detail or evidence.fault.value})")
 
     return look

@@ -172,6 +172,7 @@ def aws_way(session: aws_sessions.Session, service: str) -> list[tuple[str, Step
 
     return [
         ("credentials", aws.credentials(session)),
+        ("endpoint", aws.endpoint(session, service)),
         ("clock", lambda: steps.clock(peers, is_tls=is_tls())()),
         ("name", steps.name(peers)),
         ("route", steps.route(peers)),
