@@ -38,6 +38,7 @@ def build_parser() -> Parser:
         doctor,
         event,
         explain,
+        firewall,
         move,
         plan,
         publish,
@@ -54,7 +55,7 @@ def build_parser() -> Parser:
     for module in (
         *(demo, serve, plan, topic, subscription, connection, source, move, publish, event),
         deadletter,
-        *(store, config, doctor, explain, completion),
+        *(store, config, doctor, explain, firewall, completion),
     ):
         module.add(group)
     return parser
