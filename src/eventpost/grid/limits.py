@@ -41,7 +41,7 @@ class GridLimits(msgspec.Struct, frozen=True, kw_only=True):
     breaker_probe_s: float = 5.0
     """First wait before a probe; doubles up to the next bound."""
     breaker_probe_s_max: float = 60.0
-    locks_held_max: int = 256
+    locks_held_max: int = 1_024
     """Events of one subscription that consumers hold locked, kept in memory; beyond it the oldest
     locks become ladder rows."""
     receive_bytes_max: int = 4 * 1024 * 1024
