@@ -1,4 +1,4 @@
-"""Dramatiq on RabbitMQ as its users have it: the real broker, an actor, messages, a worker."""
+"""Dramatiq as its users have it: the real broker for RabbitMQ, an actor, messages, a worker."""
 
 import threading
 import time
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import dramatiq
+from dramatiq.broker import Broker
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.message import Message
 from dramatiq.worker import Worker
@@ -19,9 +20,9 @@ PLAYED_S_MAX = 30.0
 class Studio:
     """One broker with one actor on a queue of its own."""
 
-    def __init__(self, server: RabbitMQ, queue: str) -> None:
+    def __init__(self, broker: Broker, queue: str) -> None:
         self.queue = queue
-        self.broker = RabbitmqBroker(url=server.url, confirm_delivery=True, middleware=[])
+        self.broker: Any = broker
         self.played: dict[str, tuple[tuple[Any, ...], dict[str, Any], float]] = {}
         """By message id: the arguments, and when it was."""
         self._changed = threading.Condition()
@@ -66,6 +67,11 @@ class Studio:
         assert is_there, (song_ids, self.played)
 
     def close(self) -> None:
-        for name in (self.queue, f"{self.queue}.DQ", f"{self.queue}.XQ"):
-            self.broker.channel.queue_delete(name)
+        if isinstance(self.broker, RabbitmqBroker):
+            for name in (self.queue, f"{self.queue}.DQ", f"{self.queue}.XQ"):
+                self.broker.channel.queue_delete(name)
         self.broker.close()
+
+
+def on_rabbitmq(server: RabbitMQ, queue: str) -> Studio:
+    return Studio(RabbitmqBroker(url=server.url, confirm_delivery=True, middleware=[]), queue)

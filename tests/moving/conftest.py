@@ -9,7 +9,7 @@ import pytest
 from tests.cli.running import Program, program
 from tests.conftest import THIRD_PARTY
 from tests.moving import ends
-from tests.moving.actors import Studio
+from tests.moving.actors import Studio, on_rabbitmq
 from tests.services.rabbitmq import RabbitMQ
 from tests.services.service import fresh_name
 
@@ -33,7 +33,7 @@ def new_studio(rabbitmq: RabbitMQ) -> Iterator[NewStudio]:
     with ExitStack() as open_ones:
 
         def new() -> Studio:
-            studio = Studio(rabbitmq, fresh_name("songs"))
+            studio = on_rabbitmq(rabbitmq, fresh_name("songs"))
             open_ones.callback(studio.close)
             return studio
 

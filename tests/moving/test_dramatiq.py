@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from dramatiq.message import Message as DramatiqMessage
 
+from eventpost.workers.storagequeue import StorageQueueBroker
 from tests.cli.running import Program
 from tests.moving import ends
+from tests.moving.actors import Studio
 from tests.moving.conftest import NewStudio
 from tests.services.azurite import Azurite
 from tests.services.elasticmq import ElasticMQ
@@ -98,6 +100,38 @@ def test_dramatiq_goes_from_system_to_system_and_is_worked_off(
     assert studio.played["song-7"][:2] == ((7, {"verse": ["♫", 7]}), {"loud": True})
     assert studio.played["later"][0] == ("encore",)
     assert studio.played["later"][2] >= eta_ms
+
+
+def test_workers_on_a_storage_queue_go_on_with_it(
+    shell: Program, tmp_path: Path, new_studio: NewStudio, rabbitmq: RabbitMQ, azurite: Azurite
+) -> None:
+    """What was enqueued on RabbitMQ is worked off by eventpost's broker for Storage Queues: each
+    message once, with its arguments, and a delayed one not before its time."""
+    old = new_studio()
+    for n in range(10):
+        old.enqueue(old.message(f"song-{n}", n, loud=True))
+    later = old.enqueue(old.message("later", "encore"), delay_ms=15_000)
+    ends.config(tmp_path, radio=ends.rabbitmq(rabbitmq), cloud=ends.azure(azurite))
+    shell.environment["MOVE_TEST_AZURITE"] = azurite.connection_string
+    broker = StorageQueueBroker(
+        connection_string=azurite.connection_string,
+        ledger=tmp_path / "ledger",
+        middleware=[],
+    )
+    new = Studio(broker, old.queue)
+
+    done = shell.ok(
+        *("move", "--from", f"radio/{old.queue}", "--to", f"cloud/{old.queue}"),
+        *("--to-option", "create=auto", "--format", "dramatiq", "--json"),
+    )
+
+    assert done.json["moved"] == 11
+    with new.working():
+        new.wait_for("later", *(f"song-{n}" for n in range(10)))
+    new.close()
+    assert set(new.counts.values()) == {1}
+    assert new.played["song-7"][:2] == ((7,), {"loud": True})
+    assert new.played["later"][2] >= later.options["eta"]
 
 
 def test_a_delayed_message_comes_into_the_queue_of_delayed_ones(
