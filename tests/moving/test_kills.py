@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ from tests.services.service import fresh_name
 
 pytestmark = [pytest.mark.slow, pytest.mark.crash]
 
-COUNT = 300
+FRESH = 60
+"""Messages that are sent before each run: three pages."""
 RUN_S_MAX = 90.0
 QUICK_SESSION = {"session_timeout_ms": 6_000}
 """So that the group of a killed process is free again soon."""
@@ -56,11 +58,13 @@ class Killed:
             check=False,
         )
 
-    def through_all(self, figures: Say) -> int:
-        """Die at each point, early and late, then run to the end. How often it died."""
+    def through_all(self, send: Callable[[], None], figures: Say) -> int:
+        """Die at each point, early and late, with something to do each time, then run to the end.
+        How often it died."""
         deaths = 0
         for point in POINTS:
             for nth in (1, 3):
+                send()
                 died = self.run(point, nth)
                 said = (point, nth, died.stdout, died.stderr)
                 # The last messages may be moved before a point is passed so often.
@@ -74,6 +78,25 @@ class Killed:
         assert found["complete"], found
         assert found["inHand"] == 0
         return deaths
+
+
+class Songs:
+    """Messages for a source, each body as often as it is `alike`, and what came of them."""
+
+    def __init__(self, source: dict[str, Any], alike: int = 1) -> None:
+        self.sent: Counter[bytes] = Counter()
+        self._source = source
+        self._alike = alike
+
+    def send(self) -> None:
+        first = self.sent.total()
+        bodies = [b"song-%d" % (n // self._alike) for n in range(first, first + FRESH)]
+        ends.send(ends.end(**self._source), bodies)
+        self.sent.update(bodies)
+
+    def arrived(self, target: dict[str, Any]) -> Counter[bytes]:
+        received = ends.drained(ends.end(**target), self.sent.total(), at_least=True)
+        return Counter(each.body for each in received)
 
 
 # Whatever the point, the page that is being sent may be in the target and not in the journal yet:
@@ -92,8 +115,14 @@ def test_rabbitmq_to_storage_queue_with_dramatiq(
 ) -> None:
     """RabbitMQ gives no ids; a message of Dramatiq is known by its content, also a delayed one."""
     studio = new_studio()
-    sent = [studio.enqueue(studio.message(f"song-{n}")) for n in range(COUNT)]
-    sent += [studio.enqueue(studio.message(f"later-{n}"), delay_ms=1) for n in range(20)]
+    sent: Counter[bytes] = Counter()
+
+    def send() -> None:
+        for n in range(FRESH):
+            delay_ms = 1 if n % 10 == 0 else None
+            message = studio.enqueue(studio.message(f"song-{n}"), delay_ms)
+            sent[message.message_id.encode()] += 1
+
     target: dict[str, Any] = {
         "settings": ends.azure(azurite),
         "queue": fresh_name("songs"),
@@ -106,13 +135,12 @@ def test_rabbitmq_to_storage_queue_with_dramatiq(
     }
     killed = Killed(source, target, "dramatiq", tmp_path)
 
-    deaths = killed.through_all(figures)
+    deaths = killed.through_all(send, figures)
 
     assert studio.message_counts() == (0, 0, 0)
-    received = ends.drained(ends.end(**target), len(sent), at_least=True)
+    received = ends.drained(ends.end(**target), sent.total(), at_least=True)
     found = Counter(json.loads(each.body)["message_id"].encode() for each in received)
-    expected = Counter(each.message_id.encode() for each in sent)
-    checked(found, expected, figures, at_most=deaths * PAGE_MAX)
+    checked(found, sent, figures, at_most=deaths * PAGE_MAX)
 
 
 def test_rabbitmq_to_sqs(
@@ -126,14 +154,13 @@ def test_rabbitmq_to_sqs(
         "queue": fresh_name("songs"),
         "name": "target",
     }
-    sent = [b"song-%d" % (n // 2) for n in range(COUNT)]
-    ends.send(ends.end(**source), sent)
+    songs = Songs(source, alike=2)
 
-    deaths = Killed(source, target, "raw", tmp_path).through_all(figures)
+    deaths = Killed(source, target, "raw", tmp_path).through_all(songs.send, figures)
 
     assert ends.counted(ends.end(**source)) == 0
-    found = Counter(each.body for each in ends.drained(ends.end(**target), COUNT, at_least=True))
-    checked(found, Counter(sent), figures, at_most=2 * deaths * PAGE_MAX)
+    found = songs.arrived(target)
+    checked(found, songs.sent, figures, at_most=2 * deaths * PAGE_MAX)
 
 
 def test_sqs_to_kafka(tmp_path: Path, elasticmq: ElasticMQ, kafka: Kafka, figures: Say) -> None:
@@ -144,14 +171,13 @@ def test_sqs_to_kafka(tmp_path: Path, elasticmq: ElasticMQ, kafka: Kafka, figure
         "queue": fresh_name("songs"),
         "name": "target",
     }
-    sent = [b"song-%d" % n for n in range(COUNT)]
-    ends.send(ends.end(**source), sent)
+    songs = Songs(source)
 
-    deaths = Killed(source, target, "raw", tmp_path).through_all(figures)
+    deaths = Killed(source, target, "raw", tmp_path).through_all(songs.send, figures)
 
     assert ends.counted(ends.end(**source)) == 0
-    found = Counter(each.body for each in ends.drained(ends.end(**target), COUNT, at_least=True))
-    checked(found, Counter(sent), figures, at_most=deaths * PAGE_MAX)
+    found = songs.arrived(target)
+    checked(found, songs.sent, figures, at_most=deaths * PAGE_MAX)
 
 
 def test_kafka_to_rabbitmq(tmp_path: Path, kafka: Kafka, rabbitmq: RabbitMQ, figures: Say) -> None:
@@ -166,11 +192,10 @@ def test_kafka_to_rabbitmq(tmp_path: Path, kafka: Kafka, rabbitmq: RabbitMQ, fig
         "queue": fresh_name("songs"),
         "name": "target",
     }
-    sent = [b"song-%d" % n for n in range(COUNT)]
-    ends.send(ends.end(**source), sent)
+    songs = Songs(source)
 
-    deaths = Killed(source, target, "raw", tmp_path).through_all(figures)
+    deaths = Killed(source, target, "raw", tmp_path).through_all(songs.send, figures)
 
     assert ends.counted(ends.end(**source)) == 0
-    found = Counter(each.body for each in ends.drained(ends.end(**target), COUNT, at_least=True))
-    checked(found, Counter(sent), figures, at_most=deaths * PAGE_MAX)
+    found = songs.arrived(target)
+    checked(found, songs.sent, figures, at_most=deaths * PAGE_MAX)
