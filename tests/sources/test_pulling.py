@@ -3,13 +3,15 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from eventpost.testing.memory_queue import BUSY, HELD, LOG, POLLED, MemoryServer, Mishap, refusal
 from tests.server.running import until
-from tests.sources.station import SOURCE, Station, station
+from tests.sources.station import QUICK, SOURCE, Station, station
 
 pytestmark = [pytest.mark.usefixtures("pigeon"), pytest.mark.slow]
 
@@ -202,6 +204,22 @@ def test_a_source_that_gets_nothing_says_so_and_goes_on(letters: Station) -> Non
     letters.until_published(*bodies(3))
     until(lambda: letters.shown()["state"] == "running")
     assert letters.shown()["failures"] == []
+
+
+def test_a_second_outage_shows_at_once(tmp_path: Path) -> None:
+    """A failure that comes again soon after it was over is not logged again yet, and is shown."""
+    rarely = replace(QUICK.leases, tell_s=3_600.0)
+    with station(tmp_path, settings=msgspec.structs.replace(QUICK, leases=rarely)) as letters:
+        letters.declare()
+        for operation in ("receive", "receive", "settle", "settle"):
+            letters.queue.fail(operation, FORBIDDEN)
+            letters.send("1")
+            until(lambda operation=operation: operation in failing(letters))  # type: ignore[misc]
+            assert (letters.shown()["state"] == "failing") == (operation == "receive")
+
+            letters.queue.mend(operation)
+
+            until(lambda: letters.shown()["state"] == "running" and not failing(letters))
 
 
 def test_a_source_that_cannot_be_opened_is_opened_later(

@@ -15,7 +15,13 @@ from eventpost.core.errors import EventpostError, Overloaded
 from eventpost.core.events import Schema
 from eventpost.core.interfaces import ReadFailed, Taken, Timer
 from eventpost.core.outcomes import Evidence, Fault, Stage
-from eventpost.core.sources import Source, SourceReport, SourceState, queue_key
+from eventpost.core.sources import (
+    Source,
+    SourceFailure,
+    SourceReport,
+    SourceState,
+    queue_key,
+)
 from eventpost.core.subscriptions import Topic
 from eventpost.formats import messaging
 from eventpost.formats.custom import CustomInput
@@ -25,7 +31,7 @@ from eventpost.queues.interfaces import Address, Queue
 from eventpost.queues.leases import Lease, Leases
 from eventpost.sources.catch import Catcher, Caught, kept_id
 from eventpost.sources.kinds import Services
-from eventpost.sources.telling import OPEN, Telling
+from eventpost.sources.telling import OPEN, STOPPING, Telling
 from eventpost.sources.unsettled import Unsettled
 
 ASK_AGAIN_S = 0.5
@@ -297,11 +303,11 @@ class QueueSource:
 
     def report(self) -> SourceReport:
         stats = self._leases.stats()
-        failures = self.telling.current()
+        failures = self.telling.current(stats.failing)
         return SourceReport(
             source=self._source.name,
             topic=self._topic.name,
-            state=self._state(),
+            state=self._state(failures),
             failures=failures,
             received=stats.received,
             taken=self._taken,
@@ -318,10 +324,10 @@ class QueueSource:
             is_paused=self._is_paused,
         )
 
-    def _state(self) -> SourceState:
+    def _state(self, failures: Sequence[SourceFailure]) -> SourceState:
         if self._is_paused:
             return SourceState.PAUSED
-        if self.telling.is_failing:
+        if any(each.operation in STOPPING for each in failures):
             return SourceState.FAILING
         if self._waiting:
             return SourceState.HOLDING

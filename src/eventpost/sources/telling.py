@@ -5,7 +5,7 @@ Layer: sources. The lease engine calls from its own threads.
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from eventpost.core.errors import Overloaded
 from eventpost.core.outcomes import Evidence, Failed
@@ -38,23 +38,22 @@ class Telling(Listener):
         """Whether leases may not be extended: that is told once, until it is over."""
         self.on_redelivered: Callable[[Lease], None] = lambda _: None
 
-    def current(self) -> tuple[SourceFailure, ...]:
+    def current(self, failing: Mapping[str, Failed]) -> tuple[SourceFailure, ...]:
+        """`failing` is what the engine says: it tells a failure again once in a while only, also
+        when it worked in between."""
         since_ms = self._services.clock.now_ms() - PASSING_MS
         with self._lock:
-            found = [self._failures[name] for name in ORDER if name in self._failures]
+            found = dict(self._failures)
             lasting = self._is_forbidden
+        for name in failing.keys() - found.keys():
+            found[name] = self._failure(name, failing[name].evidence)
         return tuple(
             each
-            for each in found
+            for each in (found[name] for name in ORDER if name in found)
             if each.operation not in PASSING
             or each.at_ms >= since_ms
             or (lasting and each.operation == "extend")
         )
-
-    @property
-    def is_failing(self) -> bool:
-        with self._lock:
-            return not STOPPING.isdisjoint(self._failures)
 
     def fails(self, operation: str, evidence: Evidence, wait_s: float, count: int = 1) -> None:
         """It does not work now; it is tried again after `wait_s`."""
@@ -137,15 +136,18 @@ class Telling(Listener):
         self.fails("release", failed.evidence, 0.0, count)
 
     def _remember(self, operation: str, evidence: Evidence) -> SourceFailure:
-        failure = SourceFailure(
+        failure = self._failure(operation, evidence)
+        with self._lock:
+            self._failures[operation] = failure
+        return failure
+
+    def _failure(self, operation: str, evidence: Evidence) -> SourceFailure:
+        return SourceFailure(
             operation=operation,
             at_ms=self._services.clock.now_ms(),
             finding=self._services.classify(evidence),
             evidence=evidence,
         )
-        with self._lock:
-            self._failures[operation] = failure
-        return failure
 
     def _log(self, event: str, **fields: object) -> None:
         self._services.log(event, source=self._name, topic=self._topic, **fields)

@@ -39,7 +39,7 @@ class UnusableSource:
         return
 
     def report(self) -> SourceReport:
-        failures: tuple[SourceFailure, ...] = self._telling.current()
+        failures: tuple[SourceFailure, ...] = self._telling.current({})
         return SourceReport(
             source=self._source.name,
             topic=self._topic,

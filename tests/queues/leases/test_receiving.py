@@ -215,6 +215,25 @@ def test_receiving_recovers() -> None:
     assert 580.0 <= outage_s <= 631.0
 
 
+def test_an_outage_ends_with_the_first_answer() -> None:
+    """While it lasts, polls are short: that it is over is known without a message that comes. What
+    fails is known at each moment, also when it is not told again yet."""
+    rig = new_rig(limits=LeaseLimits(tell_s=HOUR_S))
+    for _ in range(2):
+        rig.server.fail("receive", BUSY)
+        rig.leases.nudge()
+        rig.advance(60.0)
+        failing = rig.stats().failing
+        assert {name: one.evidence.code for name, one in failing.items()} == {"receive": "ServerBusy"}
+
+        rig.server.mend("receive")
+        rig.advance(rig.leases.limits.receive_delay_s_max)
+
+        assert rig.stats().failing == {}
+    assert len(rig.heard.of("receive_failed")) == 1
+    assert len(rig.heard.of("receive_recovered")) == 2
+
+
 def test_a_nudge_does_not_shorten_a_failures_pause() -> None:
     """Local sends do not make it ask more often while asking fails."""
     rig = new_rig()

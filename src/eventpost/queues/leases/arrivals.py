@@ -46,7 +46,7 @@ class Arrivals:
     def _failed(self, failed: Failed, now_s: float) -> None:
         operation = failed.evidence.operation or "receive"
         self._held.tally.failed(operation, failed)
-        delay_s = self._receiving.failed(now_s)
+        delay_s = self._receiving.failed(failed, now_s)
         if count := self._held.telling.due_count(operation, failed, 1, now_s):
             self._held.tell(self._held.listener.receive_failed, failed, count, delay_s)
 

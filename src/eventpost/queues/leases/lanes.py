@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from random import Random
 
+from eventpost.core.outcomes import Failed
 from eventpost.queues.leases.lease import Lease
 from eventpost.queues.leases.limits import LeaseLimits
 from eventpost.queues.leases.pacing import GrowingDelay, Outage
@@ -123,9 +124,9 @@ class Lane:
         self._delay.reset()
         return self.outage.end(now_s)
 
-    def failed(self, leases: Sequence[Lease], now_s: float) -> None:
+    def failed(self, leases: Sequence[Lease], failed: Failed, now_s: float) -> None:
         """All entries of a call failed."""
-        self.outage.begin(now_s)
+        self.outage.begin(now_s, failed)
         for lease in leases:
             lease.attempt_count += 1
             self._failed[lease] = None

@@ -63,12 +63,20 @@ class Outage:
 
     def __init__(self) -> None:
         self._since_s: float | None = None
+        self._failed: Failed | None = None
 
     @property
     def is_on(self) -> bool:
         return self._since_s is not None
 
-    def begin(self, now_s: float) -> None:
+    @property
+    def failed(self) -> Failed | None:
+        """The newest failure, while it lasts."""
+        return self._failed if self.is_on else None
+
+    def begin(self, now_s: float, failed: Failed) -> None:
+        """It failed, perhaps again."""
+        self._failed = failed
         if self._since_s is None:
             self._since_s = now_s
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from random import Random
 
+from eventpost.core.outcomes import Failed
 from eventpost.queues.interfaces import Received, Traits
 from eventpost.queues.leases.commands import Receive
 from eventpost.queues.leases.limits import LeaseLimits
@@ -47,8 +48,10 @@ class Receiving:
         if not count or now_s < self._not_before_s:
             return None
         again, self.again = self.again, ()
-        # Whoever asks beside somebody who waits already need not wait, too.
-        wait_s = min(self._limits.wait_s, self._traits.wait_s_max) if not self.call_count else 0.0
+        # Whoever asks beside somebody who waits already need not wait, too; and that it works again
+        # is to be known when it does, not at the end of a long poll.
+        is_short = self.call_count or self.outage.is_on
+        wait_s = 0.0 if is_short else min(self._limits.wait_s, self._traits.wait_s_max)
         self.call_count += 1
         self.asked_count += count
         return Receive(count, wait_s, lease_s, now_s, again)
@@ -103,10 +106,10 @@ class Receiving:
         jitter = 1 + self._random.uniform(-IDLE_JITTER, IDLE_JITTER)
         self._not_before_s = now_s + self._idle_s * jitter
 
-    def failed(self, now_s: float) -> float:
+    def failed(self, failed: Failed, now_s: float) -> float:
         """It failed; the pause until the next one."""
         self._calls_allowed = 1
-        self.outage.begin(now_s)
+        self.outage.begin(now_s, failed)
         delay_s = self._delay.next_s()
         self._not_before_s = now_s + delay_s
         return delay_s

@@ -57,6 +57,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     """Failed entries and calls by `OPERATION:CODE`."""
     last_failures: dict[str, Failed] = {}
     """The newest failure of each operation."""
+    failing: dict[str, Failed] = {}
+    """What fails at this moment, `receive` or `settle`: its newest failure since it last worked."""
     listener_errors: int = 0
 
 
@@ -106,5 +108,13 @@ def snapshot(held: Holdings, receiving: Receiving, now_s: float) -> Stats:
         empty_receives=receiving.empty_count,
         failures={f"{name}:{code}": count for (name, code), count in tally.failures.items()},
         last_failures=dict(tally.last_failures),
+        failing=_failing(held, receiving),
         listener_errors=tally.listener_errors,
     )
+
+
+def _failing(held: Holdings, receiving: Receiving) -> dict[str, Failed]:
+    failing = {"receive": receiving.outage.failed}
+    if len(held.settling):
+        failing["settle"] = held.settling.outage.failed
+    return {name: failed for name, failed in failing.items() if failed is not None}

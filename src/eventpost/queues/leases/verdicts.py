@@ -119,7 +119,7 @@ class Verdicts:
                 leases.remove(lease)
                 self._held.end(lease, Fate.RELEASED)
         if is_alone:
-            lane.failed(leases, now_s)
+            lane.failed(leases, failed[0][1], now_s)
         else:
             for lease in leases:
                 lane.refused(lease, now_s)
