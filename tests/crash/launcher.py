@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from eventpost.app.intake import GridIntake
 from eventpost.cli.main import main
 from eventpost.destinations.webhook import WebhookDestination
 from eventpost.grid.catchup import CatchUp
@@ -25,6 +26,8 @@ from eventpost.grid.engine import Engine
 from eventpost.grid.export import Exports
 from eventpost.grid.journal import Journal
 from eventpost.grid.lane import Lane
+from eventpost.queues.leases import Leases
+from eventpost.queues.leases.commands import Page, Settle
 from eventpost.stores.sqlite.database import Database
 
 POINT = "EVENTPOST_CRASH_POINT"
@@ -49,6 +52,22 @@ def _has_outcomes(_database: Any, commit: Any) -> bool:
     return bool(commit.outcome_id)
 
 
+def _has_taken(_database: Any, commit: Any) -> bool:
+    return bool(commit.taken)
+
+
+def _has_forgotten(_database: Any, commit: Any) -> bool:
+    return bool(commit.taken_remove)
+
+
+def _has_brought(_leases: Any, _command: Any, result: Any) -> bool:
+    return isinstance(result, Page) and bool(result.received)
+
+
+def _settles(_leases: Any, command: Any) -> bool:
+    return isinstance(command, Settle)
+
+
 def _has_publishers(_owner: Any, group: Any, _result: Any) -> bool:
     return bool(group.published)
 
@@ -68,6 +87,18 @@ POINTS = {
     "while-restoring": Point(CatchUp, "_was_read", is_before=False),
 }
 """In the order in which an event comes by, restarts first and last."""
+
+SOURCE_POINTS = {
+    "after-receiving": Point(Leases, "answer", True, _has_brought),
+    "before-handing-over": Point(GridIntake, "take", is_before=True),
+    "before-commit-of-taken": Point(Database, "commit", True, _has_taken),
+    "after-commit-of-taken": Point(Database, "commit", False, _has_taken),
+    "before-settling": Point(Leases, "carry_out", True, _settles),
+    "after-settling": Point(Leases, "carry_out", False, _settles),
+    "before-forgetting": Point(GridIntake, "forget", is_before=True),
+    "after-forgetting": Point(Database, "commit", False, _has_forgotten),
+}
+"""In the order in which a message of a queue comes by."""
 
 
 def arm(point: Point, count: int) -> None:
@@ -110,6 +141,6 @@ def set_clock(offset_s: float) -> None:
 if __name__ == "__main__":
     wanted, _, after = os.environ.pop(POINT, "").partition(":")
     if wanted:
-        arm(POINTS[wanted], int(after or 1))
+        arm((POINTS | SOURCE_POINTS)[wanted], int(after or 1))
     set_clock(float(os.environ.pop(CLOCK_OFFSET, "0")))
     sys.exit(main(sys.argv[1:]))

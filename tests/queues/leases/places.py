@@ -44,10 +44,13 @@ class Place:
     secrets: dict[str, str] = field(default_factory=dict)
     """What the connection names, by names of this place's own."""
 
+    @property
+    def connection_kind(self) -> str:
+        return {"sqs": "aws", "storagequeue": "azure-storage"}.get(self.kind, self.kind)
+
     def open(self) -> Queue:
         os.environ.update(self.secrets)
-        kinds = {"sqs": "aws", "storagequeue": "azure-storage"}
-        settings = read_settings(self.connection, connection_class(kinds.get(self.kind, self.kind)))
+        settings = read_settings(self.connection, connection_class(self.connection_kind))
         address = Address(name=self.name, options=self.options)
         return open_queue(self.kind, settings, address, Services(client_id="tests"))
 
@@ -143,11 +146,11 @@ def rabbitmq(server: RabbitMQ) -> Iterator[Site]:
     administer(server, remove)
 
 
-def kafka_place(kafka: Kafka) -> Place:
+def kafka_place(kafka: Kafka, *, partitions: int = 1) -> Place:
     """Kafka's clients reach its brokers by the addresses that these tell: there is no proxy."""
     connection = {"bootstrap": [kafka.address("plain")]}
     options = {"group": fresh_name("group"), "session_timeout_ms": 6_000}
-    return Place("kafka", connection, make_topic(kafka), options)
+    return Place("kafka", connection, make_topic(kafka, partitions=partitions), options)
 
 
 class Noting(Listener):

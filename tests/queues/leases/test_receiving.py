@@ -224,7 +224,9 @@ def test_an_outage_ends_with_the_first_answer() -> None:
         rig.leases.nudge()
         rig.advance(60.0)
         failing = rig.stats().failing
-        assert {name: one.evidence.code for name, one in failing.items()} == {"receive": "ServerBusy"}
+        assert {name: one.evidence.code for name, one in failing.items()} == {
+            "receive": "ServerBusy"
+        }
 
         rig.server.mend("receive")
         rig.advance(rig.leases.limits.receive_delay_s_max)
