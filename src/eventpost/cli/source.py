@@ -201,6 +201,7 @@ def _print(source: "SourceView", arguments: argparse.Namespace) -> None:
             "prefetch": source.prefetch,
             "receives at most": source.receives_max,
             "created": source.created_time,
+            "warning": source.warning or None,
         }
     )
     for failure in source.failures:

@@ -127,6 +127,8 @@ class SourceReport(msgspec.Struct, frozen=True, kw_only=True):
     state: SourceState = SourceState.STARTING
     failures: tuple[SourceFailure, ...] = ()
     """What does not work now, the most telling first."""
+    warning: str = ""
+    """What works, and not as it was meant; "" for nothing."""
     received: int = 0
     """Deliveries, repeated ones included."""
     taken: int = 0

@@ -32,7 +32,7 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from eventpost.core.outcomes import Failed, Outcome
+from eventpost.core.outcomes import Evidence, Failed, Outcome
 
 AttributeValue = str | bytes | int | float
 """What a header or message attribute may hold; an adapter says which it sends as what."""
@@ -115,6 +115,9 @@ class Received(msgspec.Struct, kw_only=True, eq=False):
     group: str = ""
     receipt: object = None
     """The adapter's own."""
+    unusable: Evidence | None = None
+    """Why the body is not the one that was sent and will never be had (its claim check's blob is
+    gone): what is there stands in its place, for a dead letter."""
     lease_until_s: float = float("inf")
     """By the monotonic clock: when the system may hand it to somebody else. Counted from before the
     request went out, so that it is never too late."""
@@ -222,6 +225,16 @@ class Queue(Protocol):
     def close(self) -> None:
         """Let go of connections. Calls under way end with a failure or as they may, soon; later
         ones fail. What is held and not settled comes again. Idempotent."""
+        ...
+
+
+@runtime_checkable
+class Redriving(Protocol):
+    """What a queue offers besides when its server itself moves away what is received too often."""
+
+    def redrive_warning(self, receives_max: int) -> str:
+        """Why a bound of receives is never reached, for people; "" when it is. Blocks, as a call
+        does."""
         ...
 
 

@@ -96,6 +96,7 @@ def view(app: AppPort, source: Source) -> SourceView:
     return SourceView(
         state=report.state.value,
         failures=[_failure(each) for each in report.failures],
+        warning=report.warning,
         counts=SourceCounts(
             **{name: getattr(report, name) for name in SourceCounts.__struct_fields__}
         ),

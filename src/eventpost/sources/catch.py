@@ -36,8 +36,16 @@ class Caught:
 class Catcher:
     """For one source."""
 
-    def __init__(self, decode: Decode, target: Target, system: str, receives_max: int) -> None:
+    def __init__(
+        self,
+        decode: Decode,
+        target: Target,
+        system: str,
+        receives_max: int,
+        classify: Callable[[Evidence], str],
+    ) -> None:
         self._decode = decode
+        self._classify = classify
         self._target = target
         self._system = system
         self._receives_max = receives_max
@@ -47,6 +55,8 @@ class Catcher:
 
     def _caught(self, lease: Lease) -> Caught:
         message = lease.message
+        if message.unusable is not None:
+            return self._poison(lease, self._classify(message.unusable), message.unusable)
         if message.receive_count > self._receives_max:
             detail = f"received {message.receive_count} times, of at most {self._receives_max}"
             finding = codes.MESSAGE_TOO_OFTEN
@@ -71,11 +81,12 @@ class Catcher:
             operation="receive",
             detail=bounded(detail),
         )
+        return self._poison(lease, finding, evidence)
+
+    def _poison(self, lease: Lease, finding: str, evidence: Evidence) -> Caught:
+        message = lease.message
         poison = Poison(
-            body=lease.message.body,
-            original=original(lease.message),
-            finding=finding,
-            evidence=evidence,
+            body=message.body, original=original(message), finding=finding, evidence=evidence
         )
         return Caught(lease, kept_id(lease.id), [], poison)
 

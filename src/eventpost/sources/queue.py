@@ -27,7 +27,7 @@ from eventpost.formats import messaging
 from eventpost.formats.custom import CustomInput
 from eventpost.formats.messages import Target
 from eventpost.http.failures import bounded
-from eventpost.queues.interfaces import Address, Queue
+from eventpost.queues.interfaces import Address, Queue, Redriving
 from eventpost.queues.leases import Lease, Leases
 from eventpost.sources.catch import Catcher, Caught, kept_id
 from eventpost.sources.kinds import Services
@@ -74,6 +74,7 @@ class QueueSource:
             target_of(topic, source, services),
             source.kind,
             source.receives_max,
+            services.classify,
         )
         self._unsettled = Unsettled(self._leases, services)
         self._waiting: deque[_Haul] = deque()
@@ -116,12 +117,22 @@ class QueueSource:
             self._is_open = True
             self.telling.works(OPEN)
             self._services.log("source.started", source=self._source.name, topic=self._topic.name)
+            queue: object = self._queue
+            if isinstance(queue, Redriving):
+                self._services.executor.submit(self._look_at_redrive, queue)
             self._pump()
             return
         limits = self._services.limits
         self._open_s = min(max(limits.open_s_min, self._open_s * 2), limits.open_s_max)
         self.telling.fails(OPEN, _evidence(error, self._source.kind), self._open_s)
         self._timer = self._services.clock.call_later(self._open_s, self._try_to_open)
+
+    def _look_at_redrive(self, queue: Redriving) -> None:
+        """On another thread."""
+        try:
+            self.telling.warns(queue.redrive_warning(self._source.receives_max))
+        except Exception as error:  # noqa: BLE001 - the border: third parties make queues, too
+            self.telling.fails("probe", _evidence(error, self._source.kind), 0.0)
 
     def _opened(self) -> Queue:
         """On the thread that starts the engine."""
@@ -309,6 +320,7 @@ class QueueSource:
             topic=self._topic.name,
             state=self._state(failures),
             failures=failures,
+            warning=self.telling.warning,
             received=stats.received,
             taken=self._taken,
             events=self._events,

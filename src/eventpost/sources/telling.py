@@ -36,6 +36,8 @@ class Telling(Listener):
         """By operation: what fails now."""
         self._is_forbidden = False
         """Whether leases may not be extended: that is told once, until it is over."""
+        self.warning = ""
+        """What is not as it should be, though it works."""
         self.on_redelivered: Callable[[Lease], None] = lambda _: None
 
     def current(self, failing: Mapping[str, Failed]) -> tuple[SourceFailure, ...]:
@@ -79,6 +81,12 @@ class Telling(Listener):
         if was_failing:
             seconds = None if outage_s is None else round(outage_s, 1)
             self._log("source.recovered", operation=operation, outage_s=seconds)
+
+    def warns(self, warning: str) -> None:
+        """Of what does not fail, and is not as it was meant. "" when there is nothing to say."""
+        self.warning = warning
+        if warning:
+            self._log("source.warning", level=logging.WARNING, detail=warning)
 
     def held(self, refusal: Overloaded, wait_s: float) -> None:
         """The store took nothing."""

@@ -128,6 +128,7 @@ class Calls:
         if code not in GONE and code != DAMAGED:
             return body
         received.system_attributes[CLAIM_CHECK] = f"{code}: {body.evidence.detail}"
+        received.unusable = body.evidence
         return None
 
     # --- what is held ---------------------------------------------------------------------------

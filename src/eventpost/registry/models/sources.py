@@ -82,6 +82,8 @@ class SourceView(SourceDeclaration, frozen=True, kw_only=True, forbid_unknown_fi
     state: str = "starting"
     """`starting`, `running`, `paused`, `failing` or `holding` (the store takes nothing)."""
     failures: list[SourceFailureView] = []
+    warning: str = ""
+    """What works, and not as it was meant: `receivesMax` that is never reached."""
     counts: SourceCounts | None = None
 
 
