@@ -8,7 +8,17 @@ from pathlib import Path
 
 import msgspec
 
-from eventpost.app.doctor import aws, azure, functions, kafka, queues, rabbitmq, store, webhooks
+from eventpost.app.doctor import (
+    aws,
+    azure,
+    endpoints,
+    functions,
+    kafka,
+    queues,
+    rabbitmq,
+    store,
+    webhooks,
+)
 from eventpost.app.doctor.declarations import Declarations
 from eventpost.app.doctor.settled import faulty, settings
 from eventpost.app.queues import settings_of
@@ -17,8 +27,8 @@ from eventpost.core.events import Schema
 from eventpost.core.subscriptions import Endpoint
 from eventpost.credentials.aws_settings import AwsConnection
 from eventpost.credentials.azure_settings import AzureStorageConnection
+from eventpost.credentials.smtp import SmtpConnection
 from eventpost.diagnosis.doctor.climbing import Step, Subject
-from eventpost.diagnosis.doctor.ladder import Unknown
 from eventpost.queues import kinds
 from eventpost.queues.interfaces import Address
 from eventpost.queues.kafka.settings import KafkaConnection
@@ -101,6 +111,8 @@ def _connecting(declaration: ConnectionDeclaration) -> Callable[[], Steps]:
             return list(kafka.connection_steps(connection))
         if isinstance(connection, RabbitmqConnection):
             return list(rabbitmq.connection_steps(connection))
+        if isinstance(connection, SmtpConnection):
+            return list(endpoints.smtp_steps(connection))
         return [("settings", settings(lambda: f"a connection of the kind {declaration.kind}"))]
 
     return make
@@ -132,6 +144,23 @@ def _settings_named(found: Declarations, name: str | None) -> msgspec.Struct | N
     )
 
 
+def _connecting_of(found: Declarations) -> Callable[[str, str | None], msgspec.Struct]:
+    """Settings of connections by kind and name, as destinations ask for them."""
+
+    def connection(kind: str, name: str | None) -> msgspec.Struct:
+        settings = _settings_named(found, name)
+        wanted = kinds.connection_class(kind)
+        if settings is None:
+            return kinds.read_settings({}, wanted, where="connection")
+        if not isinstance(settings, wanted):
+            raise InvalidRequest(
+                "WrongConnectionKind", f"The connection {name!r} is not of the kind {kind}."
+            )
+        return settings
+
+    return connection
+
+
 def _pulling(found: Declarations, source: SourceDeclaration) -> Callable[[], Steps]:
     def make() -> Steps:
         connection = _settings_named(found, source.connection)
@@ -150,6 +179,9 @@ def _delivering(
         if draft.deadletter is not None and draft.deadletter.startswith(FOLDER):
             path = Path(draft.deadletter.removeprefix(FOLDER)).expanduser()
             made.append(("dead letters", store.folder(path)))
+        elif draft.deadletter is not None:
+            where = draft.deadletter, draft.deadletter_connection
+            made.append(("dead letters", endpoints.deadletter_step(*where, _connecting_of(found))))
         return made
 
     return make
@@ -168,8 +200,7 @@ def _endpoint(
     if kinds.is_system(endpoint.type):
         address = Address(name=endpoint.address, options=endpoint.options)
         return queues.steps_of(endpoint.type, connection, address, is_source=False)
-    reason = f"endpoints of the type {endpoint.type} have no look of their own"
-    return [("settings", lambda: f"{endpoint.type}"), ("protocol", lambda: Unknown(reason))]
+    return endpoints.steps_of(endpoint, _connecting_of(found))
 
 
 def _schema(found: Declarations, subscription: SubscriptionDeclaration) -> Schema:
