@@ -183,3 +183,29 @@ def test_what_is_refused(grid: Program, words: tuple[str, ...], says: str) -> No
     assert done.code == 2
     assert says in done.err
     assert "fix:" in done.err
+
+
+def test_an_import_that_is_applied(program: Program, receiver: Receiver) -> None:
+    """What Azure's tools print is applied as a file, and what is left out is told."""
+    topic = "/subscriptions/s/resourceGroups/g/providers/Microsoft.EventGrid/topics/imported"
+    listed = {
+        "name": "from-azure",
+        "type": "Microsoft.EventGrid/eventSubscriptions",
+        "topic": topic,
+        "destination": {"endpointType": "WebHook", "endpointBaseUrl": receiver.url},
+        "retryPolicy": {"maxDeliveryAttempts": 3, "eventTimeToLiveInMinutes": 10},
+    }
+    skipped = {**listed, "name": "skipped", "destination": {"endpointType": "EventHub"}}
+    (program.directory / "listed.json").write_text(json.dumps([listed, skipped]))
+
+    imported = program.ok("az-import", "listed.json")
+
+    assert "event subscription skipped: destination.endpointType" in imported.err
+    assert "Carried over: 1 topic, 1 event subscription, 0 connections." in imported.err
+    (program.directory / "imported.yaml").write_text(imported.out)
+    program.ok("apply", "imported.yaml")
+    shown = program.ok("subscription", "show", "from-azure", "--json").json
+    assert (shown["topic"], shown["retry"]["maxDeliveryAttempts"]) == ("imported", 3)
+    nothing = program.run("az-import", "-", stdin=json.dumps([skipped]).encode())
+    assert nothing.code == 1
+    assert program.run("az-import", "-", stdin=b"7").code == 2

@@ -30,6 +30,7 @@ EPILOG = "`eventpost COMMAND --help` tells more. Begin with `eventpost demo` or 
 def build_parser() -> Parser:
     """The whole command line."""
     from eventpost.cli import (
+        az_import,
         completion,
         config,
         connection,
@@ -53,7 +54,19 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"eventpost {VERSION}")
     group = cli.nouns(parser)
     for module in (
-        *(demo, serve, plan, topic, subscription, connection, source, move, publish, event),
+        *(
+            demo,
+            serve,
+            plan,
+            topic,
+            subscription,
+            connection,
+            source,
+            move,
+            az_import,
+            publish,
+            event,
+        ),
         deadletter,
         *(store, config, doctor, explain, firewall, completion),
     ):
