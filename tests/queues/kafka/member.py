@@ -13,7 +13,7 @@ import time
 from eventpost.core.outcomes import Failed
 from eventpost.queues.interfaces import Address, Settled
 from eventpost.queues.kafka import KafkaConnection, new_queue
-from eventpost.queues.kafka.consuming import Reader
+from eventpost.queues.kafka.committing import Committing
 from eventpost.queues.kafka.retrying import Retrying
 from eventpost.queues.kinds import Services
 
@@ -62,13 +62,13 @@ def stop_after_append() -> None:
 
 
 def stop_before_commit() -> None:
-    def stopping(self, consumer, *, is_last=False):  # type: ignore[no-untyped-def]  # as above
-        if self._commits._waiting:
+    def stopping(self, consumer):  # type: ignore[no-untyped-def]  # as the original's
+        if self.is_wanted:
             say("committing")
             while True:
                 time.sleep(60)
 
-    Reader._commit = stopping  # type: ignore[method-assign]  # that is its purpose
+    Committing.begin = stopping  # type: ignore[method-assign]  # that is its purpose
 
 
 if __name__ == "__main__":

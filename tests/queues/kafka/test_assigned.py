@@ -77,6 +77,20 @@ def test_a_partition_sleeps_while_its_head_waits() -> None:
     assert ours.pauses(are_all=False) == (set(), {HERE})
 
 
+@pytest.mark.parametrize(("count", "is_paused"), [(9, False), (10, True)])
+def test_copies_that_are_due_soon_are_bounded(count: int, *, is_paused: bool) -> None:
+    """A partition pauses with `prefetch` copies of it in memory that are due soon, not before, and
+    goes on when one of them is due."""
+    ours = assigned(prefetch=10)
+    for offset in range(count):
+        ours.take(record(offset))
+        ours.wait(1_000 + offset, record(offset))
+
+    assert ours.pauses(are_all=False) == ({HERE} if is_paused else set(), set())
+    assert len(ours.wake(1_000)) == 1
+    assert ours.pauses(are_all=False) == (set(), {HERE} if is_paused else set())
+
+
 def test_what_went_is_not_ours() -> None:
     """Of a partition that went nothing is kept, and nothing of it can be finished, also when it
     has come back."""
@@ -87,6 +101,7 @@ def test_what_went_is_not_ours() -> None:
     ours.ready.extend([record(0), record(0, THERE)])
     ours.released.put(0.0, record(1))
     ours.sleep(0, record(2))
+    ours.wait(0, record(2))
 
     ours.lose([HERE])
     ours.gain([(HERE, 0, None)])

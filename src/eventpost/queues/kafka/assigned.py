@@ -46,6 +46,8 @@ class Assigned:
         self._is_full = False
         self._asleep: dict[Place, set[int]] = {}
         """Of a partition, the copies that wait until they are looked at; it pauses meanwhile."""
+        self._soon: dict[Place, set[int]] = {}
+        """The same of copies that are due soon; enough of them pause the partition, too."""
         self.ready: deque[Received] = deque()
         """What may be taken now."""
         self.released = Waiting()
@@ -71,6 +73,7 @@ class Assigned:
             self._tracks.pop(place, None)
             self._paused.discard(place)
             self._asleep.pop(place, None)
+            self._soon.pop(place, None)
         self.ready = deque(one for one in self.ready if self.track(one) is not None)
         self.released.keep(lambda one: self.track(one) is not None)
         self.later.keep(lambda one: self.track(one) is not None)
@@ -103,6 +106,7 @@ class Assigned:
             if are_all
             or track.unfinished >= self._options.unfinished_max
             or self._asleep.get(place)
+            or len(self._soon.get(place, ())) >= self._options.prefetch
         }
         pausing, resuming = wanted - self._paused, self._paused - wanted
         self._paused = wanted
@@ -146,6 +150,12 @@ class Assigned:
             track.finish(receipt_of(one).offset)
         return track is not None
 
+    def wait(self, until_ms: int, one: Received) -> None:
+        """A copy is due soon."""
+        receipt = receipt_of(one)
+        self.later.put(until_ms, one)
+        self._soon.setdefault(receipt.place, set()).add(receipt.offset)
+
     def sleep(self, until_ms: int, one: Received) -> None:
         """Look at a copy then; behind it in its partition are those to be looked at later still."""
         receipt = receipt_of(one)
@@ -157,5 +167,6 @@ class Assigned:
         woken = list(self.later.take(now_ms))
         for one in woken:
             receipt = receipt_of(one)
-            self._asleep.get(receipt.place, set()).discard(receipt.offset)
+            for waiting in (self._asleep, self._soon):
+                waiting.get(receipt.place, set()).discard(receipt.offset)
         return woken

@@ -7,7 +7,7 @@ and from ending.
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -17,9 +17,8 @@ from eventpost.queues.interfaces import Received, Settled, Verdict
 from eventpost.queues.kafka import topics
 from eventpost.queues.kafka.assigned import Assigned
 from eventpost.queues.kafka.clients import Cluster
-from eventpost.queues.kafka.commits import AGAIN, Commits, Wish
+from eventpost.queues.kafka.committing import Committing, place_of
 from eventpost.queues.kafka.copies import WAIT_S_MIN
-from eventpost.queues.kafka.producing import timed_out
 from eventpost.queues.kafka.records import Place, receipt_of, received
 from eventpost.queues.kafka.refusals import closed
 from eventpost.queues.kafka.retrying import Retrying
@@ -37,19 +36,14 @@ ANSWER_S = 0.001
 PAUSE_AFTER_S = 1.0
 """When nobody takes what is ready for so long, partitions are paused. Not at once: what librdkafka
 has fetched of a paused partition is thrown away, and fetched again."""
-GRACE_S = 1.0
 FAILURE_S = 15.0
 """How long a failure is told without being seen again."""
 AGAIN_S = 1.0
 """Between two attempts at a consumer that cannot be made."""
 JOIN_S = 15.0
 PAGE_MAX = 500
-COMMIT_S_MAX = 120.0
-"""A commit that was not answered for so long is thought lost: librdkafka gives up long before."""
 MOVE_AGAIN_MS = 5_000
 """Until a copy is moved again that could not be."""
-_GONE = frozenset({"UNKNOWN_MEMBER_ID", "FENCED_INSTANCE_ID", "_STATE"})
-"""Commits that are refused because we are no member of the group any more."""
 
 
 class Reader:
@@ -72,7 +66,7 @@ class Reader:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._assigned = Assigned(options)
-        self._commits = Commits()
+        self._committing = Committing(cluster, self._assigned, self._changed, self._monotonic_s)
         self._failure: tuple[float, Failed] | None = None
         self._wakes = 0
         self._is_closed = False
@@ -105,10 +99,10 @@ class Reader:
         with self._changed:
             if self._is_closed:
                 return [closed("settle")] * len(held)
+            self._busy_s = self._monotonic_s()
             is_ours = [self._assigned.finish(one) for one in held]
-            answers = self._committed(
-                [one for one, ours in zip(held, is_ours, strict=True) if ours]
-            )
+            finished = [one for one, ours in zip(held, is_ours, strict=True) if ours]
+            answers = self._committing.wait(finished)
         return [
             answers[receipt_of(one).place] if ours else Settled.LOST
             for one, ours in zip(held, is_ours, strict=True)
@@ -150,27 +144,10 @@ class Reader:
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(JOIN_S)
 
-    def _committed(self, finished: Sequence[Received]) -> Mapping[Place, Verdict]:
-        """Wait until what is finished of their partitions is committed."""
-        if not finished:
-            return {}
-        began_s = self._monotonic_s()
-        wish = self._want(finished)
-        wait_s = self._cluster.request_s + GRACE_S
-        self._changed.wait_for(lambda: wish.is_answered, wait_s)
-        if not wish.is_answered:
-            self._commits.forget(wish)
-            elapsed_s = self._monotonic_s() - began_s
-            failure = self._cluster.failed(timed_out(), "settle", elapsed_s)
-            for place in list(wish.left):
-                wish.answer(place, failure)
-        return wish.answers
-
-    def _want(self, finished: Sequence[Received]) -> Wish:
+    def _want(self, one: Received) -> None:
+        """Have it committed; nobody waits for that."""
         self._busy_s = self._monotonic_s()
-        self._changed.notify_all()  # the thread may wait for room
-        receipts = [receipt_of(one) for one in finished]
-        return self._commits.want({one.place: one.generation for one in receipts})
+        self._committing.want([one])
 
     def _keep(self, held: Sequence[Received], delay_s: float) -> None:
         """Without a retry topic: in memory, where they hold their offsets back."""
@@ -188,7 +165,7 @@ class Reader:
         if isinstance(outcome, Failed):
             return outcome
         if self._assigned.finish(one):
-            self._want([one])
+            self._want(one)
         return Settled.DONE
 
     # --- the thread -------------------------------------------------------------------------------
@@ -214,7 +191,7 @@ class Reader:
         """Until closed, or until the consumer cannot live on."""
         while not self._is_closed and not self._cluster.is_outdated(consumer):
             self._regulate(consumer)
-            self._commit(consumer)
+            self._committing.begin(consumer)
             message = consumer.poll(self._wait_s())
             if message is not None:
                 # Taken before more are asked for: a partition may go and come back meanwhile.
@@ -228,12 +205,12 @@ class Reader:
 
     def _end(self, consumer: Any) -> None:
         """What was finished is committed on the way out."""
-        self._commit(consumer, is_last=True)
+        self._committing.finish(consumer)
         consumer.close()
         self._cluster.ended(consumer)
         with self._changed:
             self._assigned.clear()
-            self._commits.reset()
+            self._committing.reset()
             self._changed.notify_all()
 
     def _new_consumer(self) -> Any:
@@ -256,7 +233,7 @@ class Reader:
                 "session.timeout.ms": options.session_timeout_ms,
                 "heartbeat.interval.ms": min(3_000, options.session_timeout_ms // 3),
                 "error_cb": self._on_error,
-                "on_commit": self._on_commit,
+                "on_commit": self._committing.answered,
             },
         )
         consumer.subscribe(
@@ -276,8 +253,8 @@ class Reader:
         with self._changed:
             if self._assigned.room or self._are_all_paused:
                 return BUSY_POLL_S
-            wait_s = ANSWER_S if self._commits.marks else FULL_S
-            self._changed.wait_for(lambda: self._is_closed or self._commits.is_wanted, wait_s)
+            wait_s = ANSWER_S if self._committing.is_under_way else FULL_S
+            self._changed.wait_for(lambda: self._is_closed or self._committing.is_wanted, wait_s)
             return 0.0
 
     def _regulate(self, consumer: Any) -> None:
@@ -328,13 +305,13 @@ class Reader:
         now_ms = self._retrying.now_ms()
         if not self._retrying.is_ours(origin):
             self._assigned.finish(one)
-            self._want([one])
+            self._want(one)
         elif origin.due_ms <= now_ms:
             self._ready(one)
         elif origin.look_ms > now_ms:
             self._assigned.sleep(origin.look_ms, one)
         elif origin.due_ms - now_ms < WAIT_S_MIN * 1000:
-            self._assigned.later.put(origin.due_ms, one)
+            self._assigned.wait(origin.due_ms, one)
         else:
             self._retrying.move(one, lambda outcome: self._moved(one, outcome))
 
@@ -343,9 +320,9 @@ class Reader:
             if isinstance(outcome, Failed):
                 assert self._retrying is not None
                 self._fail(outcome)
-                self._assigned.later.put(self._retrying.now_ms() + MOVE_AGAIN_MS, one)
+                self._assigned.wait(self._retrying.now_ms() + MOVE_AGAIN_MS, one)
             elif self._assigned.finish(one):
-                self._want([one])
+                self._want(one)
 
     def _bring_back(self) -> None:
         """What was given back, or waited in a retry topic, and is due."""
@@ -388,9 +365,9 @@ class Reader:
             "receive", lambda: consumer.committed(partitions, self._cluster.request_s)
         )
         # Without an answer what is finished above the offset is not known: it is taken again.
-        marks = [(_place(one), -1, None) for one in partitions]
+        marks = [(place_of(one), -1, None) for one in partitions]
         if not isinstance(known, Failed):
-            marks = [(_place(one), one.offset, one.metadata) for one in known]
+            marks = [(place_of(one), one.offset, one.metadata) for one in known]
         with self._changed:
             if partitions:
                 self._failure = None
@@ -398,72 +375,17 @@ class Reader:
 
     def _on_revoke(self, consumer: Any, partitions: list[Any]) -> None:
         """What waits to be committed of them is committed now: nobody else can."""
-        self._commit(consumer, is_last=True)
+        self._committing.finish(consumer)
         with self._changed:
-            self._assigned.lose([_place(one) for one in partitions])
+            self._assigned.lose([place_of(one) for one in partitions])
 
     def _on_lost(self, _consumer: Any, partitions: list[Any]) -> None:
         """Somebody else has them already."""
         with self._changed:
-            self._assigned.lose([_place(one) for one in partitions])
-
-    # --- offsets ----------------------------------------------------------------------------------
-
-    def _commit(self, consumer: Any, *, is_last: bool = False) -> None:
-        """Begin the commit that somebody waits for; the last one is waited for."""
-        now_s = self._monotonic_s()
-        with self._changed:
-            if is_last or self._commits.age_s(now_s) > COMMIT_S_MAX:
-                self._commits.recall()
-            marks = self._commits.begin(self._assigned, now_s)
-            self._changed.notify_all()
-        if not marks:
-            return
-        wanted = [_mark(place, *mark) for place, mark in sorted(marks.items())]
-        answer = self._cluster.attempt(
-            "settle", lambda: consumer.commit(offsets=wanted, asynchronous=not is_last)
-        )
-        if isinstance(answer, Failed):
-            self._answer(dict.fromkeys(marks, answer))
-        elif is_last:
-            self._answer({_place(one): self._failed(one.error) for one in answer if one.error})
-
-    def _on_commit(self, error: Any, partitions: list[Any]) -> None:
-        """In the polling thread, within `poll`."""
-        marks = {_place(one): (one.offset, one.metadata or "") for one in partitions}
-        errors = {_place(one): one.error or error for one in partitions}
-        failures = {place: self._failed(one) for place, one in errors.items() if one is not None}
-        with self._changed:
-            is_awaited = marks == self._commits.marks
-        if is_awaited:
-            self._answer(failures)
-
-    def _failed(self, error: Any) -> Failed:
-        elapsed_s = self._commits.age_s(self._monotonic_s())
-        return self._cluster.failed(error, "settle", elapsed_s)
-
-    def _answer(self, failures: Mapping[Place, Failed]) -> None:
-        again = {place for place, one in failures.items() if one.evidence.code in AGAIN}
-        verdicts: dict[Place, Verdict] = {
-            place: Settled.LOST if one.evidence.code in _GONE else one
-            for place, one in failures.items()
-        }
-        with self._changed:
-            self._commits.done(verdicts, again)
-            self._changed.notify_all()
-
-
-def _place(partition: Any) -> Place:
-    return Place(partition.topic, partition.partition)
+            self._assigned.lose([place_of(one) for one in partitions])
 
 
 def _partitions(places: set[Place]) -> list[Any]:
     from confluent_kafka import TopicPartition
 
     return [TopicPartition(*place) for place in sorted(places)]
-
-
-def _mark(place: Place, offset: int, metadata: str) -> Any:
-    from confluent_kafka import TopicPartition
-
-    return TopicPartition(*place, offset, metadata=metadata)

@@ -116,7 +116,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Records between the committed offset and the newest one taken, of one partition; at it the
     partition pauses."""
     prefetch: int = 500
-    """Records in memory that nobody asked for yet; at it all partitions pause."""
+    """Records in memory that nobody asked for yet; at it no more are taken, and after a second all
+    partitions pause. Of copies that are due soon, as many may wait for each partition."""
     session_timeout_ms: int = 45_000
     """A consumer that is silent for so long loses its partitions."""
     retry: bool = False

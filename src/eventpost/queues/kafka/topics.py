@@ -4,6 +4,7 @@ Layer: queues. Asked of the admin API, because a producer's own look would have 
 topic of whatever name (`auto.create.topics.enable`).
 """
 
+import time
 from typing import Any
 
 from eventpost.core.outcomes import Failed
@@ -11,6 +12,9 @@ from eventpost.queues.kafka.clients import Cluster
 from eventpost.queues.kafka.settings import Options
 
 UNKNOWN = "UNKNOWN_TOPIC_OR_PART"
+KNOWN_S_MAX = 5.0
+"""How long a topic that was made is waited for."""
+KNOWN_AGAIN_S = 0.05
 
 
 def missing(cluster: Cluster, topic: str, options: Options, operation: str) -> Failed | None:
@@ -32,7 +36,19 @@ def partitions(
     made = cluster.attempt(operation, lambda: _made(cluster, *new))
     if isinstance(made, Failed) and made.evidence.code != "TOPIC_ALREADY_EXISTS":
         return made
-    return wanted_count
+    return _made_known(cluster, topic, operation)
+
+
+def _made_known(cluster: Cluster, topic: str, operation: str) -> int | Failed:
+    """A controller has made it, and brokers learn of it a moment later."""
+    end_s = time.monotonic() + KNOWN_S_MAX
+    while True:
+        found = cluster.attempt(operation, lambda: described(cluster, topic))
+        if not isinstance(found, Failed):
+            return len(found.partitions)
+        if found.evidence.code != UNKNOWN or time.monotonic() >= end_s:
+            return found
+        time.sleep(KNOWN_AGAIN_S)
 
 
 def described(cluster: Cluster, topic: str) -> Any:

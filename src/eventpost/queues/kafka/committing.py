@@ -1,0 +1,142 @@
+"""Committing what is finished, on the thread that polls and without keeping it.
+
+Layer: queues. confluent-kafka lets no other thread in while one polls: who settles leaves a wish,
+and waits until the polling thread has had it answered.
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from eventpost.core.outcomes import Failed
+from eventpost.queues.interfaces import Received, Settled, Verdict
+from eventpost.queues.kafka.assigned import Assigned
+from eventpost.queues.kafka.clients import Cluster
+from eventpost.queues.kafka.commits import AGAIN, Commits, Wish
+from eventpost.queues.kafka.producing import timed_out
+from eventpost.queues.kafka.records import Place, receipt_of
+
+GRACE_S = 1.0
+COMMIT_S_MAX = 120.0
+"""A commit that was not answered for so long is thought lost: librdkafka gives up long before."""
+_GONE = frozenset({"UNKNOWN_MEMBER_ID", "FENCED_INSTANCE_ID", "_STATE"})
+"""Commits that are refused because we are no member of the group any more."""
+
+
+class Committing:
+    """Of one reader, with its lock."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        assigned: Assigned,
+        changed: threading.Condition,
+        monotonic_s: Callable[[], float],
+    ) -> None:
+        self._cluster = cluster
+        self._assigned = assigned
+        self._changed = changed
+        self._monotonic_s = monotonic_s
+        self._commits = Commits()
+
+    # --- for whoever holds the lock ---------------------------------------------------------------
+
+    def wait(self, finished: Sequence[Received]) -> Mapping[Place, Verdict]:
+        """Wait until what is finished of their partitions is committed."""
+        if not finished:
+            return {}
+        began_s = self._monotonic_s()
+        wish = self.want(finished)
+        wait_s = self._cluster.request_s + GRACE_S
+        self._changed.wait_for(lambda: wish.is_answered, wait_s)
+        if not wish.is_answered:
+            self._commits.forget(wish)
+            elapsed_s = self._monotonic_s() - began_s
+            failure = self._cluster.failed(timed_out(), "settle", elapsed_s)
+            for place in list(wish.left):
+                wish.answer(place, failure)
+        return wish.answers
+
+    def want(self, finished: Sequence[Received]) -> Wish:
+        receipts = [receipt_of(one) for one in finished]
+        self._changed.notify_all()  # the thread may wait for room
+        return self._commits.want({one.place: one.generation for one in receipts})
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether there is a commit to begin."""
+        return self._commits.is_wanted
+
+    @property
+    def is_under_way(self) -> bool:
+        return bool(self._commits.marks)
+
+    def reset(self) -> None:
+        """The consumer is gone: what nobody has committed is lost to us."""
+        self._commits.reset()
+
+    # --- for the polling thread -------------------------------------------------------------------
+
+    def begin(self, consumer: Any) -> None:
+        """Begin the commit that somebody waits for. Waits for nothing: see `answered`."""
+        now_s = self._monotonic_s()
+        with self._changed:
+            if self._commits.age_s(now_s) > COMMIT_S_MAX:
+                self._commits.recall()
+        self._commit(consumer, now_s, is_last=False)
+
+    def finish(self, consumer: Any) -> None:
+        """Commit what somebody waits for, and wait for it: nobody else can, when partitions go."""
+        with self._changed:
+            self._commits.recall()
+        self._commit(consumer, self._monotonic_s(), is_last=True)
+
+    def answered(self, error: Any, partitions: list[Any]) -> None:
+        """librdkafka's callback, within `poll`."""
+        marks = {place_of(one): (one.offset, one.metadata or "") for one in partitions}
+        errors = {place_of(one): one.error or error for one in partitions}
+        failures = {place: self._failed(one) for place, one in errors.items() if one is not None}
+        with self._changed:
+            is_awaited = marks == self._commits.marks
+        if is_awaited:
+            self._answer(failures)
+
+    def _commit(self, consumer: Any, now_s: float, *, is_last: bool) -> None:
+        with self._changed:
+            marks = self._commits.begin(self._assigned, now_s)
+            self._changed.notify_all()
+        if not marks:
+            return
+        wanted = [_mark(place, *mark) for place, mark in sorted(marks.items())]
+        answer = self._cluster.attempt(
+            "settle", lambda: consumer.commit(offsets=wanted, asynchronous=not is_last)
+        )
+        if isinstance(answer, Failed):
+            self._answer(dict.fromkeys(marks, answer))
+        elif is_last:
+            self._answer({place_of(one): self._failed(one.error) for one in answer if one.error})
+
+    def _failed(self, error: Any) -> Failed:
+        elapsed_s = self._commits.age_s(self._monotonic_s())
+        return self._cluster.failed(error, "settle", elapsed_s)
+
+    def _answer(self, failures: Mapping[Place, Failed]) -> None:
+        again = {place for place, one in failures.items() if one.evidence.code in AGAIN}
+        verdicts: dict[Place, Verdict] = {
+            place: Settled.LOST if one.evidence.code in _GONE else one
+            for place, one in failures.items()
+        }
+        with self._changed:
+            self._commits.done(verdicts, again)
+            self._changed.notify_all()
+
+
+def place_of(partition: Any) -> Place:
+    """Of confluent-kafka's TopicPartition."""
+    return Place(partition.topic, partition.partition)
+
+
+def _mark(place: Place, offset: int, metadata: str) -> Any:
+    from confluent_kafka import TopicPartition
+
+    return TopicPartition(*place, offset, metadata=metadata)
