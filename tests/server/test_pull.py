@@ -14,6 +14,7 @@ import pytest
 from eventpost.config.settings import PullSettings, Settings
 from eventpost.core.limits import Limits
 from eventpost.formats import sas
+from eventpost.grid.limits import GridLimits
 from eventpost.testing import Receiver
 from tests.server.running import Served, served, until
 
@@ -311,6 +312,31 @@ def test_a_consumer_that_hung_up_gets_nothing(namespace: Namespace, is_half_clos
         assert [each["event"]["id"] for each in namespace.receive()] == ["event-1"]
     finally:
         connection.close()
+
+
+def test_too_many_who_wait(tmp_path: Path) -> None:
+    """Beyond the bound of waiting receives the next one is refused for now: 503, with the time to
+    come again; settling goes on."""
+    settings = Settings(grid=GridLimits(receives_waiting_max=1))
+    with (
+        ThreadPoolExecutor(1) as pool,
+        served(tmp_path / "data", settings) as server,
+        server.admin() as admin,
+        server.http() as http,
+    ):
+        admin.post("/topics", json={"name": TOPIC, "inputSchema": "cloudeventschemav1_0"})
+        admin.post("/subscriptions", json=DECLARED)
+        namespace = Namespace(server, http)
+        waiting = pool.submit(namespace.receive, 10, 60)
+        until(lambda: waiting_count(namespace) == 1)
+
+        refused = namespace.post(namespace.path("receive"))
+
+        assert "Too many receives" in error(refused, 503)["message"]
+        assert int(refused.headers["retry-after"]) >= 1
+        assert namespace.settle("acknowledge", ["a"])["succeededLockTokens"] == []
+        namespace.publish(cloud_event(1))
+        assert len(waiting.result(10)) == 1
 
 
 def test_a_stop_answers_who_waits(tmp_path: Path) -> None:
