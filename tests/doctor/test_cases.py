@@ -7,6 +7,7 @@ What is told apart on a real Kafka and at a handshake is in `test_kafka` and `te
 """
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -408,3 +409,62 @@ def test_a_handshake_that_is_refused(status: int) -> None:
     assert found.broken.evidence is not None
     assert found.broken.evidence.status == status
     assert names(found)[-2:] == ["protocol", "round trip"]
+
+
+# --- a healthy set-up -----------------------------------------------------------------------------
+
+
+@slow
+def test_no_false_alarm_under_load(
+    azurite: Azurite, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a queue is busy, it has no finding, however often it is examined."""
+    monkeypatch.setenv("CASE_STORAGE", azurite.connection_string)
+    at = {"connection": "patient", "topic": "songs"}
+    declared: dict[str, object] = {
+        "connections": {
+            "patient": {"kind": "azure-storage", "connection_string": "env:CASE_STORAGE"}
+        },
+        "topics": {"songs": {}},
+        "sources": {"jobs": {"kind": "storagequeue", "queue": queue, **at}},
+    }
+    is_over = threading.Event()
+
+    def work() -> None:
+        with QueueClient.from_connection_string(azurite.connection_string, queue) as client:
+            while not is_over.is_set():
+                client.send_message("busy")
+                for message in client.receive_messages(messages_per_page=8):
+                    client.delete_message(message)
+
+    workers = [threading.Thread(target=work) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    try:
+        found = examine(subjects(of_values(declared)) * 6)
+    finally:
+        is_over.set()
+        for worker in workers:
+            worker.join()
+
+    assert [verdict(each) for each in found] == [("", "")] * len(found), found
+    assert not [each for each in found if each.warnings]
+
+
+@slow
+def test_no_false_alarm_while_keys_rotate(
+    metadata: AwsMetadata, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Credentials that are renewed while somebody looks are good each time."""
+    _set(monkeypatch, **metadata.container())
+    seen = set()
+    for _ in range(5):
+        found = connected(
+            {"kind": "aws", "region": "eu-west-1", "endpoint_url": "http://127.0.0.1:9"}
+        )
+        assert verdict(found) == ("", ""), found
+        seen.add(found.rungs[1].detail.partition(",")[0])
+        metadata.rotate()
+        aws.close_all()
+
+    assert all(each.startswith("container-role (ASIA****") for each in seen)
