@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from bench import keeping, pull, rows
+from bench import explaining, keeping, pull, rows
 from bench.servers import Harness
 from eventpost.server.serving import loop_factory
 
@@ -44,6 +44,7 @@ def table(rate_half: float) -> dict[str, Row]:
         "resume": rows.resume,
         "trace": keeping.trace,
         "dead_letters": keeping.dead_letters,
+        "explain": explaining.explain,
     }
 
 
