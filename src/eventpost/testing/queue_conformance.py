@@ -27,6 +27,8 @@ import pytest
 from eventpost.core.outcomes import Delivered, Evidence, Failed, Fault, Outcome, Stage
 from eventpost.queues.interfaces import (
     AttributeValue,
+    Depth,
+    Measurable,
     Message,
     Queue,
     Received,
@@ -575,6 +577,27 @@ class QueueConformance:
         assert bad.failed is not None
         check_evidence(bad.failed.evidence, queue, None)
 
+    def test_its_depth(self, harness: QueueHarness, queue: Queue) -> None:
+        """A queue that can say how much it holds says so: what was sent, less what is settled or,
+        where it does not count them, held."""
+        if not isinstance(queue, Measurable):
+            return
+        send(queue, *(Message(body=b"%d" % n) for n in range(3)))
+        wait_for_depth(harness, queue, 3)
+
+        held = take(harness, queue, 3)
+        depth = queue.depth()
+        assert isinstance(depth, Depth)
+        wait_for_depth(harness, queue, 3 if depth.includes_held else 0)
+        settle(queue, held)
+
+        wait_for_depth(harness, queue, 0)
+        missing = harness.missing_queue()
+        assert isinstance(missing, Measurable)
+        unknown = missing.depth()
+        assert isinstance(unknown, Failed)
+        check_evidence(unknown.evidence, queue, None)
+
     def test_a_missing_queue(self, harness: QueueHarness) -> None:
         """Calls to a queue that is not there fail in seconds, and say why."""
         queue = harness.missing_queue()
@@ -593,6 +616,7 @@ class QueueConformance:
         assert harness.monotonic_s() < end_s
 
 
+DEPTH_S = 0.1
 LONG_S = 60.0
 """A lease that outlives a test."""
 
@@ -656,6 +680,17 @@ def nothing_comes(harness: QueueHarness, queue: Queue) -> None:
     while harness.monotonic_s() < end_s:
         take_none(harness, queue, wait_s=min(harness.quiet_s / 2, queue.traits.wait_s_max))
         harness.pass_time(0.05)
+
+
+def wait_for_depth(harness: QueueHarness, queue: Measurable, total: int) -> None:
+    """Services count in their own time, and may not be able to at first."""
+    end_s = harness.monotonic_s() + harness.patience_s
+    while True:
+        depth = queue.depth()
+        if isinstance(depth, Depth) and depth.total == total:
+            return
+        assert harness.monotonic_s() < end_s, f"{depth} instead of {total}"
+        harness.pass_time(DEPTH_S)
 
 
 def let_go(harness: QueueHarness, queue: Queue, held: Sequence[Received]) -> Queue:

@@ -65,6 +65,9 @@ def test_a_message_that_comes_begins_it_anew() -> None:
 def test_a_queue_that_cannot_be_counted_is_empty_after_a_while() -> None:
     """Where nobody says how much there is, it must have been quiet for longer."""
     ending = quiet()
+    ending.counted(None, 101.0, 4)
+    assert ending.look(101.9, 4) is Look.WAIT
+    assert ending.look(102.0, 4) is Look.COUNT  # it may have been a moment's trouble
     ending.counted(None, 104.5, 4)
     assert ending.look(104.9, 4) is Look.WAIT
     assert ending.look(105.0, 4) is Look.EMPTY

@@ -55,10 +55,10 @@ class Ending:
             return Look.WAIT
         if self.counted_s < 0:
             return Look.COUNT
-        if self.remaining is None:
-            return Look.EMPTY if quiet_s >= self.limits.idle_s else Look.WAIT
-        if self.remaining <= 0:
+        if self.remaining is not None and self.remaining <= 0:
             return Look.EMPTY if empty_count > self.empty_counted else Look.WAIT
         if now_s - self.counted_s >= self.limits.quiet_s:
-            return Look.COUNT
+            return Look.COUNT  # again: it changes, or could not be had for a moment
+        if self.remaining is None:
+            return Look.EMPTY if quiet_s >= self.limits.idle_s else Look.WAIT
         return Look.HIDDEN if quiet_s >= self.limits.hidden_wait_s else Look.WAIT
