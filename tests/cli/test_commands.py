@@ -193,6 +193,28 @@ def test_a_dead_letter_is_listed_shown_replayed_and_purged(
     assert grid.ok("deadletter", "list", *select, "--json").json == []
 
 
+def test_copies_are_replayed(grid: Program, receiver: Receiver, tmp_path: Path) -> None:
+    """`deadletter replay --from` reads copies, below the directory of the command where the path is
+    relative; what cannot be read is told with its finding."""
+    here = program(tmp_path, EVENTPOST_DATA=str(grid.directory / "eventpost-data"))
+    grid.ok("topic", "create", "songs-13")
+    place = ("--deadletter-endpoint", f"folder:{tmp_path}/dead", "--retry-schedule", "10ms")
+    subscribe(grid, "hook-13", "songs-13", receiver, *place)
+    receiver.status = 400
+    grid.ok("publish", "songs-13", "--subject", "a/1")
+    until(lambda: bool(list((tmp_path / "dead").rglob("*.json"))))
+    grid.ok("deadletter", "purge", "--subscription", "hook-13", "--yes")
+    receiver.status = 200
+
+    command = ("deadletter", "replay", "--from", "folder:dead", "--subscription", "hook-13")
+    assert here.ok(*command, "--dry-run", "--json").json == {"count": 1}
+    assert here.ok(*command).out == "1 dead letter put back on the ladder.\n"
+    until(lambda: receiver.handler.accepted("a/1") == 1)
+    missing = here.run("deadletter", "replay", "--from", "folder:nowhere")
+    assert missing.code != 0
+    assert "EP3302" in missing.err
+
+
 def test_an_events_story_is_told(grid: Program, receiver: Receiver) -> None:
     """`event trace` tells for each subscription whether the event matched and where it is."""
     grid.ok("topic", "create", "songs-7")

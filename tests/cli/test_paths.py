@@ -28,6 +28,9 @@ def test_relative_paths_become_whole_for_a_server_of_this_machine(
     assert resolved(HERE, deadletter="folder:dead")["deadletter"] == "folder:/radio/station/dead"
     assert resolved(HERE, deadletter="folder:../x")["deadletter"] == "folder:/radio/x"
     assert resolved(HERE, deadletter="folder:~/x")["deadletter"] == "folder:/home/dj/x"
+    folder = resolved(HERE, endpoint="songs", endpointType="folder")
+    assert folder["endpoint"] == "folder:/radio/station/songs"
+    assert resolved(HERE, endpoint="songs", endpointType="s3")["endpoint"] == "songs"
     secrets: list[object] = ["file:key", "file:/key", "env:KEY"]
     assert resolved(HERE, signingSecrets=secrets, signing_secrets=["file:k"]) == {
         "signingSecrets": ["file:/radio/station/key", "file:/key", "env:KEY"],

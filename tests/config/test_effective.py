@@ -237,3 +237,15 @@ def test_all_sections_are_known() -> None:
     """Each section of the settings may stand in the file."""
     for section in sections():
         assert settle(text=f"{section}: {{}}\n").settings == Settings()
+
+
+@pytest.mark.parametrize(("given", "is_taken"), [("0", True), ("300", True), ("300.5", False)])
+def test_dead_letters_wait_for_company_within_bounds(given: str, is_taken: bool) -> None:
+    """Dead letters wait no longer for their file than Event Grid has them wait."""
+    environment = {"EVENTPOST_GRID_EXPORT_DELAY_S": given}
+    if is_taken:
+        assert settle(environment=environment).settings.grid.export_delay_s == float(given)
+        return
+    error = refused(environment=environment)
+    assert error.code == "InvalidSetting"
+    assert "0 to 300 seconds" in error.fix

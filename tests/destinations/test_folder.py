@@ -103,6 +103,20 @@ class Unwritable:
         raise OSError(28, os.strerror(28))
 
 
+def test_a_disk_that_is_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any other error of the file system has a finding, too."""
+
+    def fail(_: object) -> None:
+        raise OSError(5, os.strerror(5))
+
+    monkeypatch.setattr(os, "fsync", fail)
+
+    answer = write(f"folder:{tmp_path}")
+
+    assert isinstance(answer, Failed)
+    assert (answer.evidence.code, classify(answer.evidence)) == ("EIO", "EP3304")
+
+
 def test_a_name_that_is_taken_by_a_file(tmp_path: Path) -> None:
     """A folder that cannot be made is a failure, not an exception."""
     (tmp_path / "HANDLER").write_text("in the way")

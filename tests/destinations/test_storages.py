@@ -1,8 +1,10 @@
 """Folders, containers and buckets keep files alike, and say what is wrong."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from azure.storage.blob import ContainerSasPermissions, generate_container_sas
 
 from eventpost.core.interfaces import FileWritten
 from eventpost.core.outcomes import Failed
@@ -26,7 +28,7 @@ from tests.destinations.storages import (
     new_name,
     s3_connection,
 )
-from tests.services.azurite import ACCOUNT, OTHER_KEY, Azurite
+from tests.services.azurite import ACCOUNT, KEY, OTHER_KEY, Azurite
 from tests.services.moto import Moto
 from tests.services.ports import free_ports
 
@@ -184,6 +186,35 @@ def test_a_key_that_is_wrong(azurite: Azurite, monkeypatch: pytest.MonkeyPatch) 
     assert OTHER_KEY not in repr(answer)
     storage.close()
     azure.close_all()
+
+
+def test_a_signature_is_shown_to_nobody(azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container is written by a signature that allows it; where the file is holds none, and
+    neither does what is refused."""
+    container = new_container(azurite)
+    place = parse(f"azureblob://{ACCOUNT}/{container}")
+
+    def signed(letters: str) -> BlobStorage:
+        text = generate_container_sas(
+            *(ACCOUNT, container, KEY),
+            permission=ContainerSasPermissions.from_string(letters),
+            expiry=datetime.now(UTC) + timedelta(hours=1),
+        )
+        endpoints = f"BlobEndpoint={azurite.blob_url};QueueEndpoint={azurite.queue_url}"
+        monkeypatch.setenv(CONNECTION_STRING, f"{endpoints};SharedAccessSignature={text}")
+        settings = AzureStorageConnection(connection_string=f"env:{CONNECTION_STRING}")
+        return BlobStorage(settings, place)
+
+    written = signed("cw").write(NAME, BODY)
+    azure.close_all()
+    refused = signed("r").write("other.json", BODY)
+    azure.close_all()
+
+    assert isinstance(written, FileWritten), written
+    assert "sig=" not in written.url
+    assert "?" not in written.url
+    assert finding(refused) == "EP4202"
+    assert "sig=" not in repr(refused)
 
 
 def test_an_account_that_nobody_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -188,6 +188,9 @@ def test_a_container_that_comes_late(
     clock.advance(EXPORT_S)
     assert {letter.exported_to for letter in grid.dead_letters()} == {""}
     failed = [each for each in caplog.records if each.message == "deadletter.export_failed"]
+    shown = grid.client.show_subscription("blues").deadletter_failure
+    assert shown is not None
+    assert (shown.finding, bool(shown.cause), bool(shown.fix)) == ("EP3310", True, True)
     assert {each.fields["finding"] for each in failed} == {"EP3310"}  # type: ignore[attr-defined]
 
     with BlobServiceClient.from_connection_string(azurite.connection_string) as client:
@@ -196,6 +199,7 @@ def test_a_container_that_comes_late(
 
     assert {event["id"] for event in content(blobs(azurite, missing))} == set(ids)
     assert all(letter.exported_to for letter in grid.dead_letters())
+    assert grid.client.show_subscription("blues").deadletter_failure is None
 
 
 def test_an_account_that_hangs_holds_up_nothing(

@@ -456,6 +456,10 @@ def test_all_that_are_selected_are_meant(grid: Grid, receiver: Receiver, verb: s
         ({"deadletter": "folder:/dead", "deadletter_connection": "pigeons"}, "Leave it out"),
         ({"deadletter": "s3://bucket", "deadletter_connection": "pigeons"}, ""),
         ({"deadletter_connection": "pigeons"}, "Name the place too"),
+        (
+            {"deadletter": "azureblob://other/dead", "deadletter_connection": "station"},
+            "connection of that account",
+        ),
     ],
 )
 @pytest.mark.usefixtures("pigeon")
@@ -466,6 +470,8 @@ def test_a_place_that_nothing_writes_to_is_refused(
     refused before the handshake: nobody finds out with the first dead letter."""
     grid.topic("songs")
     grid.client.create_connection({"name": "pigeons", "kind": "pigeon"})
+    station = {"kind": "azure-storage", "settings": {"account": "bluesradio"}}
+    grid.client.create_connection({"name": "station", **station})
 
     with pytest.raises(InvalidRequest) as refused:
         grid.subscribe("songs", receiver, **declared)

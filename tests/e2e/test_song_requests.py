@@ -234,6 +234,27 @@ def test_mails_that_cannot_be(grid: Grid, change: dict[str, Any], says: str) -> 
     assert refused.value.fix
 
 
+def test_so_many_mails_at_most(grid: Grid, clock: VirtualClock, mailbox: MailServer) -> None:
+    """A rate bounds the mails; what is more waits, and none is lost."""
+    settings = {"port": mailbox.port, "security": "none", "sender": "a@x.example"}
+    grid.client.create_connection({"name": "mail", "kind": "smtp", "settings": settings})
+    grid.topic("songs")
+    grid.subscribe("songs", TO, endpoint_type="email", connection="mail", rate="0.1/s")
+
+    grid.publish("songs", count=3)
+    mailbox.wait_for(1)
+    clock.advance(9.9)
+    assert len(mailbox.taken) == 1
+    clock.advance(0.2)
+    mailbox.wait_for(2)
+    assert len(mailbox.taken) == 2
+    clock.advance(10)
+
+    mailbox.wait_for(3)
+    grid.wait_until(lambda engine: not engine.in_flight)
+    assert grid.books().delivered == 3
+
+
 def test_a_stop_sends_what_waits_for_company(grid: Grid, mailbox: MailServer) -> None:
     """A server that stops sends the digest that waits, within its drain, and it is not sent again
     after the start."""

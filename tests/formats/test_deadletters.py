@@ -309,3 +309,22 @@ def test_a_long_body_is_cut() -> None:
     assert message(b"x" * most + b"y") == {"text": "x" * most, "size": most + 1, "isCut": True}
     cut = message(b"x" * (most - 1) + "\u00fc".encode())
     assert cut == {"text": "x" * (most - 1), "size": most + 1, "isCut": True}
+
+
+@pytest.mark.parametrize("schema", [Schema.EVENT_GRID, Schema.CLOUD_EVENTS])
+def test_what_was_written_is_read(schema: Schema) -> None:
+    """A letter that was written is read with its event byte for byte, and what became of it."""
+    wire = ce_wire() if schema is Schema.CLOUD_EVENTS else eg_wire()
+    written = letter(wire)
+
+    (copied,) = deadletters.read(
+        deadletters.file([deadletters.encode(written, schema)]),
+        schema,
+        json.loads(wire).get("topic", ""),
+    )
+
+    assert copied.event.wire == wire
+    assert copied.reason == written.reason
+    assert (copied.outcome, copied.finding) == (written.outcome, written.finding)
+    assert (copied.attempts, copied.published_ms) == (written.attempts, written.published_ms)
+    assert copied.last_attempt_ms == written.last_attempt_ms

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from eventpost.app import asking, replaying
+from eventpost.app import asking, replaying, restoring
 from eventpost.app.alerts import Alerts
 from eventpost.app.connecting import Connecting
 from eventpost.app.pulling import Pulling, told
@@ -31,7 +31,9 @@ from eventpost.core.filters import ClauseResult
 from eventpost.core.histogram import Histogram
 from eventpost.core.interfaces import (
     AttemptRecord,
+    CopyQuery,
     DeadLetter,
+    DeadLetterPlace,
     DeadLetterQuery,
     Found,
     Usage,
@@ -402,6 +404,14 @@ class App:
     async def replay(self, query: DeadLetterQuery, rate_per_s: float | None) -> AsyncIterator[int]:
         return replaying.replay(self, query, rate_per_s)
 
+    async def replay_files(
+        self, place: DeadLetterPlace, wanted: CopyQuery, rate_per_s: float | None
+    ) -> AsyncIterator[int]:
+        return restoring.replay(self, place, wanted, rate_per_s)
+
+    async def count_in_files(self, place: DeadLetterPlace, wanted: CopyQuery) -> int:
+        return await restoring.count(self, place, wanted)
+
     async def purge(self, query: DeadLetterQuery) -> AsyncIterator[int]:
         return replaying.purge(self, query)
 
@@ -462,6 +472,10 @@ class App:
                 key = self.grid.topics[subscription.topic_id].name, subscription.name
                 found[key] = max(failures, key=lambda each: each.at_ms)
         return found
+
+    def export_failure(self, topic: str, name: str) -> AttemptRecord | None:
+        _, subscription = self.subscription(name, topic)
+        return self.grid.exports.failures.get(subscription.id)
 
     def health(self) -> list[Health]:
         failure = self.supervisor.failure

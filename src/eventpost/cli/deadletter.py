@@ -56,6 +56,14 @@ def add(group: Commands) -> None:
     )
     parser.add_argument("ids", nargs="*", metavar="ID", help="only these")
     parser.add_argument("--rate", metavar="N/s", help="at most so many a second")
+    parser.add_argument(
+        "--from",
+        dest="place",
+        metavar="PLACE",
+        help="read their copies from folder:PATH, azureblob://ACCOUNT/CONTAINER or "
+        "s3://BUCKET/PREFIX",
+    )
+    parser.add_argument("--connection", metavar="NAME", help="named connection that leads there")
     parser.add_argument("--dry-run", action="store_true", help="only count them")
     parser = command(
         verbs,
@@ -130,12 +138,36 @@ def show(arguments: argparse.Namespace) -> int:
 
 def replay(arguments: argparse.Namespace) -> int:
     selected = _selected(arguments)
+    if arguments.place is not None:
+        return _replay_files(arguments, selected)
     with connect(arguments) as client:
         total = client.count_dead_letters(**selected)
         if arguments.dry_run or not total:
             return _print_count(total, "would be replayed" if total else "to replay", arguments)
         output.note(f"Replaying {output.count(total, 'dead letter')}.")
         done = _follow("Replay", total, client.replay(rate=arguments.rate, **selected))
+    return _print_count(done, "put back on the ladder", arguments)
+
+
+def _replay_files(arguments: argparse.Namespace, selected: "Selection") -> int:
+    """Of copies: how many there are is known when all have been read."""
+    from eventpost.cli import local_paths
+
+    with connect(arguments) as client:
+        declared: dict[str, object] = {"deadletter": arguments.place}
+        local_paths.resolve(declared, client.place)
+        lines = client.replay(
+            rate=arguments.rate,
+            dry_run=arguments.dry_run,
+            place=str(declared["deadletter"]),
+            place_connection=arguments.connection,
+            **selected,
+        )
+        done = total = 0
+        for line in lines:
+            done, total = line.done, line.total
+    if arguments.dry_run:
+        return _print_count(total, "would be replayed", arguments)
     return _print_count(done, "put back on the ladder", arguments)
 
 

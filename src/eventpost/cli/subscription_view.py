@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         FilterDeclaration,
         RetryDeclaration,
     )
+    from eventpost.registry.models.books import AttemptView
     from eventpost.server.models import SubscriptionView
 
 
@@ -25,6 +26,9 @@ def show(subscription: "SubscriptionView", arguments: argparse.Namespace) -> Non
     if subscription.books is not None:
         output.line()
         output.fields(_books(subscription))
+    if subscription.deadletter_failure is not None:
+        output.line()
+        output.fields(_export_failure(subscription.deadletter_failure))
     if subscription.last_failures:
         output.line()
         output.table(
@@ -149,6 +153,17 @@ def _books(subscription: "SubscriptionView") -> dict[str, object]:
         "on the ladder": books.ladder,
         "not read yet": books.lag,
         "breaker": "open" if books.is_breaker_open else "closed",
+    }
+
+
+def _export_failure(failure: "AttemptView") -> dict[str, object]:
+    return {
+        "dead letters not written": failure.time,
+        "finding": failure.finding,
+        "cause": failure.cause,
+        "fix": failure.fix,
+        "detail": failure.evidence.detail if failure.evidence else None,
+        "tried again": failure.next_attempt_time,
     }
 
 

@@ -529,10 +529,24 @@ class DeadLetterQuery:
     reason: str | None = None
     finding: str | None = None
     is_replayed: bool | None = False
+    exported_to: list[str] | None = None
+    """Only those whose copies lie there."""
     export_due_ms: int | None = None
     """Only those whose export is due by then."""
     after_id: int = 0
     limit: int = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyQuery:
+    """Which dead letters of those whose copies lie in a place. Times of the last attempt."""
+
+    topic: str | None = None
+    subscription: str | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+    reason: str | None = None
+    finding: str | None = None
 
 
 @dataclass(slots=True)

@@ -17,6 +17,7 @@ from eventpost.credentials.azure import AzureStorageConnection, session
 from eventpost.credentials.azure_settings import incomplete
 from eventpost.destinations import storing
 from eventpost.destinations.kinds import Services
+from eventpost.destinations.opening import Connections
 from eventpost.destinations.places import Place, parse_as
 from eventpost.destinations.storages import CONTENT_TYPE
 from eventpost.destinations.storing import StorageDestination, check_plain
@@ -113,6 +114,6 @@ def new_destination(topic: Topic, subscription: Subscription, services: Services
     return StorageDestination(topic, subscription, services)
 
 
-def probe(endpoint: Endpoint, services: Services) -> Sequence[Rung]:
+def probe(endpoint: Endpoint, connections: Connections) -> Sequence[Rung]:
     """See `destinations.kinds.probe`."""
-    return storing.probe(endpoint, services)
+    return storing.probe(endpoint, connections)

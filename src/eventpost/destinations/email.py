@@ -29,7 +29,7 @@ from eventpost.destinations import mail_templates
 from eventpost.destinations.kinds import Services
 from eventpost.destinations.mail_server import SYSTEM, Conversation, Mail, Sent
 from eventpost.destinations.mail_texts import NAMES, Writer
-from eventpost.destinations.opening import unusable
+from eventpost.destinations.opening import Connections, unusable
 from eventpost.destinations.threads import Threads
 from eventpost.diagnosis.classify import classify
 from eventpost.formats import delivery as delivery_format
@@ -375,9 +375,9 @@ def check_connection(endpoint: Endpoint, settings: msgspec.Struct) -> None:
     sender_of(settings, read_settings(endpoint.options, Options, where="options"))
 
 
-def probe(endpoint: Endpoint, services: Services) -> Sequence[Rung]:
+def probe(endpoint: Endpoint, connections: Connections) -> Sequence[Rung]:
     """Greet the server, secure the connection, log in, and leave. Raises InvalidRequest. Blocks."""
-    settings = services.connection(CONNECTION_KIND, endpoint.connection)
+    settings = connections.connection(CONNECTION_KIND, endpoint.connection)
     assert isinstance(settings, SmtpConnection)
     sender = sender_of(settings, read_settings(endpoint.options, Options, where="options"))
     talk = Conversation(

@@ -18,6 +18,7 @@ from eventpost.core.outcomes import Evidence, Failed, Fault, Stage
 from eventpost.core.subscriptions import Endpoint, Subscription, Topic
 from eventpost.destinations import storing
 from eventpost.destinations.kinds import Services
+from eventpost.destinations.opening import Connections
 from eventpost.destinations.places import Place, parse_as
 from eventpost.destinations.storing import StorageDestination, check_plain
 from eventpost.queues.interfaces import Rung
@@ -176,6 +177,6 @@ def new_destination(topic: Topic, subscription: Subscription, services: Services
     return StorageDestination(topic, subscription, services)
 
 
-def probe(endpoint: Endpoint, services: Services) -> Sequence[Rung]:
+def probe(endpoint: Endpoint, connections: Connections) -> Sequence[Rung]:
     """See `destinations.kinds.probe`."""
-    return storing.probe(endpoint, services)
+    return storing.probe(endpoint, connections)

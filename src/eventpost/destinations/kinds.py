@@ -8,8 +8,10 @@ Layer: destinations. Each is found on first use. A third party registers under t
 
 A module of this package is called as its kind, with `_` behind one that is a word of Python's. The
 module of a factory, a third party's as well, may also have `check_endpoint(endpoint)`, which raises
-InvalidRequest for what it cannot deliver to, and, when it speaks to a service, the names that a
-queue system has: `CONNECTION_KIND`, `LIBRARY`, `EXTRA`.
+InvalidRequest for what it cannot deliver to, `check_connection(endpoint, settings)`, which does so
+for its connection, `probe(endpoint, connections)`, which looks whether it would take a delivery,
+and, when it speaks to a service, the names that a queue system has: `CONNECTION_KIND`, `LIBRARY`,
+`EXTRA`.
 """
 
 import importlib
@@ -131,10 +133,9 @@ def check(endpoint: Endpoint, connection_kind: str | None = None) -> None:
     `connection_kind` is that of the endpoint's connection, None when it names none.
     """
     kind = endpoint.type
-    found = factory(kind)
+    module = _behind(kind)
     if queue_kinds.is_system(kind):
         return
-    module = _module(kind) or sys.modules.get(getattr(found, "__module__", ""))
     queue_kinds.check_library(kind, module)
     wanted = getattr(module, "CONNECTION_KIND", None)
     if wanted is not None and connection_kind not in (None, wanted):
@@ -151,17 +152,24 @@ def check(endpoint: Endpoint, connection_kind: str | None = None) -> None:
 
 def check_connection(endpoint: Endpoint, settings: msgspec.Struct) -> None:
     """Raises InvalidRequest for settings of the endpoint's connection that it cannot work with."""
-    check = getattr(_module(endpoint.type), "check_connection", None)
+    check = getattr(_behind(endpoint.type), "check_connection", None)
     if check is not None:
         check(endpoint, settings)
 
 
-def probe(endpoint: Endpoint, services: Services) -> Sequence[Rung] | None:
+def probe(endpoint: Endpoint, connections: object) -> Sequence[Rung] | None:
     """Look, without delivering anything, whether the endpoint would take it, rung by rung; None for
-    a kind that cannot be asked so. Blocks. Raises InvalidRequest for settings that cannot be used.
+    a kind that cannot be asked so. `connections` is a `destinations.opening.Connections`. Blocks.
+    Raises InvalidRequest for settings that cannot be used.
     """
-    asked = getattr(_module(endpoint.type), "probe", None)
-    return None if asked is None else cast("Sequence[Rung]", asked(endpoint, services))
+    asked = getattr(_behind(endpoint.type), "probe", None)
+    return None if asked is None else cast("Sequence[Rung]", asked(endpoint, connections))
+
+
+def _behind(kind: str) -> object:
+    """The module of a kind's factory. Raises as `factory` does."""
+    found = factory(kind)
+    return _module(kind) or sys.modules.get(getattr(found, "__module__", ""))
 
 
 def _module(kind: str) -> object:

@@ -5,6 +5,7 @@ hour of its first event) and holds an array of events. Its name follows from wha
 an attempt that is made again replaces the file of the one before.
 """
 
+import threading
 import time
 import uuid
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from eventpost.core.outcomes import DELIVERED, Evidence, Failed, Fault, Outcome,
 from eventpost.core.sources import MessageFormat
 from eventpost.core.subscriptions import Endpoint, Subscription, Topic
 from eventpost.destinations.kinds import Services
-from eventpost.destinations.opening import Opener, unusable
+from eventpost.destinations.opening import Connections, Opener, unusable
 from eventpost.destinations.places import KINDS, Kind, parse_as
 from eventpost.destinations.storages import Storage
 from eventpost.destinations.threads import Threads
@@ -53,9 +54,9 @@ def check_plain(endpoint: Endpoint) -> None:
             )
 
 
-def probe(endpoint: Endpoint, services: Services) -> Sequence[Rung]:
+def probe(endpoint: Endpoint, connections: Connections) -> Sequence[Rung]:
     """Look whether the place is there. Blocks. Raises InvalidRequest."""
-    opener = Opener(services)
+    opener = Opener(connections)
     place = parse_as(_kind(endpoint), endpoint.address)
     storage = opener.open(place, opener.settings(place, endpoint.connection))
     try:
@@ -81,6 +82,7 @@ class StorageDestination:
         self._topic_resource = topics.resource(topic.name, services.topic_prefix)
         name = f"eventpost-{endpoint.type}-{subscription.name}"
         self._threads = Threads(min(endpoint.concurrency, THREADS_MAX), name)
+        self._opening = threading.Lock()
         self._storage: Storage | None = None
 
     def deliver(self, deliveries: Sequence[Delivery], done: DeliveryDone) -> None:
@@ -119,9 +121,10 @@ class StorageDestination:
     def _outcome(self, deliveries: Sequence[Delivery]) -> Outcome:
         """Raises nothing."""
         try:
-            storage = self._storage
-            if storage is None:
-                storage = self._storage = self._opened()
+            with self._opening:
+                storage = self._storage
+                if storage is None:
+                    storage = self._storage = self._opened()
             written = storage.write(self._name(deliveries), self._body(deliveries))
         except InvalidRequest as error:
             return unusable(error)

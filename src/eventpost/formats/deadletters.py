@@ -11,9 +11,11 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from eventpost.core.errors import InvalidEvent
 from eventpost.core.events import Event, Schema
 from eventpost.core.interfaces import Blob, DeadLetter, FileWritten
-from eventpost.formats import eventgrid, times
+from eventpost.core.retry import Reason
+from eventpost.formats import cloudevents, eventgrid, times
 from eventpost.formats.wire import split
 
 DEAD_LETTERED_EVENT = "Eventpost.EventDeadLettered"
@@ -125,6 +127,92 @@ def encode(letter: DeadLetter, schema: Schema) -> bytes:
     return b"".join((encoded[:-1], b',"data":', data, b"}")) if data else encoded
 
 
+class Copied(msgspec.Struct, frozen=True, kw_only=True):
+    """A dead letter as its file tells of it. `event` is what was published."""
+
+    event: Event
+    reason: str
+    outcome: str
+    finding: str
+    attempts: int
+    published_ms: int
+    last_attempt_ms: int
+
+
+class _Added(msgspec.Struct, rename="camel"):
+    """What `encode` adds. Event Grid's own files lack the finding."""
+
+    dead_letter_reason: str = ""
+    delivery_attempts: int = 0
+    last_delivery_outcome: str = ""
+    last_http_status_code: int | None = None
+    publish_time: str = ""
+    last_delivery_attempt_time: str = ""
+    eventpost_finding: str = ""
+
+
+_ADDED = {field.encode_name.lower(): field.encode_name for field in msgspec.structs.fields(_Added)}
+_decode_file = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
+
+
+def read(body: bytes, schema: Schema, topic_resource: str) -> list[Copied]:
+    """The dead letters of a file, for a topic of `schema`; `topic` of an Event Grid event becomes
+    `topic_resource`. Raises ValueError that says what is wrong with which of them."""
+    try:
+        objects = _decode_file(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"it is not a JSON array of objects ({error})") from error
+    return [_copied(number, each, schema, topic_resource) for number, each in enumerate(objects)]
+
+
+def _copied(
+    number: int, members: dict[str, msgspec.Raw], schema: Schema, topic_resource: str
+) -> Copied:
+    own: dict[str, msgspec.Raw] = {}
+    added: dict[str, msgspec.Raw] = {}
+    for name, raw in members.items():
+        known = _ADDED.get(name.lower())
+        if known is None:
+            own[name] = raw
+        elif bytes(raw) != b"null":
+            added[known] = raw
+    if schema is not Schema.CLOUD_EVENTS:
+        own.pop("topic", None)
+    try:
+        facts = msgspec.json.decode(_encode_json(added), type=_Added)
+        (event,) = _events(_encode_json(own), schema, topic_resource)
+        return Copied(
+            event=event,
+            reason=facts.dead_letter_reason,
+            outcome=facts.last_delivery_outcome,
+            finding=facts.eventpost_finding,
+            attempts=max(0, facts.delivery_attempts),
+            published_ms=_ms(facts.publish_time),
+            last_attempt_ms=_ms(facts.last_delivery_attempt_time),
+        )
+    except (ValueError, RecursionError, InvalidEvent) as error:
+        raise ValueError(f"number {number + 1}: {error}") from error
+
+
+def _events(body: bytes, schema: Schema, topic_resource: str) -> list[Event]:
+    if schema is Schema.CLOUD_EVENTS:
+        return cloudevents.decode(body, {b"content-type": cloudevents.STRUCTURED_TYPE.encode()})
+    return eventgrid.decode(body, topic_resource)
+
+
+def _ms(text: str) -> int:
+    """0 for no time. Raises ValueError."""
+    if not text:
+        return 0
+    moment = datetime.fromisoformat(text)
+    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def reason_named(text: str) -> Reason:
+    """A reason of ours; Event Grid knows others, which it does not list."""
+    return Reason(text) if text in set(Reason) else Reason.CLIENT_ERROR
+
+
 def file(objects: Sequence[bytes]) -> bytes:
     """A dead-letter file: the array of what `encode` returned."""
     return b"[" + b",".join(objects) + b"]"
@@ -137,9 +225,14 @@ def path(subscription_name: str, now_ms: int, guid: str, *, pulled_from: str | N
     """
     now = datetime.fromtimestamp(now_ms // 1000, UTC)
     hour = f"{now.year}/{now.month}/{now.day}/{now.hour}"
+    return f"{folder(subscription_name, pulled_from=pulled_from)}/{hour}/{guid}.json"
+
+
+def folder(subscription_name: str, *, pulled_from: str | None = None) -> str:
+    """Under which all files of a subscription lie."""
     if pulled_from is not None:
-        return f"{NAMESPACE}/{pulled_from}/{subscription_name}/{hour}/{guid}.json"
-    return f"{subscription_name.upper()}/{hour}/{guid}.json"
+        return f"{NAMESPACE}/{pulled_from}/{subscription_name}"
+    return subscription_name.upper()
 
 
 def notice(

@@ -73,5 +73,7 @@ def _place(text: str) -> tuple[int, int] | None:
         place = int(position, 16), int(letter or "0", 16)
     except ValueError:
         return None
-    is_place = min(place) >= 0 and max(place) < NUMBER_END
+    # A dead letter that was read back from its copy has no place in the log any more: -1.
+    least = -1 if place[1] else 0
+    is_place = place[0] >= least and place[1] >= 0 and max(place) < NUMBER_END
     return place if is_place and token("", *place) == text else None

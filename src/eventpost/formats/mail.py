@@ -46,7 +46,7 @@ def addresses(text: str, *, what: str) -> tuple[Address, ...]:
         raise _no_address(what, text, "It holds a line break or another control character.")
     try:
         header = policy.SMTP.header_factory("To", text)
-    except (IndexError, ValueError, HeaderParseError) as error:  # the library's for `a@`, say
+    except Exception as error:
         raise _no_address(what, text, "It cannot be read as RFC 5322 has it.") from error
     assert isinstance(header, AddressHeader)
     defects: tuple[Exception, ...] = header.defects  # type: ignore[attr-defined]  # of its other base
@@ -116,7 +116,10 @@ def _checked(address: Address, what: str) -> Address:
         raise _no_address(what, name, "Its domain cannot be written as IDNA has it.") from error
     if not _DOMAIN.fullmatch(domain):
         raise _no_address(what, name, f"{excerpt(domain)} is no domain.")
-    checked = Address(address.display_name, address.username, domain)
+    try:
+        checked = Address(address.display_name, address.username, domain)
+    except (ValueError, HeaderParseError) as error:
+        raise _no_address(what, name, "It cannot be read as RFC 5322 has it.") from error
     if len(checked.addr_spec) > ADDRESS_CHARS_MAX:
         raise _no_address(what, name, f"It has more than {ADDRESS_CHARS_MAX} characters.")
     return checked

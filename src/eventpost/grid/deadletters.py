@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from eventpost.core.errors import Overloaded
 from eventpost.core.events import Delivery, Event
 from eventpost.core.interfaces import DeadLetter, DeadLetterState, LadderRow, Recovered
@@ -159,28 +161,48 @@ class DeadLetters:
                 continue
             self._taken.add(letter.id)
             taken.append(letter.id)
-            row = LadderRow(
-                due_ms=now_ms,
-                subscription_id=letter.subscription_id,
-                partition=letter.partition,
-                position=letter.position,
-                topic_id=letter.topic_id,
-                generation=lane.generation,
-                attempts=0,
-                published_ms=letter.published_ms,
-                offered_ms=now_ms,
-                dead_letter_id=letter.id,
-            )
-            engine.journal.put_row(row)
             engine.journal.open.dead_states.append(
                 DeadLetterState(id=letter.id, replayed_ms=now_ms, export_due_ms=0)
             )
-            lane.ladder_count += 1
-            lane.delta.replayed += 1
-            engine.journal.touch(lane)
+            self._climb(lane, letter, now_ms)
             self.counts[letter.subscription_id] = self.counts.get(letter.subscription_id, 1) - 1
         engine.journal.wait(lambda is_durable: self._were_taken(taken, is_durable, done))
         return len(taken)
+
+    def bring_back(self, letters: Sequence[DeadLetter]) -> int:
+        """Take in dead letters that the store does not know, and put them on the ladder, in the
+        open commit. Returns how many: those whose subscription exists."""
+        engine = self._engine
+        now_ms = engine.clock.now_ms()
+        count = 0
+        for letter in letters:
+            lane = engine.lane(letter.subscription_id, letter.partition)
+            if lane is None:
+                continue
+            count += 1
+            engine.journal.open.dead_put.append(
+                msgspec.structs.replace(letter, replayed_ms=now_ms, export_due_ms=0)
+            )
+            self._climb(lane, letter, now_ms)
+        return count
+
+    def _climb(self, lane: "Lane", letter: DeadLetter, now_ms: int) -> None:
+        row = LadderRow(
+            due_ms=now_ms,
+            subscription_id=letter.subscription_id,
+            partition=letter.partition,
+            position=letter.position,
+            topic_id=letter.topic_id,
+            generation=lane.generation,
+            attempts=0,
+            published_ms=letter.published_ms,
+            offered_ms=now_ms,
+            dead_letter_id=letter.id,
+        )
+        self._engine.journal.put_row(row)
+        lane.ladder_count += 1
+        lane.delta.replayed += 1
+        self._engine.journal.touch(lane)
 
     def _were_taken(self, ids: list[int], is_durable: bool, done: Callable[[bool], None]) -> None:
         self._taken.difference_update(ids)

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from eventpost.core.interfaces import (
+    AttemptRecord,
     DeadLetter,
     DeadLetterPlace,
     DeadLetterQuery,
@@ -33,7 +34,8 @@ class Exports:
         """Subscriptions that are looked at before long."""
         self._busy: set[int] = set()
         """Those whose dead letters are being read, written, or told to be written."""
-        self._failures: dict[int, int] = {}
+        self.failures: dict[int, AttemptRecord] = {}
+        """By subscription id: the last try, where it failed."""
 
     def expect(self, subscription: Subscription) -> None:
         """A dead letter of the subscription fell; a file follows after a little company."""
@@ -70,6 +72,7 @@ class Exports:
         subscription = self._engine.subscriptions.get(subscription_id)
         if self._engine.is_stopped or subscription is None or subscription.deadletter is None:
             self._busy.discard(subscription_id)
+            self.failures.pop(subscription_id, None)
         elif isinstance(letters, ReadFailed):
             self._engine.read_failed(letters)
             self._again(subscription_id, 1.0)
@@ -125,13 +128,11 @@ class Exports:
             return
         now_ms = self._engine.clock.now_ms()
         if isinstance(result, Failed):
-            count = self._failures.get(subscription.id, 0) + 1
-            self._failures[subscription.id] = count
-            wait_ms = delay_ms(RETRY, count, result, self._engine.random.random())
+            wait_ms = self._note(subscription, result, now_ms)
             self._engine.export_failed(subscription, result.evidence, wait_ms)
             self._again(subscription.id, wait_ms / 1000)
             return
-        self._failures.pop(subscription.id, None)
+        self.failures.pop(subscription.id, None)
         states = self._engine.journal.open.dead_states
         for letter in letters:
             states.append(DeadLetterState(id=letter.id, export_due_ms=0, exported_to=result.url))
@@ -147,3 +148,21 @@ class Exports:
         )
         self._engine.dead_letters.publish_notice(event)
         self._engine.journal.wait(lambda _: self._again(subscription.id, 0.0))
+
+    def _note(self, subscription: Subscription, failed: Failed, now_ms: int) -> int:
+        """Remember a try that failed; milliseconds until the next one."""
+        before = self.failures.get(subscription.id)
+        count = 1 if before is None else before.attempt + 1
+        wait_ms = delay_ms(RETRY, count, failed, self._engine.random.random())
+        self.failures[subscription.id] = AttemptRecord(
+            topic_id=subscription.topic_id,
+            subscription_id=subscription.id,
+            partition=0,
+            position=-1,
+            attempt=count,
+            at_ms=now_ms,
+            finding=self._engine.classify(failed.evidence),
+            evidence=failed.evidence,
+            next_ms=now_ms + wait_ms,
+        )
+        return wait_ms

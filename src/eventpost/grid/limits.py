@@ -71,5 +71,7 @@ class GridLimits(msgspec.Struct, frozen=True, kw_only=True):
     buckets."""
     export_places_max: int = 64
     """Places of dead letters whose connections stay open; the one longest unused goes first."""
+    import_bytes_max: int = 64 * 1024 * 1024
+    """The largest file of dead letters that is read back."""
     export_delay_s: float = 1.0
     """Dead letters of one subscription wait this long for company before a file is written."""

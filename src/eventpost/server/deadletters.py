@@ -4,7 +4,12 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from urllib.parse import urlencode
 
 from eventpost.core.errors import InvalidRequest, NotFound
-from eventpost.core.interfaces import DeadLetter, DeadLetterQuery
+from eventpost.core.interfaces import (
+    CopyQuery,
+    DeadLetter,
+    DeadLetterPlace,
+    DeadLetterQuery,
+)
 from eventpost.registry import forms
 from eventpost.registry.models import (
     Count,
@@ -65,13 +70,44 @@ async def replay_dead_letters(call: Call[None, ReplayRequest]) -> Lines[Progress
     replay that is cut off can simply be started again. With `dryRun` they are only counted.
     A source's message is read anew, as the source says now: what is an event by now is published,
     and is no dead letter any more; what is still none stays, and is not counted as done.
+
+    With `place` the copies that lie there are read. What still waits here is replayed as such, what
+    is not known any more is taken in again; the files stay.
     """
+    if call.body.place is not None:
+        return await _replay_files(call)
     query = _all(call)
     total = await call.app.count_dead_letters(query)
     if call.body.dry_run:
         return Lines(_only_counted(total))
     rate = None if call.body.rate is None else forms.rate_per_s(call.body.rate)
     return Lines(_progress(await call.app.replay(query, rate), total))
+
+
+async def _replay_files(call: Call[None, ReplayRequest]) -> Lines[Progress]:
+    body = call.body
+    assert body.place is not None
+    for name in ("ids", "source", "replayed"):
+        if getattr(body, name):
+            raise InvalidRequest(
+                "InvalidField",
+                f"{name} chooses among the rows of the store, and place among files.",
+                fix=f"Leave {name} out, or place.",
+            )
+    now_ms = call.app.now_ms()
+    wanted = CopyQuery(
+        topic=body.topic,
+        subscription=body.subscription,
+        since_ms=_time(body.since, "since", now_ms),
+        until_ms=_time(body.until, "until", now_ms),
+        reason=body.reason,
+        finding=body.finding,
+    )
+    place = DeadLetterPlace(address=body.place, connection=body.place_connection)
+    if body.dry_run:
+        return Lines(_only_counted(await call.app.count_in_files(place, wanted)))
+    rate = None if body.rate is None else forms.rate_per_s(body.rate)
+    return Lines(_progress(await call.app.replay_files(place, wanted, rate), 0))
 
 
 @subject.post("/deadletters/purge")

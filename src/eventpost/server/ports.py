@@ -13,7 +13,14 @@ from eventpost.core.clauses import ClauseResult
 from eventpost.core.errors import EventpostError, Overloaded
 from eventpost.core.events import Event, Schema
 from eventpost.core.histogram import Histogram
-from eventpost.core.interfaces import AttemptRecord, DeadLetter, DeadLetterQuery, Usage
+from eventpost.core.interfaces import (
+    AttemptRecord,
+    CopyQuery,
+    DeadLetter,
+    DeadLetterPlace,
+    DeadLetterQuery,
+    Usage,
+)
 from eventpost.core.sources import NO_MAPPING, Connection, InputMapping, Source, SourceReport
 from eventpost.core.subscriptions import Subscription, Topic
 from eventpost.credentials.bearer import Tokens
@@ -199,6 +206,10 @@ class AppPort(TopicsPort, Protocol):
     def report(self) -> tuple[list[TopicReport], list[SubscriptionReport]]: ...
     def status(self, topic: str, name: str) -> SubscriptionReport: ...
     def last_failures(self, topic: str, name: str) -> list[AttemptRecord]: ...
+    def export_failure(self, topic: str, name: str) -> AttemptRecord | None:
+        """The last try to write the subscription's dead letters to their place, if it failed."""
+        ...
+
     def explain_match(self, topic: str, name: str, event_body: bytes) -> list[ClauseResult]: ...
 
     async def trace(self, event_id: str, topic: str | None, since_ms: int) -> Sequence[Story]:
@@ -210,6 +221,14 @@ class AppPort(TopicsPort, Protocol):
     async def replay(self, query: DeadLetterQuery, rate_per_s: float | None) -> AsyncIterator[int]:
         """The running count of those put back on the ladder."""
         ...
+
+    async def replay_files(
+        self, place: DeadLetterPlace, wanted: CopyQuery, rate_per_s: float | None
+    ) -> AsyncIterator[int]:
+        """The same of dead letters whose copies lie in a place."""
+        ...
+
+    async def count_in_files(self, place: DeadLetterPlace, wanted: CopyQuery) -> int: ...
 
     async def purge(self, query: DeadLetterQuery) -> AsyncIterator[int]: ...
 

@@ -152,6 +152,7 @@ def view(
 ) -> SubscriptionView:
     declared = declarations.from_core(subscription, topic=topic.name)
     pending = subscription.pending_endpoint
+    export = app.export_failure(topic.name, subscription.name) if is_full else None
     return SubscriptionView(
         **{name: getattr(declared, name) for name in declared.__struct_fields__},
         provisioning_state=subscription.provisioning_state.value,
@@ -165,6 +166,7 @@ def view(
         ]
         if is_full
         else [],
+        deadletter_failure=None if export is None else views.attempt(export),
     )
 
 

@@ -572,6 +572,9 @@ class StoreConformance:
         store.commit(Commit(dead_states=[written]))
         assert letters(store, query) == []
         assert letters(store, DeadLetterQuery(ids=[1]))[0].exported_to == "folder:/x/1.json"
+        copied = DeadLetterQuery(exported_to=["folder:/x/1.json", "folder:/x/2.json"])
+        assert [letter.id for letter in letters(store, copied)] == [1]
+        assert letters(store, DeadLetterQuery(exported_to=["folder:/x"])) == []
 
     def test_removed_dead_letters_are_gone(self, place: "Place") -> None:
         """Purging removes exactly the ids given; unknown ids do not matter."""

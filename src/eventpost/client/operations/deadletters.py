@@ -56,13 +56,27 @@ def show_dead_letter(id: str) -> Call[DeadLetterView]:  # noqa: A002 - the API's
 
 
 def replay(
-    *, rate: str | float | None = None, dry_run: bool = False, **selection: Unpack[Selection]
+    *,
+    rate: str | float | None = None,
+    dry_run: bool = False,
+    place: str | None = None,
+    place_connection: str | None = None,
+    **selection: Unpack[Selection],
 ) -> Lines[Progress]:
     """Put dead letters back on the ladder; yields how far it is. Iterate to the end.
 
+    With `place` (`folder:PATH`, `azureblob://ACCOUNT/CONTAINER`, `s3://BUCKET/PREFIX`) the copies
+    that lie there are read, over `place_connection` where it is named.
+
     A replay that is cut off can be started again: each is moved and marked in one transaction.
     """
-    body = {**selection, "rate": rate, "dryRun": dry_run}
+    body = {
+        **selection,
+        "rate": rate,
+        "dryRun": dry_run,
+        "place": place,
+        "placeConnection": place_connection,
+    }
     return Lines(call("POST", "/deadletters/replay", reading(Progress), body=body))
 
 

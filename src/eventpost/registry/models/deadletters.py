@@ -33,6 +33,11 @@ class ReplayRequest(DeadLetterSelection, frozen=True, kw_only=True, forbid_unkno
     """At most so many a second, such as `50/s`."""
     dry_run: bool = False
     """Count only."""
+    place: str | None = None
+    """Read them back from there: `folder:PATH`, `azureblob://ACCOUNT/CONTAINER` or
+    `s3://BUCKET/PREFIX`."""
+    place_connection: str | None = None
+    """That leads to the place."""
 
 
 class PurgeRequest(DeadLetterSelection, frozen=True, kw_only=True, forbid_unknown_fields=True):

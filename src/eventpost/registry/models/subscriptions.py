@@ -19,6 +19,9 @@ class SubscriptionView(
     """A new endpoint that waits for its manual validation; the old one serves until then."""
     books: Books | None = None
     last_failures: list[AttemptView] = []
+    deadletter_failure: AttemptView | None = None
+    """Why the dead letters could not be written to their place, the last time; null when they
+    were."""
 
 
 class SubscriptionList(View, frozen=True, kw_only=True):

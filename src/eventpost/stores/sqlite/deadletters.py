@@ -63,6 +63,7 @@ _CLAUSES = {
 }
 _REPLAYED = {True: "replayed_ms > 0", False: "replayed_ms = 0"}
 _EVENT = "topic_id = :event_topic AND partition = :event_partition AND position = :event_position"
+_EXPORTED = "exported_to IN (SELECT value FROM json_each(:exported_to))"
 _OF_KEPT = """
     subscription_id NOT IN (SELECT owner_id FROM removal WHERE kind = 'subscription')
     AND source_id NOT IN (SELECT owner_id FROM removal WHERE kind = 'source')
@@ -165,6 +166,9 @@ def _where(query: DeadLetterQuery) -> tuple[str, dict[str, Any]]:
     clauses = [_CLAUSES[name] for name in bindings]
     if query.ids is not None:
         bindings["ids"] = msgspec.json.encode(query.ids).decode()
+    if query.exported_to is not None:
+        clauses.append(_EXPORTED)
+        bindings["exported_to"] = msgspec.json.encode(query.exported_to).decode()
     if query.event is not None:
         clauses.append(_EVENT)
         names = ("event_topic", "event_partition", "event_position")
