@@ -68,6 +68,7 @@ format: setup
 docs: setup
 	@$(RUN) scripts/write-reference
 	@$(RUN) scripts/write-inventories
+	@$(RUN) scripts/write-conformance
 
 bench: setup
 	@$(RUN) python -m bench $(ARGS)
