@@ -48,6 +48,7 @@ def build_parser() -> Parser:
         store,
         subscription,
         topic,
+        worker,
     )
 
     parser = Parser(prog="eventpost", description=DESCRIPTION, epilog=EPILOG)
@@ -67,7 +68,7 @@ def build_parser() -> Parser:
             publish,
             event,
         ),
-        deadletter,
+        *(deadletter, worker),
         *(store, config, doctor, explain, firewall, completion),
     ):
         module.add(group)

@@ -22,6 +22,7 @@ from dramatiq.middleware import SkipMessage
 from eventpost.core.errors import InvalidRequest
 from eventpost.core.outcomes import Failed, Fault
 from eventpost.queues.interfaces import Message as Outgoing
+from eventpost.queues.leases import Stats
 from eventpost.queues.ledger import LedgerError
 from eventpost.workers import delays, ledgers
 from eventpost.workers.channels import Channels
@@ -115,6 +116,17 @@ class LeaseBroker(Broker):
     def open_dead_letters(self, queue_name: str) -> WorkQueue:
         """The same of its dead-letter queue."""
         return self._transport.open(self.dead_letters(queue_name))
+
+    def wire(self, body: bytes) -> bytes:
+        """A body as the system can carry it."""
+        return self._transport.wire(body)
+
+    def books(self) -> list[tuple[str, Stats, int]]:
+        """What this process received of each queue, and what became of it: the queue, the engine's
+        books, and which engine's they are, because each worker begins new ones."""
+        return [
+            (one.queue_name, one.leases.stats(), id(one)) for one in self._channels.receptions()
+        ]
 
     def _name(self, queue_name: str) -> str:
         return self._transport.name_of(

@@ -63,6 +63,11 @@ class Channels:
     def receiving(self, queue_name: str) -> Reception | None:
         return self._now.receptions.get(queue_name)
 
+    def receptions(self) -> list[Reception]:
+        now = self._now
+        with now.lock:
+            return list(now.receptions.values())
+
     def drain(self, drain_s: float) -> int:
         """Stop receiving, wait until what is finished is settled, and let go of it. How many
         finished messages were not settled: the ledger knows them."""

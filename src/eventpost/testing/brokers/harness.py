@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from dramatiq import Worker
 
@@ -122,7 +122,7 @@ class BrokerHarness(ABC):
         finally:
             worker.stop(timeout=10_000)
 
-    def __enter__(self) -> "BrokerHarness":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
