@@ -8,7 +8,7 @@ ROUNDS ?= 30
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: diagnose-report help setup packages services demo test test-quick test-slow test-crash check format docs bench crash clean
+.PHONY: diagnose-report help setup packages services demo test test-quick test-slow test-crash check format docs bench crash worker-faults worker-bench clean
 
 help:
 	@echo "make demo              the tour, in a terminal (ARGS=--once ends by itself)"
@@ -21,6 +21,8 @@ help:
 	@echo "make bench             the benchmark: figures, and ratios to the floor of the same run"
 	@echo "make diagnose-report   run what brings findings about, and tell how each was brought about"
 	@echo "make crash ROUNDS=n    kill the real program n times under load (ROUNDS=$(ROUNDS))"
+	@echo "make worker-faults     what workers' brokers do on each fault, ours beside stock ones"
+	@echo "make worker-bench      how fast workers' brokers are, ours beside stock ones"
 	@echo "make clean             remove what the targets above made"
 
 setup:
@@ -72,6 +74,12 @@ docs: setup
 
 bench: setup
 	@$(RUN) python -m bench $(ARGS)
+
+worker-faults: setup services
+	@$(RUN) python -m bench.worker_faults $(ARGS)
+
+worker-bench: setup services
+	@$(RUN) python -m bench.worker_speed $(ARGS)
 
 crash: setup
 	@EVENTPOST_CRASH_ROUNDS=$(ROUNDS) $(RUN) scripts/run-tests "crash" -s $(ARGS)

@@ -1,0 +1,118 @@
+"""A program for `dramatiq bench.worker_program`, on our brokers or on stock ones, as it is told."""
+
+import json
+import os
+import random
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import dramatiq
+from dramatiq import Broker
+
+GIVEN = "BENCH_WORKER_GIVEN"
+STEPS = "BENCH_WORKER_STEPS"
+
+
+def say(step: str, number: int) -> None:
+    """In the file before it returns, so that a killed process has said what it did."""
+    with Path(os.environ[STEPS]).open("ab", buffering=0) as file:
+        file.write(f"{step} {number}\n".encode())
+
+
+def build(given: dict[str, Any]) -> Broker:
+    """The broker, with its actors."""
+    made = _ours(given) if given["broker"] == "eventpost" else _stock(given)
+    work_s = given["work_s"]
+    queue = given["namespace"] if given["system"] == "storagequeue" else "default"
+
+    @dramatiq.actor(broker=made, queue_name=queue)
+    def work(number: int) -> None:
+        say("begun", number)
+        time.sleep(work_s)
+        say("ended", number)
+
+    @dramatiq.actor(broker=made, queue_name=queue)
+    def timed(number: int) -> None:
+        with Path(os.environ[STEPS]).open("ab", buffering=0) as file:
+            file.write(f"timed {number} {time.time()}\n".encode())
+
+    backoff_ms = given.get("backoff_ms", 500)
+
+    @dramatiq.actor(
+        broker=made, queue_name=queue, min_backoff=backoff_ms, max_backoff=backoff_ms * 2
+    )
+    def unsure(number: int) -> None:
+        """Fails until it is tried again."""
+        first = Path(os.environ[STEPS] + f".{number}")
+        say("begun", number)
+        if not first.exists():
+            first.touch()
+            raise ValueError("not yet")
+        say("ended", number)
+
+    return made
+
+
+def _ours(given: dict[str, Any]) -> Broker:
+    from eventpost.workers.limits import WorkerLimits
+
+    limits = WorkerLimits(pending_lease_s=given["lease_s"])
+    shared: dict[str, Any] = {
+        "ledger": given["ledger"],
+        "lease_s": given["lease_s"],
+        "limits": limits,
+    }
+    if given["system"] == "sqs":
+        from eventpost.workers.sqs import SQSBroker
+
+        return SQSBroker(
+            region=given["region"],
+            endpoint_url=given["url"],
+            access_key_id=given["key"],
+            secret_access_key=given["secret"],
+            namespace=given["namespace"],
+            **shared,
+        )
+    from eventpost.workers.storagequeue import StorageQueueBroker
+
+    return StorageQueueBroker(connection_string=given["connection_string"], **shared)
+
+
+def _stock(given: dict[str, Any]) -> Broker:
+    """As their documentation says to make them."""
+    if given["system"] == "sqs":
+        from dramatiq_sqs import SQSBroker as StockSqs
+
+        sqs: Broker = StockSqs(
+            namespace=given["namespace"],
+            region_name=given["region"],
+            endpoint_url=given["url"],
+            aws_access_key_id=given["key"],
+            aws_secret_access_key=given["secret"],
+        )
+        return sqs
+    os.environ["AZURE_STORAGE_CONNECTION_STR"] = given["connection_string"]
+    from dramatiq_azure import ASQBroker
+
+    azure: Broker = ASQBroker()
+    return azure
+
+
+def main(actor: str, count: str) -> None:
+    """Send so many."""
+    for number in range(int(count)):
+        message: Any = broker.get_actor(actor).message(number)
+        if actor == "timed":
+            time.sleep(random.uniform(1.0, 2.0))  # so that the worker is idle
+            print(time.time())
+        broker.enqueue(message)
+    broker.close()
+
+
+if GIVEN in os.environ:
+    broker = build(json.loads(os.environ[GIVEN]))
+    dramatiq.set_broker(broker)
+    if __name__ == "__main__":
+        main(*sys.argv[1:])
