@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from bench import explaining, keeping, pull, rows
+from bench import explaining, keeping, pull, queues, rows
 from bench.servers import Harness
 from eventpost.server.serving import loop_factory
 
@@ -45,6 +45,10 @@ def table(rate_half: float) -> dict[str, Row]:
         "trace": keeping.trace,
         "dead_letters": keeping.dead_letters,
         "explain": explaining.explain,
+        "queue_sqs": queues.row("sqs", 0.04),
+        "queue_storagequeue": queues.row("storagequeue", 0.015),
+        "queue_rabbitmq": queues.row("rabbitmq", 0.2),
+        "queue_kafka": queues.row("kafka", 0.4),
     }
 
 

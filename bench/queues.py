@@ -1,0 +1,274 @@
+"""From one queue through the grid to another, of each queue system, beside its plain client.
+
+The services are those that tests run against (`make services`), started for the row on the
+harness's core; the server, and the plain client when it is its turn, have the other core to
+themselves.
+"""
+
+import asyncio
+import json
+import os
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import boto3
+from azure.storage.queue import QueueClient
+from botocore.config import Config
+from tests.queues.leases.places import Place
+from tests.services.azurite import AzuriteInMemory
+from tests.services.elasticmq import ElasticMQ
+from tests.services.kafka import Kafka
+from tests.services.kafka_clients import make_topic
+from tests.services.moto import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
+from tests.services.rabbitmq import RabbitMQ
+from tests.services.running import launched
+from tests.services.service import fresh_name
+
+from bench import queues_plain as plain
+from bench.load import event
+from bench.servers import Harness, Process, start_server
+from eventpost.core.outcomes import Delivered
+from eventpost.queues.interfaces import Message
+from eventpost.registry.declarations import (
+    ConnectionDeclaration,
+    SourceDeclaration,
+    SubscriptionDeclaration,
+)
+from eventpost.testing.fault_proxy import FaultProxy
+
+WAIT_S = 120.0
+PREFETCH, CONCURRENCY = 500, 500
+PAGE = 200
+COUNTED = 500
+"""Messages of the run through a proxy that counts requests."""
+TOPIC = "bench"
+ASK_S = 0.05
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """A system that runs, two queues of it, and the plain client's way from one to the other."""
+
+    first: Place
+    second: Place
+    plain: Callable[[int], float]
+    fresh: Place | None = None
+    """For a run whose requests are counted: a long poll of a server that was stopped may still take
+    a message out of the first."""
+    http_port: int = 0
+
+
+def row(system: str, share: float) -> Callable[[Harness, int], Awaitable[Figures]]:
+    """The row of one system: so many messages for each delivery of a usual row."""
+    return partial(_measured, GROUNDS[system], share)
+
+
+async def _measured(
+    new_ground: "Callable[[Path], AbstractContextManager[Ground]]",
+    share: float,
+    _harness: Harness,
+    count: int,
+) -> Figures:
+    messages = max(COUNTED, int(count * share))
+    with tempfile.TemporaryDirectory() as directory, new_ground(Path(directory)) as ground:
+        work = partial(ground.plain, messages)
+        await asyncio.to_thread(_filled, ground.first, messages)
+        plain_s = await asyncio.to_thread(plain.on_the_servers_core, work)
+        moved_s, cpu_s, memory_mb = await _moved(ground.first, ground.second, messages)
+        figures = {
+            "messages": messages,
+            "messages_per_s": messages / moved_s,
+            "plain_per_s": messages / plain_s,
+            "rate_to_plain": plain_s / moved_s,
+            "server_cpu_s_per_1000": cpu_s / messages * 1000,
+            "memory_mb": memory_mb,
+        }
+        if ground.fresh is not None:
+            figures["requests_per_message"] = await _requests(
+                ground.fresh, ground.second, ground.http_port
+            )
+        return figures
+
+
+async def _requests(fresh: Place, second: Place, port: int) -> float:
+    """Requests for each message of a short run: receive, send and delete together."""
+    with FaultProxy("127.0.0.1", port) as proxy:
+        there, back = (_through(proxy, port, each) for each in (fresh, second))
+        await _moved(there, back, COUNTED, filled=fresh)
+        return len(proxy.requests) / COUNTED
+
+
+def _through(proxy: FaultProxy, port: int, place: Place) -> Place:
+    told = json.dumps([place.connection, place.secrets])
+    connection, secrets = json.loads(told.replace(f"127.0.0.1:{port}", f"127.0.0.1:{proxy.port}"))
+    return replace(place, connection=connection, secrets=secrets)
+
+
+async def _moved(
+    first: Place, second: Place, count: int, *, filled: Place | None = None
+) -> tuple[float, float, float]:
+    """Seconds from when the source is created until every message is delivered and none is left at
+    the source; the server's processor time and memory."""
+    await asyncio.to_thread(_filled, filled or first, count)
+    os.environ.update(first.secrets)
+    process = await start_server()
+    try:
+        await asyncio.to_thread(_declared, process, first, second)
+        cpu_s, start_s = process.cpu_s(), time.perf_counter()
+        await asyncio.to_thread(_pulled, process, first, count)
+        return time.perf_counter() - start_s, process.cpu_s() - cpu_s, process.memory_mb()
+    finally:
+        process.stop()
+
+
+def _filled(place: Place, count: int) -> None:
+    with closing(place.open()) as queue:
+        for first in range(0, count, PAGE):
+            page = [
+                Message(body=event(number)) for number in range(first, min(count, first + PAGE))
+            ]
+            if not all(isinstance(each, Delivered) for each in queue.send(page)):
+                raise RuntimeError(f"{place.kind} did not take what is to be measured")
+
+
+def _declared(process: Process, first: Place, second: Place) -> None:
+    with process.client() as client:
+        client.create_topic(TOPIC)
+        client.create_connection(
+            ConnectionDeclaration(
+                name="home", kind=first.connection_kind, settings=first.connection
+            )
+        )
+        client.create_subscription(
+            SubscriptionDeclaration(
+                topic=TOPIC,
+                name="bench-out",
+                endpoint=second.name,
+                endpoint_type=second.kind,
+                endpoint_options=second.options,
+                connection="home",
+                concurrency=CONCURRENCY,
+            )
+        )
+
+
+def _pulled(process: Process, place: Place, count: int) -> None:
+    with process.client() as client:
+        client.create_source(
+            SourceDeclaration(
+                name="bench-in",
+                topic=TOPIC,
+                kind=place.kind,
+                queue=place.name,
+                options=place.options,
+                connection="home",
+                prefetch=PREFETCH,
+            )
+        )
+        end_s = time.perf_counter() + WAIT_S
+        while time.perf_counter() < end_s:
+            delivered = sum(
+                each.delivered for each in client.show_report().subscriptions if each.topic == TOPIC
+            )
+            counts = client.show_source("bench-in").counts
+            if delivered >= count and counts is not None and counts.settled >= count:
+                return
+            time.sleep(ASK_S)
+    raise TimeoutError(f"{delivered} of {count} came in {WAIT_S:.0f} s")
+
+
+# --- grounds --------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _sqs(directory: Path) -> Iterator[Ground]:
+    with launched(ElasticMQ, directory) as running:
+        client = boto3.client(
+            "sqs",
+            endpoint_url=running.service.url,
+            region_name=REGION,
+            aws_access_key_id=ACCESS_KEY_ID,
+            aws_secret_access_key=SECRET_ACCESS_KEY,
+            config=Config(max_pool_connections=plain.SQS_THREADS),
+        )
+        settings = {
+            "region": REGION,
+            "endpoint_url": running.service.url,
+            "access_key_id": "env:TEST_BENCH_KEY_ID",
+            "secret_access_key": "env:TEST_BENCH_SECRET",
+        }
+        secrets = {"TEST_BENCH_KEY_ID": ACCESS_KEY_ID, "TEST_BENCH_SECRET": SECRET_ACCESS_KEY}
+        names = [fresh_name("bench") for _ in range(3)]
+        urls = [client.create_queue(QueueName=each)["QueueUrl"] for each in names]
+        first, second, fresh = (Place("sqs", settings, each, {}, secrets) for each in names)
+        yield Ground(
+            first,
+            second,
+            lambda count: plain.sqs(client, urls[0], urls[1], count),
+            fresh,
+            running.service.ports["http"],
+        )
+        client.close()
+
+
+@contextmanager
+def _storagequeue(directory: Path) -> Iterator[Ground]:
+    with launched(AzuriteInMemory, directory) as running:
+        text = running.service.connection_string
+        settings = {"connection_string": "env:TEST_BENCH_STORAGE"}
+        secrets = {"TEST_BENCH_STORAGE": text}
+        names = [fresh_name("bench") for _ in range(3)]
+        first, second, fresh = (
+            Place("storagequeue", settings, each, {}, secrets) for each in names
+        )
+        with ExitStack() as opened:
+            clients = [
+                opened.enter_context(QueueClient.from_connection_string(text, each))
+                for each in names
+            ]
+            for client in clients:
+                client.create_queue()
+            yield Ground(
+                first,
+                second,
+                lambda count: plain.storagequeue(clients[0], clients[1], count),
+                fresh,
+                running.service.ports["queue"],
+            )
+
+
+@contextmanager
+def _rabbitmq(directory: Path) -> Iterator[Ground]:
+    with launched(RabbitMQ, directory) as running:
+        settings = {"host": "127.0.0.1", "port": running.service.ports["amqp"]}
+        options = {"create": True}
+        names = [fresh_name("bench"), fresh_name("bench")]
+        first, second = (Place("rabbitmq", settings, each, options) for each in names)
+        _filled(second, 1)
+        url = running.service.url
+        yield Ground(first, second, lambda count: plain.rabbitmq(url, names[0], names[1], count))
+
+
+@contextmanager
+def _kafka(directory: Path) -> Iterator[Ground]:
+    with launched(Kafka, directory) as running:
+        bootstrap = running.service.address("plain")
+        names = [make_topic(running.service), make_topic(running.service)]
+        settings = {"bootstrap": [bootstrap]}
+        options = {"group": fresh_name("group")}
+        first, second = (Place("kafka", settings, each, options) for each in names)
+        yield Ground(first, second, lambda count: plain.kafka(bootstrap, names[0], names[1], count))
+
+
+GROUNDS = {
+    "sqs": _sqs,
+    "storagequeue": _storagequeue,
+    "rabbitmq": _rabbitmq,
+    "kafka": _kafka,
+}

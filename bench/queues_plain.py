@@ -1,0 +1,135 @@
+"""What the plain client libraries reach: from one queue to another, by their own best means.
+
+Each function takes `count` messages from the first queue, sends them to the second, and only then
+deletes or acknowledges them, as a careful program does. It returns the seconds that took.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from bench.servers import SERVER_CORE
+
+SQS_THREADS, STORAGE_THREADS = 4, 8
+SQS_PAGE, STORAGE_PAGE, KAFKA_PAGE, PREFETCH = 10, 32, 500, 500
+
+
+def on_the_servers_core(work: Callable[[], float]) -> float:
+    """On a thread that runs, with all that it starts, where the server would."""
+    os.sched_setaffinity(0, {SERVER_CORE})
+    return work()
+
+
+def _in_threads(count: int, threads: int, step: Callable[[], int]) -> float:
+    """Repeat `step`, which says how many it moved, until all are moved."""
+    pages: list[int] = []
+    start_s = time.perf_counter()
+
+    def run() -> None:
+        while sum(pages) < count:
+            pages.append(step())
+
+    with ThreadPoolExecutor(threads) as pool:
+        for done in [pool.submit(run) for _ in range(threads)]:
+            done.result()
+    return time.perf_counter() - start_s
+
+
+def sqs(client: Any, first: str, second: str, count: int) -> float:
+    """boto3's client, batches of ten, on several threads."""
+
+    def step() -> int:
+        page = client.receive_message(QueueUrl=first, MaxNumberOfMessages=SQS_PAGE)
+        messages = page.get("Messages", [])
+        if not messages:
+            return 0
+        bodies = [
+            {"Id": str(index), "MessageBody": each["Body"]} for index, each in enumerate(messages)
+        ]
+        client.send_message_batch(QueueUrl=second, Entries=bodies)
+        receipts = [
+            {"Id": str(index), "ReceiptHandle": each["ReceiptHandle"]}
+            for index, each in enumerate(messages)
+        ]
+        client.delete_message_batch(QueueUrl=first, Entries=receipts)
+        return len(messages)
+
+    return _in_threads(count, SQS_THREADS, step)
+
+
+def storagequeue(first: Any, second: Any, count: int) -> float:
+    """azure-storage-queue, pages of 32, on several threads: there are no batches."""
+
+    def step() -> int:
+        page = list(
+            first.receive_messages(max_messages=STORAGE_PAGE, messages_per_page=STORAGE_PAGE)
+        )
+        for message in page:
+            second.send_message(message.content)
+            first.delete_message(message)
+        return len(page)
+
+    return _in_threads(count, STORAGE_THREADS, step)
+
+
+def rabbitmq(url: str, first: str, second: str, count: int) -> float:
+    """aio-pika, a prefetch of 500, publishes confirmed side by side, each then acknowledged."""
+
+    async def run() -> float:
+        import aio_pika
+
+        connection = await aio_pika.connect(url)
+        taking, sending = await connection.channel(), await connection.channel()
+        await taking.set_qos(prefetch_count=PREFETCH)
+        queue = await taking.get_queue(first)
+        left, over = [count], asyncio.Event()
+        start_s = time.perf_counter()
+
+        async def move(message: Any) -> None:
+            copy = aio_pika.Message(message.body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+            await sending.default_exchange.publish(copy, second, mandatory=True)
+            await message.ack()
+            left[0] -= 1
+            if not left[0]:
+                over.set()
+
+        await queue.consume(move)
+        await over.wait()
+        elapsed_s = time.perf_counter() - start_s
+        await connection.close()
+        return elapsed_s
+
+    return asyncio.run(run())
+
+
+def kafka(bootstrap: str, first: str, second: str, count: int) -> float:
+    """confluent-kafka: pages of 500, an idempotent producer, a flush and a commit for each page."""
+    from confluent_kafka import Consumer, Producer
+
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": f"plain-{first}",
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+        }
+    )
+    producer = Producer(
+        {"bootstrap.servers": bootstrap, "enable.idempotence": True, "linger.ms": 5}
+    )
+    consumer.subscribe([first])
+    start_s, moved = time.perf_counter(), 0
+    while moved < count:
+        page = consumer.consume(KAFKA_PAGE, 0.1)
+        for message in page:
+            producer.produce(second, message.value())
+        producer.flush()
+        if page:
+            consumer.commit(asynchronous=False)
+        moved += len(page)
+    elapsed_s = time.perf_counter() - start_s
+    consumer.close()
+    return elapsed_s
