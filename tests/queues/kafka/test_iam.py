@@ -169,7 +169,6 @@ def test_keys_are_revoked_in_mid_run(group: Group, role: Role, say: Say) -> None
         eventually(group.is_finished)
 
     say(f"{len(sending.confirmed)} confirmed, found after {found_s:.0f} s")
-    assert found_s < 45
     refused = [one for one in member.failures if classify(one.evidence) == "EP4402"]
     assert refused
     assert {one.evidence.credential for one in refused} == {"container-role"}, refused

@@ -251,7 +251,8 @@ def rabbitmq_site(request: pytest.FixtureRequest) -> Iterator[Site]:
 
 
 def test_kafka_is_taken_over(kafka: Kafka, ledger: Ledger) -> None:
-    """What one member of a group finished above a gap, the next one reads again and knows."""
+    """What one member of a group finished above a gap the next one knows, by the offset's metadata
+    or, when that did not come through, by the ledger: none of it is done twice."""
     place = kafka_place(kafka)
     place.send(BODIES)
     first = Worker(place, ledger, QUICK)
@@ -264,7 +265,6 @@ def test_kafka_is_taken_over(kafka: Kafka, ledger: Ledger) -> None:
     work(second, lambda: len(set(first.finished + second.finished)) >= len(BODIES))
 
     assert ledger.known(second.identity, [kept.id]) == {kept.id}
-    assert second.leases.stats().redelivered_finished >= 20
     assert second.leases.close(PATIENCE_S) == Left()
     assert Counter(first.finished + second.finished) == Counter(BODIES)
     nothing_is_left(place, ledger)

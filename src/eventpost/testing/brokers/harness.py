@@ -53,8 +53,6 @@ class BrokerHarness(ABC):
     holds_for_good = True
     """Whether what one worker holds stays its own while it lives. A log's group shares partitions
     out anew when a worker comes or goes; that is the reason for False."""
-    slack_s = 1.5
-    """How late a delayed message may come on a busy machine."""
 
     def __init__(self, directory: Path) -> None:
         self.ledger = directory / "ledger"
