@@ -133,6 +133,8 @@ class Retention:
         journal = self._engine.journal
         # A lane may have been moved back, or made, since the needs were taken.
         below = min(below, partition.needed)
+        for lane in partition.lagging:
+            journal.touch(lane)  # or a restart would look for what it passed over without a note
         journal.open.trims.append(Trim(partition.topic_id, partition.index, below))
         journal.settled(0)
 
