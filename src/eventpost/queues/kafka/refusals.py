@@ -105,8 +105,11 @@ class Causes:
             self._told = (self.monotonic_s(), evidence)
 
     def clear(self) -> None:
-        """Something worked."""
-        self._told = None
+        """Something worked. That takes no refusal back: what was fetched before it is still handed
+        out, and librdkafka tells the same refusal only now and then."""
+        with self._lock:
+            if self._told is not None and self._told[1].code not in REFUSALS:
+                self._told = None
 
     @property
     def is_refused(self) -> bool:
