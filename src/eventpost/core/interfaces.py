@@ -414,27 +414,23 @@ class Commit:
     @property
     def has_events_alone(self) -> bool:
         """Whether it says nothing of lanes, ladder or catalogue that an outcome blob belongs to."""
-        return bool(self.appends) and not (
-            self.catalogue
-            or self.ladder_remove
-            or self.ladder_put
-            or self.dead_put
-            or self.dead_states
-            or self.dead_remove
-            or self.attempts
-            or self.trims
-            or self.attempts_before_ms
-            or self.taken_remove
-            or self.taken_before_ms
-        )
+        return bool(self.appends) and not self._has_more_than_events
 
     def is_empty(self) -> bool:
         return not (
-            self.catalogue
-            or self.appends
+            self.appends
+            or self.taken
             or self.outcome_id
             or self.states
             or self.outcomes_below
+            or self._has_more_than_events
+        )
+
+    @property
+    def _has_more_than_events(self) -> bool:
+        """Beside events, the ids of the messages that they were, and blobs and states of lanes."""
+        return bool(
+            self.catalogue
             or self.ladder_remove
             or self.ladder_put
             or self.dead_put
@@ -443,7 +439,6 @@ class Commit:
             or self.attempts
             or self.trims
             or self.attempts_before_ms
-            or self.taken
             or self.taken_remove
             or self.taken_before_ms
         )

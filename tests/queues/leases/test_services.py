@@ -264,6 +264,8 @@ def test_kafka_is_taken_over(kafka: Kafka, ledger: Ledger) -> None:
     second = Worker(place, Ledger(ledger.path), QUICK)
     work(second, lambda: len(set(first.finished + second.finished)) >= len(BODIES))
 
+    stats = second.leases.stats()
+    assert stats.received - stats.redelivered_finished == len(BODIES) - len(first.finished)
     assert ledger.known(second.identity, [kept.id]) == {kept.id}
     assert second.leases.close(PATIENCE_S) == Left()
     assert Counter(first.finished + second.finished) == Counter(BODIES)
