@@ -84,9 +84,6 @@ class Partition:
 
     def route(self, first: int, events: list[Event], published_ms: int) -> None:
         """Ask the matcher once per event and hand each match to its live lane."""
-        if len(events) == 1:
-            self._route_one(first, events[0], published_ms)
-            return
         match = self.matcher.match
         woken: dict[Lane, None] = {}
         start = 0
@@ -101,20 +98,6 @@ class Partition:
         )
         self.routed = first + len(events)
         self.engine.journal.moved(self)
-        for lane in woken:
-            lane.pump()
-
-    def _route_one(self, position: int, event: Event, published_ms: int) -> None:
-        """`route` for one event: what a commit brings to each of many busy topics."""
-        lanes = self.matcher.match(event)
-        if not lanes:
-            self.unmatched_delta += 1
-        self.routed = position + 1
-        if not self.is_moved:
-            self.engine.journal.moved(self)
-        woken = [lane for lane in lanes if lane.is_live]
-        for lane in woken:
-            lane.offer(event, position, published_ms)
         for lane in woken:
             lane.pump()
 
