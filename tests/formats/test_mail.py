@@ -41,6 +41,9 @@ def message(subject: str = "s", text: str = "t") -> bytes:
 @given(subject=ANY_TEXT, text=ANY_TEXT)
 @example(subject="\r\nBcc: x@y.example\r\n\r\nbody", text=".")
 @example(subject="=?utf-8?q?not_encoded?=", text="From here")
+@example(subject="=?utf-8?q?a=0d=0aBcc:_x@y.example?=", text=".")
+@example(subject="ü =?utf-8?b?DQoNCmJvZHk=?=", text=".")
+@example(subject="=?utf-8?q?=3D=3Futf-8=3Fq=3Fa=3D0dBcc=3A?=", text=".")
 def test_any_text_makes_a_message(subject: str, text: str) -> None:
     """Whatever is in a subject or a body, the headers are ours alone, and lines are SMTP's."""
     content = message(subject, text)
@@ -57,6 +60,23 @@ def test_any_text_makes_a_message(subject: str, text: str) -> None:
             *("content-type", "content-transfer-encoding", "mime-version"),
         ]
     )
+
+
+@pytest.mark.parametrize(
+    "subject",
+    ["=?utf-8?q?a=0d=0aBcc:_x@y.example?=", "ü =?utf-8?b?DQoNCmJvZHk=?= ü", "=?utf-8?q?=41?="],
+)
+def test_what_looks_encoded_stays_text(subject: str) -> None:
+    """A publisher's encoded word is not decoded on the way: it could hold a line break."""
+    assert parsed(message(subject))["Subject"] == subject.replace("=?", "= ?")
+
+
+def test_a_name_that_is_encoded_twice_is_refused() -> None:
+    """An encoded word within an encoded word would be decoded once more when it is written."""
+    twice = "=?utf-8?q?=3D=3Futf-8=3Fq=3Fa=3D0d=3D0aBcc=3A?= <dj@station.example>"
+
+    with pytest.raises(InvalidRequest, match="encoded twice"):
+        mail.addresses(twice, what="sender")
 
 
 @given(text=st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=2_000))

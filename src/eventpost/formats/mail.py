@@ -31,6 +31,8 @@ a blank before it. Encoded words (RFC 2047) are for 76 at most, and are folded w
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _NOT_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_ENCODED = "=?"
+"""How an encoded word begins."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _DOMAIN = re.compile(
     r"(?=.{1,253}$)[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*|\[[0-9A-Fa-f:.IPv]+\]"
@@ -79,8 +81,8 @@ def message(
 ) -> bytes:
     """The message as it goes over the wire, lines ended by CRLF and none longer than SMTP allows.
 
-    What cannot stand in a header (line breaks, controls) becomes a blank; in the text, the sign for
-    a character that cannot be shown.
+    What cannot stand in a header (line breaks, controls) becomes a blank, and what would be taken
+    for encoded gets one; in the text, the sign for a character that cannot be shown.
     """
     made = EmailMessage(policy=_BODY)
     made["From"] = sender
@@ -98,8 +100,13 @@ def message(
 
 
 def one_line(text: str, chars_max: int) -> str:
-    """Text that can stand in a header."""
+    """Text that can stand in a header, and stays the text that it is.
+
+    The library decodes what looks like an encoded word (RFC 2047), and writes out what was in it,
+    line breaks too: a publisher could add headers, and a body.
+    """
     flat = " ".join(_CONTROL.sub(" ", _SURROGATE.sub("\ufffd", text)).split())
+    flat = flat.replace(_ENCODED, "= ?")
     return flat if len(flat) <= chars_max else f"{flat[: chars_max - 3]}..."
 
 
@@ -107,6 +114,8 @@ def _checked(address: Address, what: str) -> Address:
     name = f"{address.username}@{address.domain}"
     if not address.username or not address.domain:
         raise _no_address(what, name, "It needs a name, an @ and a domain.")
+    if _ENCODED in address.display_name:
+        raise _no_address(what, name, "Its display name is encoded twice.")
     if not address.username.isascii():
         why = "A name outside ASCII needs a server with SMTPUTF8, which few are."
         raise _no_address(what, name, why)
