@@ -44,6 +44,8 @@ pytestmark = pytest.mark.slow
 
 SECRET = "EVENTPOST_TEST_MAIL_PASSWORD"
 TO = "ops@station.example"
+LONG_NAME = "Station " * 30 + "Blues"
+"""Longer than a subject may be."""
 
 
 @pytest.fixture(autouse=True)
@@ -475,6 +477,21 @@ def test_the_sender_and_the_reply_of_one_subscription(server: MailServer) -> Non
     (taken,) = server.taken
     assert taken.sender == "night@station.example"
     assert taken.message["Reply-To"] == "dj@station.example"
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("Ops <ops@münchen.example>", "Ops <ops@xn--mnchen-3ya.example>"),
+        (LONG_NAME + " <dj@station.example>", LONG_NAME + " <dj@station.example>"),
+    ],
+)
+def test_the_reply_goes_to_an_address(server: MailServer, given: str, sent: str) -> None:
+    """Where answers go is written as the other addresses are: its domain in IDNA, nothing cut."""
+    deliver(connection(server.port), [delivery(1)], to=endpoint(options={"reply_to": given}))
+
+    (taken,) = server.taken
+    assert taken.message["Reply-To"] == sent
 
 
 def test_a_domain_outside_ascii(server: MailServer) -> None:

@@ -259,6 +259,7 @@ class _Line:
         recipients = mail.addresses(self._subscription.endpoint.address, what="endpoint")
         message_id = self._message_id(sender, group)
         subject, text = self._writer.digest(self._converted(group), self._schema)
+        shown_name = f"{self._topic.name}/{self._subscription.name}"
         content = mail.message(
             sender=sender,
             recipients=recipients,
@@ -266,7 +267,8 @@ class _Line:
             text=text,
             date_ms=self._services.now_ms(),
             message_id=message_id,
-            headers=self._headers(),
+            reply_to=self._reply_to,
+            headers=[("X-Eventpost-Subscription", shown_name)],
         )
         have_got = self._have_got.get(message_id, frozenset())
         left = tuple(each.addr_spec for each in recipients if each.addr_spec not in have_got)
@@ -308,12 +310,10 @@ class _Line:
             converted.append(msgspec.structs.replace(each, event=event))
         return converted
 
-    def _headers(self) -> list[tuple[str, str]]:
-        shown_name = f"{self._topic.name}/{self._subscription.name}"
-        headers = [("X-Eventpost-Subscription", shown_name)]
-        if self._options.reply_to:
-            headers.append(("Reply-To", self._options.reply_to))
-        return headers
+    @property
+    def _reply_to(self) -> Address | None:
+        text = self._options.reply_to
+        return mail.address(text, what="options.reply_to") if text else None
 
     def _message_id(self, sender: Address, group: list[Delivery]) -> str:
         """The same for the same events of the same subscription, and for no others."""

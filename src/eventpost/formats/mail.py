@@ -77,6 +77,7 @@ def message(
     text: str,
     date_ms: int,
     message_id: str,
+    reply_to: Address | None = None,
     headers: Sequence[tuple[str, str]] = (),
 ) -> bytes:
     """The message as it goes over the wire, lines ended by CRLF and none longer than SMTP allows.
@@ -91,6 +92,8 @@ def message(
     made["Date"] = format_datetime(datetime.fromtimestamp(date_ms / 1000, UTC), usegmt=False)
     made["Message-ID"] = message_id
     made["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's absence note comes back
+    if reply_to is not None:
+        made["Reply-To"] = reply_to
     for name, value in headers:
         made[name] = one_line(value, SUBJECT_CHARS_MAX)
     lines = _NOT_TEXT.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
