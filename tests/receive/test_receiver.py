@@ -230,6 +230,32 @@ def test_a_validation_without_code(body: bytes) -> None:
     assert answer_of(unverified().receive("POST", VALIDATION, body)).status == 400
 
 
+BEYOND = [b"1e999999", b"9" * 5_000]
+"""JSON, and no number that Python's libraries take."""
+
+
+@pytest.mark.parametrize("number", BEYOND)
+@pytest.mark.parametrize("rest", [b"", b'"validationCode":"code-1",'])
+def test_a_validation_with_a_number_out_of_range(number: bytes, rest: bytes) -> None:
+    """A number that cannot be read raises nothing: the code beside it is echoed, or it is 400."""
+    body = b'[{"id":"1","eventType":"t","data":{%b"x":%b}}]' % (rest, number)
+
+    answer = answer_of(unverified().receive("POST", VALIDATION, body))
+
+    assert answer.status == (200 if rest else 400)
+
+
+@pytest.mark.parametrize("number", BEYOND)
+def test_numbers_out_of_range(number: bytes) -> None:
+    """Where a text or an extension attribute stands, a number that cannot be read is 400."""
+    event_grid = b'[{"id":%b,"eventType":"t"}]' % number
+    cloud_event = b'{"specversion":"1.0","id":"1","source":"s","type":"t","x":%b}' % number
+    headers = {"content-type": "application/cloudevents+json"}
+
+    assert answer_of(unverified().receive("POST", NOTIFICATION, event_grid)).status == 400
+    assert answer_of(unverified().receive("POST", headers, cloud_event)).status == 400
+
+
 def test_a_stranger_gets_no_consent() -> None:
     """A validation is to be signed as deliveries are."""
     body = delivery.validation_event("/topics/songs", "v1", NOW_S * 1000, "code-1", "https://x")

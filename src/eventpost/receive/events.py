@@ -5,7 +5,7 @@ Layer: receive. Bodies: docs/event-formats.md.
 
 import binascii
 import builtins
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -27,7 +27,17 @@ _CLOUD_EVENT_NAMES = frozenset(
 )
 _Members = dict[str, msgspec.Raw]
 _decode_members = msgspec.json.Decoder(_Members).decode
+_decode_text = msgspec.json.Decoder(str | None).decode
+_decode_simple: Callable[[msgspec.Raw], str | int | float | bool] = msgspec.json.Decoder(
+    str | int | float | bool
+).decode
 _decode = msgspec.json.Decoder().decode
+
+
+class _Validation(msgspec.Struct):
+    """`data` of a validation event."""
+
+    validationCode: str = ""  # noqa: N815 - Event Grid's name
 
 
 @dataclass(frozen=True)
@@ -84,8 +94,11 @@ def read(headers: Mapping[str, str], body: bytes, *, is_custom: bool) -> tuple[R
 def validation_code(body: bytes) -> str:
     """The code of a validation event, to be echoed. Raises InvalidEvent when there is none."""
     (event, *_) = read({}, body, is_custom=False)
-    code = event.data.get("validationCode") if isinstance(event.data, dict) else None
-    if not isinstance(code, str) or not code:
+    try:
+        code = event.data_as(_Validation).validationCode
+    except ValueError:  # of another shape, or with a number that is out of range
+        code = ""
+    if not code:
         raise bodies.invalid("The validation event has no data.validationCode.")
     return code
 
@@ -125,7 +138,7 @@ def _cloud_event(wire: bytes) -> ReceivedEvent:
         data_schema=_text(members, "dataschema"),
         data_content_type=_text(members, "datacontenttype"),
         extensions={
-            name: _decode(value)
+            name: _simple(name, value)
             for name, value in members.items()
             if name not in _CLOUD_EVENT_NAMES
         },
@@ -148,12 +161,17 @@ def _required(members: _Members, name: str) -> str:
 
 
 def _text(members: _Members, name: str) -> str:
-    value = _decode(members.get(name, msgspec.Raw(b"null")))
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise bodies.wrong("delivered", name, "a string")
-    return value
+    try:
+        return _decode_text(members.get(name, msgspec.Raw(b"null"))) or ""
+    except ValueError:
+        raise bodies.wrong("delivered", name, "a string") from None
+
+
+def _simple(name: str, value: msgspec.Raw) -> str | int | float | bool:
+    try:
+        return _decode_simple(value)
+    except ValueError:
+        raise bodies.wrong("delivered", name, "text, a boolean or a number in range") from None
 
 
 def _missing(name: str) -> InvalidEvent:
