@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eventpost.core.bounds import check_delivery_schema
 from eventpost.core.errors import InvalidRequest
 from eventpost.core.events import Schema
 from eventpost.formats import cloudevents, delivery, eventgrid, topics
@@ -146,14 +147,14 @@ def test_conversion_keeps_data_bytes(data: object) -> None:
 def test_schemas_allowed(source: Schema, target: Schema) -> None:
     """The topic's own schema can be delivered, Event Grid as CloudEvents, and a custom one as all
     of them."""
-    delivery.check_delivery_schema(source, target)
+    check_delivery_schema(source, target)
 
 
 @pytest.mark.parametrize(("source", "target"), [(CE, EG), (CE, CUSTOM), (EG, CUSTOM)])
 def test_schemas_refused(source: Schema, target: Schema) -> None:
     """What would lose a part of the event is refused, naming both schemas."""
     with pytest.raises(InvalidRequest) as caught:
-        delivery.check_delivery_schema(source, target)
+        check_delivery_schema(source, target)
 
     assert str(source) in caught.value.what
     assert str(target) in caught.value.what

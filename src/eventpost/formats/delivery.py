@@ -6,7 +6,6 @@ from urllib.parse import quote
 
 import msgspec
 
-from eventpost.core.errors import InvalidRequest
 from eventpost.core.events import Schema
 from eventpost.formats import cloudevents, eventgrid
 from eventpost.formats.wire import split
@@ -56,19 +55,6 @@ _decode_text = msgspec.json.Decoder(str).decode
 _encode_json = msgspec.json.Encoder().encode
 
 
-def check_delivery_schema(input_schema: Schema, output_schema: Schema) -> None:
-    """Raise InvalidRequest unless events of `input_schema` can be delivered as `output_schema`."""
-    if input_schema in (output_schema, _CUSTOM):
-        return
-    if (input_schema, output_schema) != (_EVENT_GRID, _CLOUD_EVENTS):
-        raise InvalidRequest(
-            "DeliverySchemaNotSupported",
-            f"Events of schema '{input_schema}' cannot be delivered as '{output_schema}'.",
-            why="Only the topic's own schema, and Event Grid to CloudEvents, keep all of an event.",
-            fix=f"Use --event-delivery-schema {input_schema}, or leave it out.",
-        )
-
-
 def encode(
     input_schema: Schema,
     output_schema: Schema,
@@ -78,8 +64,8 @@ def encode(
 ) -> tuple[bytes, bytes]:
     """Content type and body of one delivery of `wires` (at least one), hot.
 
-    The schemas have passed `check_delivery_schema`. Event Grid's schema, and a custom one, is an
-    array always; a CloudEvent stands alone unless the subscription is batched.
+    The schemas have passed `core.bounds.check_delivery_schema`. Event Grid's schema, and a custom
+    one, is an array always; a CloudEvent stands alone unless the subscription is batched.
     """
     if output_schema is not _CLOUD_EVENTS:
         if output_schema is _CUSTOM:
