@@ -14,13 +14,13 @@ import msgspec
 
 from eventpost.core.errors import InvalidRequest
 from eventpost.core.interfaces import Clock, DeadLetterPlace, FileWritten
-from eventpost.core.outcomes import Evidence, Failed, Fault, Stage
+from eventpost.core.outcomes import Failed, Stage
 from eventpost.core.subscriptions import Endpoint
-from eventpost.destinations.opening import Opener, unusable
+from eventpost.destinations.borders import unexpected, unusable
+from eventpost.destinations.opening import Opener
 from eventpost.destinations.places import KINDS, Kind, Place, parse, parse_as
 from eventpost.destinations.storages import Storage
 from eventpost.destinations.threads import Threads
-from eventpost.http.failures import bounded
 from eventpost.queues.interfaces import Rung
 
 FileDone = Callable[[FileWritten | Failed], None]
@@ -122,5 +122,4 @@ class StorageFiles:
         except InvalidRequest as error:
             return unusable(error)
         except Exception as error:  # noqa: BLE001 - the border: it is recorded as a finding
-            detail = bounded(f"{type(error).__name__}: {error}")
-            return Failed(Evidence(stage=Stage.WRITE, fault=Fault.UNEXPECTED, detail=detail))
+            return unexpected(error, Stage.WRITE)

@@ -26,15 +26,15 @@ from eventpost.core.subscriptions import Endpoint, Subscription, Topic
 from eventpost.credentials.reports import shown
 from eventpost.credentials.smtp import SmtpConnection
 from eventpost.destinations import mail_templates
+from eventpost.destinations.borders import unexpected, unusable
 from eventpost.destinations.kinds import Services
 from eventpost.destinations.mail_server import SYSTEM, Conversation, Mail, Sent
 from eventpost.destinations.mail_texts import NAMES, Writer
-from eventpost.destinations.opening import Connections, unusable
+from eventpost.destinations.opening import Connections
 from eventpost.destinations.threads import Threads
 from eventpost.diagnosis.classify import classify
 from eventpost.formats import delivery as delivery_format
 from eventpost.formats import mail, topics
-from eventpost.http.failures import bounded
 from eventpost.queues.interfaces import Rung
 from eventpost.queues.kinds import read_settings
 
@@ -217,9 +217,7 @@ class _Line:
         except InvalidRequest as error:
             return [unusable(error)] * len(deliveries)
         except Exception as error:  # noqa: BLE001 - the border: it is recorded as a finding
-            detail = bounded(f"{type(error).__name__}: {error}")
-            evidence = Evidence(stage=Stage.WAIT, fault=Fault.UNEXPECTED, detail=detail)
-            return [Failed(evidence)] * len(deliveries)
+            return [unexpected(error, Stage.WAIT)] * len(deliveries)
 
     def _send(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
         endpoint = self._subscription.endpoint
@@ -252,8 +250,7 @@ class _Line:
         except InvalidRequest as error:
             return unusable(error)
         except Exception as error:  # noqa: BLE001 - the border: others of the page were sent
-            detail = bounded(f"{type(error).__name__}: {error}")
-            return Failed(Evidence(stage=Stage.WRITE, fault=Fault.UNEXPECTED, detail=detail))
+            return unexpected(error, Stage.WRITE)
 
     def _tried(self, talk: Conversation, sender: Address, group: list[Delivery]) -> Outcome:
         recipients = mail.addresses(self._subscription.endpoint.address, what="endpoint")

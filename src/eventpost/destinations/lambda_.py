@@ -11,11 +11,11 @@ from functools import partial
 from eventpost.core.errors import InvalidRequest
 from eventpost.core.events import Delivery
 from eventpost.core.interfaces import DeliveryDone, Destination
-from eventpost.core.outcomes import Evidence, Failed, Fault, Outcome, Stage
+from eventpost.core.outcomes import Outcome, Stage
 from eventpost.core.subscriptions import Subscription, Topic
 from eventpost.credentials.aws import AwsConnection
-from eventpost.credentials.reports import shown
 from eventpost.destinations import lambda_payloads as payloads
+from eventpost.destinations.borders import unexpected, unusable
 from eventpost.destinations.delivery_headers import shared_values
 from eventpost.destinations.kinds import Services
 from eventpost.destinations.lambda_function import Function, check_endpoint
@@ -80,14 +80,16 @@ class LambdaDestination:
     def _outcomes(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
         """One for each. Raises nothing."""
         try:
-            function = self._function
-            if function is None:
-                function = self._function = self._found()
+            return self._invoked(deliveries)
         except InvalidRequest as error:
-            missing = error.code in ("SecretMissing", "ConnectionNotFound")
-            fault = Fault.NOT_FOUND if missing else Fault.MALFORMED
-            evidence = Evidence(stage=Stage.SETTINGS, fault=fault, detail=shown(str(error)))
-            return [Failed(evidence, is_counted=False)] * len(deliveries)
+            return [unusable(error)] * len(deliveries)
+        except Exception as error:  # noqa: BLE001 - the border: it is recorded as a finding
+            return [unexpected(error, Stage.WAIT)] * len(deliveries)
+
+    def _invoked(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
+        function = self._function
+        if function is None:
+            function = self._function = self._found()
         outcomes: list[Outcome] = []
         wires = [self._wire(one.event.wire) for one in deliveries]
         for part, part_wires in payloads.cut(deliveries, wires, function.bytes_max):

@@ -10,11 +10,9 @@ from typing import Protocol, cast
 import msgspec
 
 from eventpost.core.errors import InvalidRequest
-from eventpost.core.outcomes import Evidence, Failed, Fault, Stage
 from eventpost.destinations.kinds import Connecting
 from eventpost.destinations.places import Place
 from eventpost.destinations.storages import Storage
-from eventpost.http.failures import bounded
 from eventpost.queues.kinds import check_library
 
 
@@ -62,14 +60,6 @@ def _check_account(settings: msgspec.Struct, account: str) -> None:
             f"The connection leads to the account {known!r}, and the place is in {account!r}.",
             fix="Name the connection of that account, or write the place as the connection has it.",
         )
-
-
-def unusable(error: InvalidRequest) -> Failed:
-    """Why a place cannot be used: nothing was tried."""
-    missing = error.code in ("SecretMissing", "ConnectionNotFound")
-    fault = Fault.NOT_FOUND if missing else Fault.MALFORMED
-    evidence = Evidence(stage=Stage.SETTINGS, fault=fault, detail=bounded(str(error)))
-    return Failed(evidence, is_counted=False)
 
 
 def _module(place: Place) -> object:

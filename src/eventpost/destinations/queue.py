@@ -19,6 +19,7 @@ from eventpost.core.events import Delivery
 from eventpost.core.interfaces import DeliveryDone, Destination
 from eventpost.core.outcomes import Delivered, Evidence, Failed, Fault, Outcome, Stage
 from eventpost.core.subscriptions import Subscription, Topic
+from eventpost.destinations.borders import unexpected, unusable
 from eventpost.destinations.kinds import Services
 from eventpost.destinations.queue_messages import Composer, Unsendable
 from eventpost.http.failures import bounded
@@ -135,14 +136,9 @@ class _Line:
                 queue = self._queue = self._opened()
             return self._send(queue, deliveries)
         except InvalidRequest as error:
-            missing = error.code in ("SecretMissing", "ConnectionNotFound")
-            fault = Fault.NOT_FOUND if missing else Fault.MALFORMED
-            evidence = Evidence(stage=Stage.SETTINGS, fault=fault, detail=bounded(str(error)))
-            return [Failed(evidence, is_counted=False)] * len(deliveries)
+            return [unusable(error)] * len(deliveries)
         except Exception as error:  # noqa: BLE001 - the border: it is recorded as a finding
-            detail = bounded(f"{type(error).__name__}: {error}")
-            evidence = Evidence(stage=Stage.WAIT, fault=Fault.UNEXPECTED, detail=detail)
-            return [Failed(evidence)] * len(deliveries)
+            return [unexpected(error, Stage.WAIT)] * len(deliveries)
 
     def _opened(self) -> Queue:
         queue = self._open()

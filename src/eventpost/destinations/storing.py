@@ -16,17 +16,17 @@ import msgspec
 from eventpost.core.errors import InvalidRequest
 from eventpost.core.events import Delivery
 from eventpost.core.interfaces import DeliveryDone
-from eventpost.core.outcomes import DELIVERED, Evidence, Failed, Fault, Outcome, Stage
+from eventpost.core.outcomes import DELIVERED, Failed, Outcome, Stage
 from eventpost.core.sources import MessageFormat
 from eventpost.core.subscriptions import Endpoint, Subscription, Topic
+from eventpost.destinations.borders import unexpected, unusable
 from eventpost.destinations.kinds import Services
-from eventpost.destinations.opening import Connections, Opener, unusable
+from eventpost.destinations.opening import Connections, Opener
 from eventpost.destinations.places import KINDS, Kind, parse_as
 from eventpost.destinations.storages import Storage
 from eventpost.destinations.threads import Threads
 from eventpost.formats import deadletters, topics
 from eventpost.formats import delivery as delivery_format
-from eventpost.http.failures import bounded
 from eventpost.queues.interfaces import Rung
 
 THREADS_MAX = 8
@@ -129,8 +129,7 @@ class StorageDestination:
         except InvalidRequest as error:
             return unusable(error)
         except Exception as error:  # noqa: BLE001 - the border: it is recorded as a finding
-            detail = bounded(f"{type(error).__name__}: {error}")
-            return Failed(Evidence(stage=Stage.WRITE, fault=Fault.UNEXPECTED, detail=detail))
+            return unexpected(error, Stage.WRITE)
         return written if isinstance(written, Failed) else DELIVERED
 
     def _opened(self) -> Storage:
