@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import dataclasses
 import json
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pytest
 
 from eventpost.core.errors import InvalidRequest
 from eventpost.core.events import Delivery, Schema
-from eventpost.core.outcomes import Delivered, Failed, Outcome
+from eventpost.core.outcomes import Delivered, Failed, Fault, Outcome
 from eventpost.core.subscriptions import DeliveryAttribute, Endpoint, Subscription
 from eventpost.credentials.aws import AwsConnection
 from eventpost.destinations import kinds
@@ -203,6 +204,44 @@ def test_a_batch_of_which_nothing_is_known(deliver: Delivering) -> None:
     outcomes = deliver(*events, to=subscription(batch_events_max=2), answer=returned(failures))
 
     assert [type(one) for one in outcomes] == [Failed, Failed]
+
+
+UNREADABLE = [
+    b'{"batchItemFailures":[{"itemIdentifier":"\xff"}]}',
+    b'{"batchItemFailures":' + b"[" * 100_000,
+    b"[" * 100_000 + b"]" * 100_000,
+    b"[1",
+    b"1e999999",
+]
+
+
+@pytest.mark.parametrize("body", UNREADABLE, ids=lambda body: str(body[:5]))
+def test_an_answer_that_cannot_be_read(deliver: Delivering, body: bytes) -> None:
+    """Bytes that cannot be read as JSON leave none of a batch delivered, and are an outcome."""
+    events = [delivery(1), delivery(2)]
+    answer = dataclasses.replace(returned(), body=body)
+    outcomes = deliver(*events, to=subscription(batch_events_max=2), answer=answer)
+
+    assert [type(one) for one in outcomes] == [Failed, Failed]
+
+
+@pytest.mark.parametrize("body", UNREADABLE, ids=lambda body: str(body[:5]))
+def test_an_error_that_cannot_be_read(deliver: Delivering, body: bytes) -> None:
+    """An error that cannot be read is one all the same."""
+    failed = deliver.one(dataclasses.replace(raised({}), body=body))
+
+    assert classify(failed.evidence) == "EP4150"
+
+
+def test_what_nobody_foresaw_is_an_outcome(deliver: Delivering) -> None:
+    """No exception crosses the border: bytes that the store should never have held end as well."""
+    broken = delivery(1)
+    broken.event.wire = b"{"
+
+    (outcome,) = deliver(broken, to=subscription(delivery_schema=Schema.CLOUD_EVENTS))
+
+    assert isinstance(outcome, Failed)
+    assert outcome.evidence.fault is Fault.UNEXPECTED
 
 
 def test_a_single_event_reports_no_parts(deliver: Delivering) -> None:

@@ -13,6 +13,7 @@ import msgspec
 
 from eventpost.core.events import Delivery
 from eventpost.core.outcomes import EVIDENCE_DETAIL_CHARS_MAX
+from eventpost.formats import bodies
 
 SYNC_BYTES_MAX = 6_291_456
 ASYNC_BYTES_MAX = 1_048_576
@@ -91,7 +92,7 @@ def not_processed(answer: bytes, ids: Sequence[str]) -> frozenset[str] | None:
         partial = _decode_partial(answer) if answer.strip() else None
     except msgspec.ValidationError:
         return frozenset() if _is_something_else(answer) else None
-    except msgspec.MsgspecError:
+    except bodies.JSON_ERRORS:
         return None
     failures = partial.batchItemFailures if partial is not None else None
     named = frozenset(item.itemIdentifier for item in failures or ())
@@ -100,14 +101,17 @@ def not_processed(answer: bytes, ids: Sequence[str]) -> frozenset[str] | None:
 
 def _is_something_else(answer: bytes) -> bool:
     """A plain value (a text, a number, a list): the function reports nothing of its batch."""
-    return not isinstance(_decode_any(answer), dict)
+    try:
+        return not isinstance(_decode_any(answer), dict)
+    except bodies.JSON_ERRORS:
+        return False
 
 
 def error_code(answer: bytes) -> tuple[str, str]:
     """The code of a function's error, and what it says of itself."""
     try:
         found = _decode_error(answer)
-    except msgspec.MsgspecError:
+    except bodies.JSON_ERRORS:
         return "FunctionError", answer[:EVIDENCE_DETAIL_CHARS_MAX].decode("utf-8", "replace")
     kind, message = found.errorType or "", found.errorMessage or ""
     told = f"{kind}: {message}" if kind else message
