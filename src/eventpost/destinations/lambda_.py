@@ -4,9 +4,7 @@ Layer: destinations. The kind is `lambda`; a module cannot be called so, because
 Python's. API: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
 """
 
-import time
 from collections.abc import Sequence
-from functools import partial
 
 from eventpost.core.errors import InvalidRequest
 from eventpost.core.events import Delivery
@@ -19,7 +17,7 @@ from eventpost.destinations.borders import unexpected, unusable
 from eventpost.destinations.delivery_headers import shared_values
 from eventpost.destinations.kinds import Services
 from eventpost.destinations.lambda_function import Function, check_endpoint
-from eventpost.destinations.threads import Threads
+from eventpost.destinations.threads import Threads, deliver_on
 from eventpost.formats import delivery as delivery_format
 from eventpost.formats import topics
 
@@ -50,32 +48,13 @@ class LambdaDestination:
         self._function: Function | None = None
 
     def deliver(self, deliveries: Sequence[Delivery], done: DeliveryDone) -> None:
-        self._threads.submit(partial(self._deliver, deliveries, done))
+        deliver_on(self._threads, deliveries, self._outcomes, done, self._services)
 
     def close(self) -> None:
         """Attempts in flight end with an outcome, as long as there is a loop to take it."""
         self._threads.close()
 
     # --- on a thread of its own -----------------------------------------------------------------
-
-    def _deliver(self, deliveries: Sequence[Delivery], done: DeliveryDone) -> None:
-        began_s = time.monotonic()
-        outcomes = self._outcomes(deliveries)
-        elapsed_ms = (time.monotonic() - began_s) * 1000
-        try:
-            self._services.call_soon_threadsafe(self._done, deliveries, done, outcomes, elapsed_ms)
-        except RuntimeError:
-            return  # the loop was closed first: nobody is left to be told
-
-    def _done(
-        self,
-        deliveries: Sequence[Delivery],
-        done: DeliveryDone,
-        outcomes: list[Outcome],
-        elapsed_ms: float,
-    ) -> None:
-        self._services.delivery_times.observe(elapsed_ms)
-        done(deliveries, outcomes)
 
     def _outcomes(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
         """One for each. Raises nothing."""

@@ -6,10 +6,8 @@ an attempt that is made again replaces the file of the one before.
 """
 
 import threading
-import time
 import uuid
 from collections.abc import Sequence
-from functools import partial
 
 import msgspec
 
@@ -24,7 +22,7 @@ from eventpost.destinations.kinds import Services
 from eventpost.destinations.opening import Connections, Opener
 from eventpost.destinations.places import KINDS, Kind, parse_as
 from eventpost.destinations.storages import Storage
-from eventpost.destinations.threads import Threads
+from eventpost.destinations.threads import Threads, deliver_on
 from eventpost.formats import deadletters, topics
 from eventpost.formats import delivery as delivery_format
 from eventpost.queues.interfaces import Rung
@@ -86,7 +84,7 @@ class StorageDestination:
         self._storage: Storage | None = None
 
     def deliver(self, deliveries: Sequence[Delivery], done: DeliveryDone) -> None:
-        self._threads.submit(partial(self._deliver, deliveries, done))
+        deliver_on(self._threads, deliveries, self._outcome, done, self._services)
 
     def close(self) -> None:
         """Attempts in flight end with an outcome, as long as there is a loop to take it."""
@@ -98,25 +96,6 @@ class StorageDestination:
             self._storage.close()
 
     # --- on a thread of its own -----------------------------------------------------------------
-
-    def _deliver(self, deliveries: Sequence[Delivery], done: DeliveryDone) -> None:
-        began_s = time.monotonic()
-        outcome = self._outcome(deliveries)
-        elapsed_ms = (time.monotonic() - began_s) * 1000
-        try:
-            self._services.call_soon_threadsafe(self._done, deliveries, done, outcome, elapsed_ms)
-        except RuntimeError:
-            return  # the loop was closed first: nobody is left to be told
-
-    def _done(
-        self,
-        deliveries: Sequence[Delivery],
-        done: DeliveryDone,
-        outcome: Outcome,
-        elapsed_ms: float,
-    ) -> None:
-        self._services.delivery_times.observe(elapsed_ms)
-        done(deliveries, outcome)
 
     def _outcome(self, deliveries: Sequence[Delivery]) -> Outcome:
         """Raises nothing."""

@@ -5,7 +5,13 @@ Layer: destinations. They are daemons: a call that hangs keeps no process from e
 
 import queue
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+
+from eventpost.core.events import Delivery
+from eventpost.core.interfaces import DeliveryDone
+from eventpost.core.outcomes import Outcome
+from eventpost.destinations.kinds import Services
 
 Job = Callable[[], object]
 
@@ -37,3 +43,28 @@ class Threads:
         while (job := self._jobs.get()) is not None:
             job()
             self._idle.release()
+
+
+def deliver_on(
+    threads: Threads,
+    deliveries: Sequence[Delivery],
+    attempt: Callable[[Sequence[Delivery]], Outcome | Sequence[Outcome]],
+    done: DeliveryDone,
+    services: Services,
+) -> None:
+    """Make the attempt, which raises nothing, on a thread; tell of it on the loop's thread."""
+
+    def told(outcomes: Outcome | Sequence[Outcome], elapsed_ms: float) -> None:
+        services.delivery_times.observe(elapsed_ms)
+        done(deliveries, outcomes)
+
+    def job() -> None:
+        began_s = time.monotonic()
+        outcomes = attempt(deliveries)
+        elapsed_ms = (time.monotonic() - began_s) * 1000
+        try:
+            services.call_soon_threadsafe(told, outcomes, elapsed_ms)
+        except RuntimeError:
+            return  # the loop was closed first: nobody is left to be told
+
+    threads.submit(job)
