@@ -69,9 +69,12 @@ def test_many(schema: Schema) -> None:
     """A segment's events come back in order, each with its own trace."""
     wires = [published(schema, id=str(number)).wire for number in range(3)]
 
-    with_traces = wire.parse_many(schema, wires, [None, TRACE, None])
+    with_traces = [
+        wire.parse(schema, each, trace)
+        for each, trace in zip(wires, [None, TRACE, None], strict=True)
+    ]
 
-    assert [event.id for event in wire.parse_many(schema, wires)] == ["0", "1", "2"]
+    assert [wire.parse(schema, each).id for each in wires] == ["0", "1", "2"]
     assert [event.trace for event in with_traces] == [None, TRACE, None]
 
 

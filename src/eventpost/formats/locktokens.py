@@ -11,8 +11,6 @@ import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 SECRET_BYTES = 32
-TOKEN_CHARS_MAX = 200
-"""Longer than any token that is one."""
 
 _HASH_BYTES = 16
 _NUMBER_BYTES = 8
@@ -20,6 +18,8 @@ _HEAD_CHARS = (_NUMBER_BYTES + _HASH_BYTES) * 4 // 3
 NUMBER_END = 1 << 63
 """Positions and the ids of dead letters are below."""
 _PLACE_CHARS_MAX = 16 + 1 + 16
+TOKEN_CHARS_MAX = _HEAD_CHARS + _PLACE_CHARS_MAX
+"""No longer token is one."""
 
 
 class LockTokens:

@@ -17,8 +17,6 @@ class Codes(NamedTuple):
 
 
 INPUT_INVALID = Codes(400, "BadRequest", "InputJsonInvalid")
-INVALID_HEADER = Codes(400, "BadRequest", "InvalidCloudEventHeader")
-INVALID_SAS = Codes(400, "BadRequest", "InvalidSas")
 UNAUTHORIZED = Codes(401, "Unauthorized", "Unauthorized")
 FORBIDDEN = Codes(403, "Forbidden", "Forbidden")
 NOT_FOUND = Codes(404, "NotFound", "ResourceNotFound")

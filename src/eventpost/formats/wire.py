@@ -6,8 +6,6 @@ the data nothing but `dataVersion` and `metadataVersion` (Event Grid) or nothing
 allows.
 """
 
-from collections.abc import Sequence
-
 import msgspec
 
 from eventpost.core.events import Event, Schema
@@ -50,15 +48,6 @@ def parse(schema: Schema, wire: bytes, trace: Trace = None) -> Event:
     end = wire.find(_EVENT_TIME)
     event = _decode_event_grid(wire[:end] + b"}" if end > 0 else wire)
     return Event(event.id, event.eventType, event.subject, wire, trace)
-
-
-def parse_many(
-    schema: Schema, wires: Sequence[bytes], traces: Sequence[Trace] | None = None
-) -> list[Event]:
-    """The events of a segment, in order; `traces` None when no event has one."""
-    if traces is None:
-        return [parse(schema, wire) for wire in wires]
-    return [parse(schema, wire, trace) for wire, trace in zip(wires, traces, strict=True)]
 
 
 def split(schema: Schema, wire: bytes) -> tuple[bytes, bytes]:
