@@ -6,6 +6,7 @@ are not Python's are quoted from public reports, which are named.
 
 import asyncio
 import random
+import smtplib
 import socket
 import ssl
 import string
@@ -340,6 +341,39 @@ def test_nothing_known(text: str) -> None:
     assert recognise(text) == []
 
 
+MAILS = [
+    ("EP3402", smtplib.SMTPAuthenticationError(535, b"5.7.8 Error: authentication failed")),
+    ("EP3402", smtplib.SMTPAuthenticationError(534, b"5.7.9 Application-specific password needed")),
+    ("EP3410", smtplib.SMTPAuthenticationError(454, b"4.7.0 Temporary authentication failure")),
+    ("EP3403", smtplib.SMTPSenderRefused(530, b"5.7.0 Authentication Required", "a@b.example")),
+    ("EP3401", smtplib.SMTPSenderRefused(530, b"5.7.0 Must issue STARTTLS first", "a@b.example")),
+    ("EP3401", smtplib.SMTPNotSupportedError("STARTTLS extension not supported by server.")),
+    ("EP3404", smtplib.SMTPNotSupportedError("SMTP AUTH extension not supported by server.")),
+    ("EP3404", smtplib.SMTPException("No suitable authentication method found.")),
+    ("EP3405", smtplib.SMTPSenderRefused(550, b"5.7.1 not yours", "a@b.example")),
+    ("EP3406", smtplib.SMTPRecipientsRefused({"a@b.example": (550, b"5.1.1 nobody here")})),
+    ("EP3407", smtplib.SMTPRecipientsRefused({"a@b.example": (450, b"4.2.0 Greylisted")})),
+    ("EP3409", smtplib.SMTPDataError(554, b"5.7.1 looks like spam")),
+    ("EP3402", "535-5.7.8 Username and Password not accepted."),
+]
+"""What smtplib raises; the replies are those in `tests/destinations/test_email.py`."""
+
+
+@pytest.mark.parametrize(("code", "error"), MAILS, ids=str)
+def test_a_mail_server_that_refuses(code: str, error: Exception | str) -> None:
+    """What a mail server refused is told apart, as it is for mails of eventpost's own."""
+
+    def work() -> None:
+        raise error if isinstance(error, Exception) else RuntimeError(error)
+
+    assert codes(failure(work))[0] == code
+
+
+def test_a_version_is_no_reply_of_a_mail_server() -> None:
+    """Numbers that look like a reply, in a text without one, lead to no mail server."""
+    assert codes("upgraded libfoo 5.7.1 to 5.7.8, 535 files, 530 of them new") == []
+
+
 def test_a_cause_outweighs_its_summary() -> None:
     """A library's summary counts only when nothing says more."""
     summary = "kafka.errors.NoBrokersAvailable: NoBrokersAvailable"
@@ -409,7 +443,7 @@ def test_a_clue_is_complete(clue: object) -> None:
     system, separator, code = clue.finding.partition(":")
     if not separator:
         assert system in catalogue.all_codes()
-    elif "{" not in code and system not in ("smtp", "status"):
+    elif "{" not in code and system != "status":
         from eventpost.diagnosis import services
 
         assert services.named(system, code) in catalogue.all_codes()

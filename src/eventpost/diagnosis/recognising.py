@@ -118,18 +118,12 @@ def _finding(clue: Clue, match: re.Match[str]) -> tuple[str | None, int | None]:
     if system == "status":
         status = int(code)
         return _of_status(status), status
-    if system == "smtp":
-        return _if_known("EP3401"), None
     return services.named(system, code), None
 
 
 def _of_status(status: int) -> str:
     evidence = Evidence(stage=Stage.ANSWER, fault=Fault.STATUS, status=status)
     return classify(evidence)
-
-
-def _if_known(code: str) -> str | None:
-    return code if code in catalogue.all_codes() else None
 
 
 def peer_of(text: str) -> str | None:
