@@ -173,6 +173,49 @@ subscriptions:
     assert needs["127.0.0.1:443"]["usedBy"] == ["subscription blues"]
 
 
+def test_requirements_of_files_and_mails(runs: Program) -> None:
+    """Containers, buckets and mail servers need hosts and rights of their own, for deliveries and
+    for files of dead letters alike."""
+    (runs.directory / "e.yaml").write_text(
+        """
+connections:
+  aws-files: {kind: aws, region: eu-west-1, access_key_id: AKIAEXAMPLE, secret_access_key: env:K}
+  station: {kind: azure-storage, account: bluesradio, account_key: env:K}
+  mail: {kind: smtp, host: mail.example, sender: dj@mail.example}
+topics: {songs: {}}
+subscriptions:
+  mails: {topic: songs, endpoint_type: email, endpoint: dj@mail.example, connection: mail}
+  files: {topic: songs, endpoint_type: s3, endpoint: s3://songs/new, connection: aws-files}
+  blobs:
+    topic: songs
+    endpoint_type: azureblob
+    endpoint: songs
+    connection: station
+    deadletter: s3://dead/songs
+    deadletter_connection: aws-files
+  named: {topic: songs, endpoint: "https://127.0.0.1/", deadletter: "azureblob://station/dead"}
+"""
+    )
+
+    done = runs.run("doctor", "--config", "e.yaml", "--requirements", "--json")
+
+    assert done.code == 0, done
+    needs = {each["name"]: each for each in done.json["requirements"]}
+    hosts = {name: [(at["host"], at["port"]) for at in of["hosts"]] for name, of in needs.items()}
+    assert hosts["aws-files"] == [("s3.eu-west-1.amazonaws.com", 443)]
+    assert needs["aws-files"]["rights"] == [
+        "s3:PutObject on s3://songs/new",
+        "s3:PutObject on s3://dead/songs",
+    ]
+    assert needs["aws-files"]["usedBy"] == ["subscription files", "dead letters of blobs"]
+    assert hosts["station"] == [("bluesradio.blob.core.windows.net", 443)]
+    assert needs["station"]["rights"] == [
+        "Storage Blob Data Contributor on the container songs",
+        "Storage Blob Data Contributor on the container azureblob://station/dead",
+    ]
+    assert hosts["mail"] == [("mail.example", 587)]
+
+
 # --- inside a function ----------------------------------------------------------------------------
 
 

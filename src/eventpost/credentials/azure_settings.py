@@ -143,6 +143,14 @@ def account_of(url: str) -> str:
     return in_path or (parts.hostname or "").partition(".")[0]
 
 
+def url_of(settings: AzureStorageConnection, service: Service) -> str:
+    """Where a service of the account is; only a connection string is read for it. Raises as
+    `access` does."""
+    if settings.connection_string:
+        return access(settings, service).url
+    return _url(settings, service)
+
+
 def incomplete(what: str) -> InvalidRequest:
     return InvalidRequest(
         INCOMPLETE,

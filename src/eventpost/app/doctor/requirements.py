@@ -3,7 +3,7 @@
 Layer: app. Pure, but for names that are looked up when somebody asks for addresses.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -11,16 +11,18 @@ import msgspec
 
 from eventpost.app.doctor.declarations import Declarations
 from eventpost.app.queues import settings_of
-from eventpost.core.errors import EventpostError
+from eventpost.core.errors import EventpostError, InvalidRequest
 from eventpost.core.outcomes import Failed
 from eventpost.credentials.aws_settings import AwsConnection
-from eventpost.credentials.azure_settings import AzureStorageConnection
+from eventpost.credentials.azure_settings import AzureStorageConnection, Service, url_of
+from eventpost.credentials.smtp import SmtpConnection
+from eventpost.destinations.places import parse, parse_as
 from eventpost.diagnosis.doctor import network
 from eventpost.diagnosis.doctor.bounds import BOUNDS
 from eventpost.diagnosis.doctor.network import Peer
 from eventpost.queues.kafka.settings import KafkaConnection
 from eventpost.queues.rabbitmq.settings import RabbitmqConnection
-from eventpost.registry.declarations import to_connection
+from eventpost.registry.declarations import SubscriptionDeclaration, to_connection
 
 LookUp = Callable[[Peer], Sequence[str]]
 RECEIVE, SEND = "receive", "send"
@@ -31,10 +33,17 @@ _SQS = {
     RECEIVE: ("ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility", "GetQueueUrl"),
     SEND: ("SendMessage", "GetQueueUrl"),
 }
-_STORAGE = {
-    RECEIVE: ("Storage Queue Data Contributor",),
-    SEND: ("Storage Queue Data Message Sender",),
+_AWS: dict[str, dict[str, tuple[str, ...]]] = {
+    "sqs": _SQS,
+    "s3": {SEND: ("PutObject",)},
+    "lambda": {SEND: ("InvokeFunction",)},
 }
+"""Actions, by service."""
+_STORAGE = {
+    RECEIVE: "Storage Queue Data Contributor",
+    SEND: "Storage Queue Data Message Sender",
+}
+_BLOB = "Storage Blob Data Contributor"
 _KAFKA = {
     RECEIVE: ("Connect", "DescribeTopic", "ReadData", "DescribeGroup", "AlterGroup"),
     SEND: ("Connect", "DescribeTopic", "WriteData", "WriteDataIdempotently"),
@@ -88,17 +97,42 @@ class _Use:
 
 
 def _uses(found: Declarations, connection: str) -> list[_Use]:
-    sources = [
+    pulled = [
         _Use("source", each.name, each.kind, each.queue, RECEIVE)
         for each in found.sources
         if each.connection == connection
     ]
-    subscriptions = [
-        _Use("subscription", each.name, each.endpoint_type, each.endpoint, SEND)
-        for each in found.subscriptions
-        if each.connection == connection
-    ]
-    return sources + subscriptions
+    sent = [use for each in found.subscriptions for use in _sends(each, connection)]
+    return pulled + sent
+
+
+def _sends(subscription: SubscriptionDeclaration, connection: str) -> Iterator[_Use]:
+    """What a subscription writes over a connection: deliveries, and files of its dead letters."""
+    name, kind, target = subscription.name, subscription.endpoint_type, subscription.endpoint
+    if connection in _ways(kind, target, subscription.connection):
+        yield _Use("subscription", name, kind, target, SEND)
+    if subscription.deadletter is not None:
+        try:
+            kind, target = parse(subscription.deadletter).kind, subscription.deadletter
+        except InvalidRequest:
+            return
+        if connection in _ways(kind, target, subscription.deadletter_connection):
+            yield _Use("dead letters of", name, kind, target, SEND)
+
+
+def _ways(kind: str, target: str, connection: str | None) -> tuple[str, ...]:
+    """The connection that is named, or the one of the account that a container's address names."""
+    if connection is not None:
+        return (connection,)
+    return (_account(target),) if kind == "azureblob" else ()
+
+
+def _account(target: str) -> str:
+    """The account that a container's address names, or ""."""
+    try:
+        return parse_as("azureblob", target).account
+    except InvalidRequest:
+        return ""
 
 
 def _need(
@@ -139,35 +173,53 @@ def _of_connection(
         server = connection.server()
         rights = [f"{right} on {use.target}" for use in uses for right in _RABBITMQ[use.right]]
         return [Peer(server.host, server.port)], rights
+    if isinstance(connection, SmtpConnection):
+        return [Peer(*connection.address)], [f"mails to {use.target}" for use in uses]
     return [], []
 
 
 def _of_aws(connection: AwsConnection, uses: Sequence[_Use]) -> tuple[list[Peer], list[str]]:
     given = _peer(connection.endpoint_url)
     region = connection.region or "REGION"
-    services = {"lambda" if use.kind == "lambda" else use.kind for use in uses}
-    peers = [given or Peer(f"{each}.{region}.amazonaws.com", 443) for each in sorted(services)]
+    services = sorted({use.kind for use in uses})
+    peers = [given or Peer(f"{each}.{region}.amazonaws.com", 443) for each in services]
     if not connection.has_keys:
         peers += [Peer(f"sts.{region}.amazonaws.com", 443), AWS_METADATA]
-    rights = []
-    for use in uses:
-        if use.kind == "lambda":
-            rights.append(f"lambda:InvokeFunction on {use.target}")
-        else:
-            rights += [f"{use.kind}:{action} on {use.target}" for action in _SQS[use.right]]
+    rights = [
+        f"{use.kind}:{action} on {use.target}"
+        for use in uses
+        for action in _AWS.get(use.kind, {}).get(use.right, ())
+    ]
     return peers, rights
 
 
 def _of_azure(
     connection: AzureStorageConnection, uses: Sequence[_Use]
 ) -> tuple[list[Peer], list[str]]:
-    host = _peer(connection.account_url)
-    account = connection.account or "ACCOUNT"
-    peers = [host or Peer(f"{account}.queue.core.windows.net", 443)]
+    peers, rights = [], []
+    if not uses:
+        peers += _of_account(connection, "queue")
+    for use in uses:
+        is_blob = use.kind == "azureblob"
+        service: Service = "blob" if is_blob else "queue"
+        peers += _of_account(connection, service, _account(use.target) if is_blob else "")
+        if is_blob:
+            rights.append(f"{_BLOB} on the container {use.target}")
+        else:
+            rights.append(f"{_STORAGE[use.right]} on the queue {use.target}")
     if connection.kind == "token":
         peers += [ENTRA, AWS_METADATA]
-    rights = [f"{role} on the queue {use.target}" for use in uses for role in _STORAGE[use.right]]
     return peers, rights
+
+
+def _of_account(
+    connection: AzureStorageConnection, service: Service, account: str = ""
+) -> list[Peer]:
+    """Where a service of the account is. Raises EventpostError where nothing says it."""
+    is_said = connection.account or connection.account_url or connection.connection_string
+    named = connection if is_said else msgspec.structs.replace(connection, account=account)
+    peer = _peer(url_of(named, service))
+    return [] if peer is None else [peer]
 
 
 def _of_kafka(connection: KafkaConnection, uses: Sequence[_Use]) -> tuple[list[Peer], list[str]]:
