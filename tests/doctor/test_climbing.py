@@ -111,6 +111,20 @@ def test_a_hanging_ladder_gives_its_place_away() -> None:
     assert [each.is_healthy for each in found] == [False, False, True]
 
 
+def test_all_together_end_in_time() -> None:
+    """Ladders whose turn comes when the time for all is over are not waited for, and say so."""
+    never = threading.Event()
+    hanging = [subject(("name", lambda: str(never.wait())), name=str(each)) for each in range(5)]
+
+    found = examine(hanging, seconds_max=60.0, parallel_max=1, all_seconds_max=0.1)
+    never.set()
+
+    details = [each.broken.detail for each in found if each.broken is not None]
+    assert len(details) == 5
+    assert "after 0 s" not in details[0]
+    assert all("after 0 s" in each for each in details[1:])
+
+
 def test_a_look_that_breaks_is_a_rung() -> None:
     """An error that nobody expected is told as such; its text, which may hold anything, is not."""
 

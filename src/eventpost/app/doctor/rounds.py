@@ -3,6 +3,7 @@
 Layer: app. The answer is the same JSON that the command prints.
 """
 
+import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from eventpost.app.doctor.declarations import of_file, of_values
 from eventpost.app.doctor.subjects import named, subjects
 from eventpost.core.errors import InvalidRequest
-from eventpost.diagnosis.doctor.climbing import SECONDS_MAX, examine
+from eventpost.diagnosis.doctor.climbing import examine
 from eventpost.diagnosis.doctor.told import told
 
 FILE_VARIABLE = "EVENTPOST_CONFIG"
@@ -53,16 +54,19 @@ def round_of(
     config_file: str = FILE_DEFAULT,
     names: list[str] | None = None,
     is_round_trip: bool = False,
-    seconds_max: float = SECONDS_MAX,
+    seconds_max: float = math.inf,
 ) -> dict[str, object]:
-    """The same for an ECS task or any other container: call it, and print what it returns."""
+    """The same for an ECS task or any other container: call it, and print what it returns.
+
+    Ends within `seconds_max`, however many ladders there are.
+    """
     found = of_file(config_file) if config is None else of_values(config)
     chosen = named(subjects(found, is_round_trip=is_round_trip), names or [])
-    return told(examine(chosen, seconds_max=seconds_max))
+    return told(examine(chosen, all_seconds_max=seconds_max))
 
 
 def _seconds(context: Any) -> float:
     remaining = getattr(context, "get_remaining_time_in_millis", None)
     if remaining is None:
-        return SECONDS_MAX
-    return float(max(1.0, min(SECONDS_MAX, remaining() / 1_000 - RESERVE_S)))
+        return math.inf
+    return float(max(1.0, remaining() / 1_000 - RESERVE_S))

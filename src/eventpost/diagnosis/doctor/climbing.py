@@ -5,6 +5,7 @@ metadata service; so each ladder is climbed on a thread of its own, which is lef
 time is up. Those threads never hold the process up.
 """
 
+import math
 import threading
 import time
 from collections import deque
@@ -48,17 +49,20 @@ def examine(
     *,
     seconds_max: float = SECONDS_MAX,
     parallel_max: int = PARALLEL_MAX,
+    all_seconds_max: float = math.inf,
     on_rung: OnRung = lambda *_: None,
 ) -> list[Examination]:
     """Climb every ladder; one examination each, in order. Raises nothing, and ends within
-    `seconds_max` for each `parallel_max` of them."""
+    `seconds_max` for each `parallel_max` of them, and within `all_seconds_max` altogether."""
+    ends_s = time.monotonic() + all_seconds_max
     changed = threading.Condition()
     climbs = [_Climb(each, changed, on_rung) for each in subjects]
     waiting, running = deque(climbs), list[_Climb]()
     with changed:
         while waiting or running:
             while waiting and len(running) < parallel_max:
-                running.append(waiting.popleft().started(seconds_max))
+                left_s = max(0.0, ends_s - time.monotonic())
+                running.append(waiting.popleft().started(min(seconds_max, left_s)))
             now_s = time.monotonic()
             running = [each for each in running if not each.is_over(now_s)]
             if running and (len(running) == parallel_max or not waiting):
@@ -98,7 +102,7 @@ class _Climb:
     def _leave(self) -> None:
         """Its time is up: what it says from now on is not heard."""
         self.is_left = True
-        detail = f"looking had not ended after {self.seconds_max:g} s, and was left"
+        detail = f"looking had not ended after {self.seconds_max:.3g} s, and was left"
         found = rung(self.current or "settings", Faulty(code=NOT_ENDED, detail=detail))
         assert found is not None
         self.rungs.append(found)
