@@ -169,7 +169,7 @@ def test_tokens_remembered_are_bounded() -> None:
         judge.check(judge.token(jti=str(number)))
     known = judge.tokens._known
     assert len(known) == 5
-    known.update({str(number): {"exp": 0.0} for number in range(KNOWN_MAX)})
+    known.update(dict.fromkeys(map(str, range(KNOWN_MAX)), next(iter(known.values()))))
 
     judge.check(judge.token(jti="one more"))
 
@@ -291,6 +291,21 @@ def test_old_keys_are_renewed_while_they_serve() -> None:
     judge.check(old)
     judge.arrive()
     assert "EP3602" in str(refusal(judge, old))
+
+
+def test_a_withdrawn_key() -> None:
+    """A token that is known and comes again and again stops being good once the hour is over and
+    its key is gone."""
+    judge = Judge(jwks(KEY, OTHER)).started()
+    token = judge.token(exp=judge.now_s + 10 * REFRESH_S)
+    judge.check(token)
+    judge.keys = jwks(OTHER)
+
+    judge.now_s += REFRESH_S + 1
+    judge.check(token)
+    judge.arrive()
+
+    assert "EP3602" in str(refusal(judge, token))
 
 
 def test_a_key_without_a_name() -> None:

@@ -62,7 +62,7 @@ class Tokens:
         self._grants = tuple(grants)
         self._fetch = fetch
         self._now_s = now_s
-        self._known: dict[str, dict[str, Any]] = {}
+        self._known: dict[str, tuple[_Keys, dict[str, Any]]] = {}
 
     def start(self) -> None:
         """Fetch all keys, so that the first token does not wait for them."""
@@ -75,9 +75,11 @@ class Tokens:
         Raises Unauthorized (401) for a token that is not good, Forbidden (403) for one that may
         not, and Overloaded (503, try again) while its issuer's keys are not there.
         """
-        claims = self._known.get(token)
-        if claims is None or claims["exp"] + LEEWAY_S <= self._now_s():
+        keys, claims = self._known.get(token, (None, {}))
+        if keys is None or claims["exp"] + LEEWAY_S <= self._now_s():
             claims = self._verified(token)
+        else:
+            self._refresh(keys)
         if any(grant.allows(claims, action, topic) for grant in self._grants):
             return
         held = ", ".join(sorted(roles(claims))[:10]) or "none"
@@ -120,7 +122,7 @@ class Tokens:
         self._check_time(claims)
         if len(self._known) >= KNOWN_MAX:
             self._known.clear()
-        self._known[token] = claims
+        self._known[token] = (keys, claims)
         return claims
 
     def _signer(self, token: str) -> tuple[_Keys, str | None]:
@@ -161,9 +163,7 @@ class Tokens:
     # --- keys -------------------------------------------------------------------------------------
 
     def _key(self, keys: _Keys, key_id: str | None) -> "jwt.PyJWK":
-        now_s = self._now_s()
-        if now_s - keys.fetched_s > REFRESH_S:
-            self._ask(keys)
+        self._refresh(keys)
         found = keys.by_id.get(key_id) if key_id is not None else None
         if found is None and key_id is None and len(keys.by_id) == 1:
             (found,) = keys.by_id.values()
@@ -179,6 +179,12 @@ class Tokens:
                 retry_after_s=1,
             )
         raise _invalid("The key that it names (kid) is none of its issuer's.")
+
+    def _refresh(self, keys: _Keys) -> None:
+        """Whoever comes with a token of theirs sees to it, a known one too: its key may have been
+        withdrawn."""
+        if self._now_s() - keys.fetched_s > REFRESH_S:
+            self._ask(keys)
 
     def _ask(self, keys: _Keys) -> None:
         if keys.is_fetching or self._now_s() - keys.asked_s < RETRY_S:
