@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from eventpost.config.settings import AlertSettings, ServerSettings, Settings
+from eventpost.core.errors import Overloaded
 from eventpost.testing.clock import VirtualClock
 from eventpost.testing.grid import Grid
 from eventpost.testing.receiver import Receiver
@@ -104,6 +105,34 @@ def test_dead_letters_are_told(grid: Grid, receiver: Receiver, onlooker: Receive
 
     assert told(onlooker) == [("Started", "dead-letters"), ("Cleared", "dead-letters")]
     assert onlooker.requests[0].event["data"]["value"] == 3
+
+
+def test_dead_letters_that_could_not_be_told(
+    grid: Grid, receiver: Receiver, onlooker: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dead letters whose alert the store did not take are told at the next look."""
+    watched(grid, onlooker)
+    grid.subscribe("songs", receiver)
+    receiver.always = 400
+    look(grid)
+    grid.publish("songs", {"subject": "genre/blues"})
+    grid.settle()
+
+    with monkeypatch.context() as full:
+        full.setattr(grid.app.grid, "publish", _refusing)
+        look(grid)
+    before = told(onlooker)
+    look(grid)
+    look(grid)
+
+    assert before == []
+    assert told(onlooker) == [("Started", "dead-letters"), ("Cleared", "dead-letters")]
+    assert onlooker.requests[0].event["data"]["value"] == 1
+
+
+def _refusing(_topic: int, _events: object, done: Callable[[Overloaded], None]) -> None:
+    """What the grid says of a commit that failed: none can be made to fail at one look alone."""
+    done(Overloaded("EP3003", "The store failed.", retry_after_s=1))
 
 
 def test_health_of_the_health_topic_feeds_nothing(

@@ -83,9 +83,9 @@ class Alerts:
         )
         active = [each.condition for each in self._active.values()]
         found = {each.key: each for each in conditions(now, self._before, active, thresholds)}
-        self._before = now
-        for key, condition in found.items():
-            await self._hold(key, condition, now.at_ms)
+        is_told = [await self._hold(key, each, now.at_ms) for key, each in found.items()]
+        if all(is_told):
+            self._before = now  # what fell since then and could not be told is told next time
         for key in [each for each in self._active if each not in found]:
             await self._clear(key, now.at_ms)
 
@@ -113,18 +113,21 @@ class Alerts:
                 log("alerts.failed", level=logging.ERROR, detail=type(error).__name__)
             await asyncio.sleep(self._settings.interval_s)
 
-    async def _hold(self, key: tuple[str, str, str, str], condition: Condition, at_ms: int) -> None:
+    async def _hold(self, key: tuple[str, str, str, str], condition: Condition, at_ms: int) -> bool:
+        """False when it is new, and the store did not take it."""
         known = self._active.get(key)
         if known is None:
-            if await self._tell(STARTED, condition, at_ms, at_ms):
-                self._active[key] = Active(condition, at_ms, at_ms)
-                kind = condition.kind.value
-                self.started_counts[kind] = self.started_counts.get(kind, 0) + 1
-            return
+            if not await self._tell(STARTED, condition, at_ms, at_ms):
+                return False
+            self._active[key] = Active(condition, at_ms, at_ms)
+            kind = condition.kind.value
+            self.started_counts[kind] = self.started_counts.get(kind, 0) + 1
+            return True
         known.condition = condition
         is_due = at_ms - known.told_ms >= self._settings.repeat_s * 1_000
         if is_due and await self._tell(STILL, condition, known.since_ms, at_ms):
             known.told_ms = at_ms
+        return True
 
     async def _clear(self, key: tuple[str, str, str, str], at_ms: int) -> None:
         known = self._active[key]
