@@ -111,15 +111,9 @@ def _explain_text(text: str, arguments: argparse.Namespace) -> int:
 
 
 def _told(each: "Recognised") -> "Explanation":
-    from eventpost.core.outcomes import Evidence, Fault, Stage
     from eventpost.diagnosis.classify import describe
 
-    evidence = None
-    if each.address is not None or each.status is not None:
-        evidence = Evidence(
-            stage=Stage.ANSWER, fault=Fault.UNEXPECTED, address=each.address, status=each.status
-        )
-    return describe(each.code, evidence)
+    return describe(each.code, each.seen)
 
 
 def _recognised(each: "Recognised") -> dict[str, object]:

@@ -8,10 +8,10 @@ import functools
 import inspect
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ParamSpec, TypeVar, cast
 
-from eventpost.core.outcomes import Evidence, Fault, Stage
+from eventpost.core.outcomes import Evidence, Stage
 from eventpost.diagnosis import codes
 from eventpost.diagnosis.classify import Explanation, describe
 from eventpost.diagnosis.ranking import NOTHING, Circumstances, rank
@@ -55,7 +55,7 @@ def explain(error: BaseException | str, circumstances: Circumstances = NOTHING) 
         found = [Recognised(code=codes.UNEXPECTED, confidence=UNKNOWN, says="")]
     best = max(found, key=lambda each: each.confidence)
     others = {each.code: each.confidence for each in found if each.code != best.code}
-    told = describe(best.code, _seen(best, best.address or peer_of(text)))
+    told = describe(best.code, replace(best, address=best.address or peer_of(text)).seen)
     return ErrorExplanation(
         code=told.code,
         title=told.title,
@@ -135,13 +135,6 @@ def _text(error: BaseException | str) -> str:
             said = ""
         lines.append(f"{type(each).__name__}: {said[:MESSAGE_CHARS_MAX]}")
     return "\n".join(lines)
-
-
-def _seen(best: Recognised, address: str | None) -> Evidence | None:
-    """What of the text may be told: the peer and the status."""
-    if address is None and best.status is None:
-        return None
-    return Evidence(stage=Stage.ANSWER, fault=Fault.UNEXPECTED, address=address, status=best.status)
 
 
 # --- for logs -------------------------------------------------------------------------------------

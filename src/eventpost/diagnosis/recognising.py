@@ -6,7 +6,7 @@ secrets. Of it only codes of services, a peer's `host:port` and a status leave t
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from eventpost.core.outcomes import Evidence, Fault, Stage
 from eventpost.diagnosis import catalogue, services
@@ -42,6 +42,15 @@ class Recognised:
     """The peer, where the text names one."""
     status: int | None = None
 
+    @property
+    def seen(self) -> Evidence | None:
+        """What of the text may be told: the peer and the status."""
+        if self.address is None and self.status is None:
+            return None
+        return Evidence(
+            stage=Stage.ANSWER, fault=Fault.UNEXPECTED, address=self.address, status=self.status
+        )
+
 
 def recognise(text: str) -> list[Recognised]:
     """The findings that a text speaks for, the surest first; none when it is nothing known."""
@@ -68,25 +77,13 @@ def recognise(text: str) -> list[Recognised]:
         )
     ranked = sorted((found or summaries).values(), key=lambda each: -each.confidence)[:FOUND_MAX]
     address = peer_of(readable)
-    return [
-        Recognised(
-            code=each.code,
-            confidence=each.confidence,
-            says=each.says,
-            address=address,
-            status=each.status,
-        )
-        for each in _without_wrappers(ranked)
-    ]
+    return [replace(each, address=address) for each in _likely(ranked)]
 
 
-def _without_wrappers(ranked: list[Recognised]) -> list[Recognised]:
-    """Findings of the network that a surer one of a service explains are left out: a client that
-    is refused hangs up, and that is no second fault."""
-    if not ranked:
-        return ranked
-    floor = ranked[0].confidence / 2
-    return [each for each in ranked if each.confidence >= floor]
+def _likely(ranked: list[Recognised]) -> list[Recognised]:
+    """Without those that are not half as sure as the first: a client that is refused hangs up, and
+    that is no second fault."""
+    return [each for each in ranked if each.confidence >= ranked[0].confidence / 2]
 
 
 def _bounded(text: str) -> str:

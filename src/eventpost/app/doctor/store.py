@@ -43,9 +43,7 @@ def folder(path: Path) -> Look:
     """Whether dead letters can be written to a folder: it, or what it will be made in."""
 
     def look() -> Seen:
-        place = path
-        while not place.exists() and place != place.parent:
-            place = place.parent
+        place = _existing(path)
         missing = _missing_rights(place)
         if missing:
             return Faulty(code=codes.EXPORT_FAILED, detail="; ".join(missing))
@@ -57,14 +55,16 @@ def folder(path: Path) -> Look:
 
 def room(path: Path, code: str) -> Seen:
     """What is free on the disk of a path."""
-    place = path
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    free = shutil.disk_usage(place).free
+    free = shutil.disk_usage(_existing(path)).free
     told = f"{size_text(free)} are free"
     if free < FREE_BYTES_MIN:
         return Faulty(code=code, detail=told)
     return Warned(code=code, detail=told) if free < FREE_BYTES_WARNING else told
+
+
+def _existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that is there."""
+    return next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
 
 
 def _missing_rights(path: Path) -> list[str]:
