@@ -84,6 +84,25 @@ def test_an_error_without_a_text() -> None:
     assert explain(Unspeakable()).code == "EP9001"
 
 
+class Computed(Exception):
+    """Its attributes are another program's, and mean other things there."""
+
+    args = None  # type: ignore[assignment]  # what a careless class may do
+
+    @property
+    def reason(self) -> str:
+        raise RuntimeError("no reason")
+
+
+def test_an_error_with_attributes_of_its_own() -> None:
+    """An exception whose attributes raise, or are not what Python's are, is explained all the
+    same, and so is what it comes from."""
+    error = Computed()
+    error.__cause__ = ConnectionRefusedError(111, "refused")
+
+    assert explain(error).code == "EP2004"
+
+
 def test_chains_are_bounded() -> None:
     """A chain of causes that is long, or goes in a circle, is walked so far and no farther."""
     first = error = ValueError("0")

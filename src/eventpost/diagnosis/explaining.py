@@ -118,10 +118,21 @@ def causes(error: BaseException) -> Iterator[BaseException]:
             continue
         seen.add(id(each))
         yield each
-        inner = getattr(each, "inner_exception", None), getattr(each, "reason", None)
-        waiting += [each.__cause__, each.__context__, *inner, *each.args]
+        inner = _of(each, "inner_exception"), _of(each, "reason")
+        wrapped = _of(each, "args")
+        waiting += [each.__cause__, each.__context__, *inner]
+        waiting += wrapped if isinstance(wrapped, tuple) else ()
         if isinstance(each, BaseExceptionGroup):
             waiting += each.exceptions
+
+
+def _of(error: BaseException, name: str) -> object:
+    """An attribute of an exception; None when there is none, and when it raises itself: whoever
+    logs an error must not get another one."""
+    try:
+        return getattr(error, name, None)
+    except Exception:  # noqa: BLE001 - a class of others' may compute anything here
+        return None
 
 
 def _text(error: BaseException | str) -> str:
