@@ -1,6 +1,7 @@
 """An AWS account's ladder, and those of its queues and functions, on moto."""
 
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -129,6 +130,38 @@ def test_half_of_the_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     assert verdict(found) == ("credentials", "EP4502"), found
     assert found.broken is not None
     assert "AWS_SECRET_ACCESS_KEY is missing beside AWS_ACCESS_KEY_ID" in found.broken.detail
+
+
+@pytest.mark.parametrize(
+    ("settings", "missing", "extra"),
+    [
+        ({"kind": "aws", "region": REGION}, "botocore", "aws"),
+        ({"kind": "aws"}, "botocore", "aws"),
+        (
+            {"kind": "kafka", "auth": "msk-iam", "region": REGION, "bootstrap": ["127.0.0.1:9"]},
+            "botocore",
+            "aws",
+        ),
+        ({"kind": "azure-storage", "account": "bluesradio"}, "azure.identity", "azure"),
+    ],
+)
+def test_a_library_that_is_not_installed(
+    settings: dict[str, object], missing: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a connection's library is missing the extra to install is named, and no fault of ours
+    is told."""
+    for name in list(sys.modules):
+        if name == missing or name.startswith(f"{missing}."):
+            monkeypatch.setitem(sys.modules, name, None)
+    for name in (missing, f"{missing}.session", f"{missing}.config", f"{missing}.exceptions"):
+        monkeypatch.setitem(sys.modules, name, None)
+
+    found = connected(settings)
+
+    assert found.broken is not None
+    assert verdict(found) == (found.broken.name, "EP6003"), found
+    assert found.broken.name in ("settings", "credentials")
+    assert f"eventpost[{extra}]" in found.broken.detail
 
 
 def test_a_misspelt_region() -> None:

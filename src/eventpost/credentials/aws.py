@@ -192,9 +192,10 @@ class Session:
     def _new_client(
         self, service: str, wait_s: float, attempts_max: int, connections_min: int
     ) -> Client:
+        self._opened_credentials()  # first: it says which extra is missing
+
         from botocore.config import Config
 
-        self._opened_credentials()
         settings = self.settings
         attempts = attempts_max or settings.attempts_max
         made = self._session.create_client(
@@ -213,13 +214,13 @@ class Session:
 
     def _opened_credentials(self) -> Any:
         if self._credentials is None:
-            from botocore.exceptions import NoCredentialsError
-
             # A session walks the chain once: after a walk in vain the next one needs a new session.
             self._session = new_session(self.settings, self._keys)
             began_s = time.monotonic()
             found = self._session.get_credentials()
             if found is None:
+                from botocore.exceptions import NoCredentialsError
+
                 elapsed_ms = round((time.monotonic() - began_s) * 1_000)
                 raise NoCredentialsError(elapsed_ms=elapsed_ms)
             self._credentials = found

@@ -117,9 +117,10 @@ def region_in_words(region: str) -> str:
 def check_region(region: str) -> None:
     """Raises InvalidRequest for a region that is none, with the nearest ones: a token signed for it
     would be refused without a reason."""
+    session = new_session(AwsConnection(), None)  # first: it says which extra is missing
+
     from botocore.exceptions import UnknownRegionError
 
-    session = new_session(AwsConnection(), None)
     try:
         session.get_partition_for_region(region)
     except UnknownRegionError as error:

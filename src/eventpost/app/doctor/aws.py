@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
-from eventpost.app.doctor.settled import settings
+from eventpost.app.doctor.settled import faulty, settings
 from eventpost.core.errors import EventpostError
 from eventpost.core.outcomes import Failed, Stage
 from eventpost.credentials import aws, aws_links
@@ -98,6 +98,8 @@ def credentials(session: aws.Session) -> Look:
     def look() -> Seen:
         try:
             _, expires_s = session.frozen()
+        except EventpostError as error:
+            return faulty(error)  # a secret that cannot be read, an extra that is missing
         except Exception as error:  # noqa: BLE001 - the border: what botocore raises is evidence
             return _no_credentials(error)
         return judged(session.report(), expires_s, time.time())

@@ -8,7 +8,8 @@ import ssl
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from eventpost.app.doctor.settled import settings
+from eventpost.app.doctor.settled import faulty, settings
+from eventpost.core.errors import EventpostError
 from eventpost.core.outcomes import Evidence, Failed, Fault, Stage
 from eventpost.credentials import azure
 from eventpost.credentials.azure_settings import AzureStorageConnection, access
@@ -91,6 +92,8 @@ def _credentials(connection: AzureStorageConnection) -> Look:
         tokens = default_credential(connection.managed_identity_client_id)
         try:
             tokens.get_token_info(STORAGE_SCOPE)
+        except EventpostError as error:
+            return faulty(error)  # an extra that is missing
         except Exception as error:  # noqa: BLE001 - the border: what the SDK raises is evidence
             return Failed(_evidence(error))
         try:
