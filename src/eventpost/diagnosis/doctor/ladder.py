@@ -11,12 +11,6 @@ import msgspec
 from eventpost.core.outcomes import Evidence, Failed, Fault, Stage
 from eventpost.diagnosis.classify import Explanation, describe, explain
 
-NAMES = (
-    *("configuration", "settings", "credentials", "clock", "name", "route", "tls", "protocol"),
-    *("authentication", "authorization", "round trip", "quota"),
-)
-"""The rungs that many ladders have, in the order in which one stands on the other."""
-
 
 class State(StrEnum):
     """What came of looking at a rung."""

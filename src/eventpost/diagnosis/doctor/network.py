@@ -147,16 +147,6 @@ def interface_of(address: str) -> str:
     return ""
 
 
-def egress_address(peer: Peer) -> str:
-    """The address of this machine from which packets to the peer leave; nothing is sent."""
-    with contextlib.suppress(OSError):
-        family = socket.AF_INET6 if ":" in peer.host else socket.AF_INET
-        with socket.socket(family, socket.SOCK_DGRAM) as asking:
-            asking.connect((peer.host, peer.port))
-            return str(asking.getsockname()[0])
-    return ""
-
-
 def failed_of(error: OSError, stage: Stage, peer: Peer, elapsed_s: float = 0.0) -> Failed:
     """What an error of a socket means at this stage."""
     if isinstance(error, TimeoutError):
