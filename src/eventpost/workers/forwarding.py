@@ -4,6 +4,7 @@ Layer: workers. On a thread of its own, so that no worker waits for the network 
 message. When the copy cannot be sent, the original is given back.
 """
 
+import logging
 import threading
 import time
 from collections import deque
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 from eventpost.core.outcomes import Failed, Outcome
 from eventpost.queues.interfaces import Message
 from eventpost.workers.outbox import Outbox
+
+log = logging.getLogger("eventpost.workers")
 
 IDLE_S = 5.0
 """A thread that had nothing to do for so long ends; the next job starts another."""
@@ -26,7 +29,7 @@ class Job:
     message: Message
     done: Callable[[Outcome], None]
     refused: Callable[[Exception], Failed]
-    """What an exception of `outbox` means."""
+    """What an exception of `outbox`, or of sending, means."""
 
 
 class Forwarder:
@@ -82,10 +85,22 @@ class Forwarder:
             try:
                 outbox = job.outbox()
             except Exception as error:  # noqa: BLE001 - a border: the original is given back
-                job.done(job.refused(error))
+                _tell(job, job.refused(error))
                 continue
             together.setdefault(id(outbox), (outbox, []))[1].append(job)
         for outbox, jobs in together.values():
-            outcomes = outbox.send_all([job.message for job in jobs])
+            outcomes: list[Outcome]
+            try:
+                outcomes = outbox.send_all([job.message for job in jobs])
+            except Exception as error:  # noqa: BLE001 - a border: the originals are given back
+                outcomes = [job.refused(error) for job in jobs]
             for job, outcome in zip(jobs, outcomes, strict=True):
-                job.done(outcome)
+                _tell(job, outcome)
+
+
+def _tell(job: Job, outcome: Outcome) -> None:
+    """One that fails must not take with it those behind it, nor the thread."""
+    try:
+        job.done(outcome)
+    except Exception:
+        log.exception("What follows a copy failed; its original comes again when we have ended.")
