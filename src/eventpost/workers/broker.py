@@ -194,7 +194,7 @@ class LeaseBroker(Broker):
         followed: LeasedMessage | None = getattr(self._following, "message", None)
         if followed is None:
             return
-        is_retry = message.message_id == followed.message_id and delay is not None
+        is_retry = message.message_id == followed.message_id
         delay_s = delay / 1000 if is_retry and delay is not None else self.limits.guard_delay_s
         followed.hold_back(delay_s)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from dramatiq import Message as TaskMessage
-from dramatiq.errors import ConnectionClosed, DecodeError
+from dramatiq.errors import ActorNotFound, ConnectionClosed, DecodeError
 
 from eventpost.core.outcomes import Evidence, Failed, Fault, Outcome, Stage
 from eventpost.queues.interfaces import Message
@@ -168,7 +168,7 @@ class Reception:
             self._hold_back(message, message.held_back_s)
             return
         error = message._exception
-        is_unknown = type(error).__name__ == "ActorNotFound"
+        is_unknown = isinstance(error, ActorNotFound)
         story = self._story(
             message.lease,
             Reason.UNKNOWN_ACTOR if is_unknown else Reason.FAILED,

@@ -4,8 +4,11 @@ Layer: workers. A library is looked at by the names of its classes, so that none
 """
 
 import re
+import socket
+import ssl
 from collections.abc import Iterator
 
+import msgspec
 from dramatiq.errors import BrokerConnectionError
 
 from eventpost.core.outcomes import Evidence, Fault, Stage
@@ -98,14 +101,9 @@ def _of_azure(error: BaseException, operation: str) -> Evidence:
 
 def _is_of_a_connection(error: OSError) -> bool:
     """Files that are missing are no failure of a service."""
-    import socket
-    import ssl
-
     kinds = (ConnectionError, TimeoutError, socket.gaierror, ssl.SSLError)
     return isinstance(error, kinds)
 
 
 def _with(found: Evidence, operation: str) -> Evidence:
-    import msgspec
-
     return msgspec.structs.replace(found, operation=operation)
