@@ -1,20 +1,32 @@
-"""How many records of a topic its group has not finished, and passing over all of them.
+"""How many records of a topic its group has not finished, or not fetched, and removing all of them.
 
-Layer: queues. Blocks, as any look at a cluster does.
+Layer: queues. Asked of the admin API, which needs no member of the group. Blocks, as any look at a
+cluster does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from eventpost.core.outcomes import Failed
+from eventpost.queues.interfaces import Depth
 from eventpost.queues.kafka import topics
 from eventpost.queues.kafka.clients import Cluster
 from eventpost.queues.kafka.offsets import finished_of
+from eventpost.queues.kafka.records import Place
+from eventpost.queues.kafka.settings import Options
 
 
 def unfinished(cluster: Cluster, names: Sequence[str], group: str) -> int | Failed:
     """Of all these topics; one that does not exist has none."""
     return cluster.attempt("count", lambda: _unfinished(cluster, names, group))
+
+
+def depth(
+    cluster: Cluster, topic: str, options: Options, fetched: Mapping[int, int]
+) -> Depth | Failed:
+    """From where the group has committed, or where this process has fetched to (`fetched`: the next
+    offset of each partition that it has), to the end. A topic that does not exist is a failure."""
+    return cluster.attempt("probe", lambda: _depth(cluster, topic, options, fetched))
 
 
 def clear(cluster: Cluster, names: Sequence[str]) -> Failed | None:
@@ -24,15 +36,10 @@ def clear(cluster: Cluster, names: Sequence[str]) -> Failed | None:
 
 
 def _unfinished(cluster: Cluster, names: Sequence[str], group: str) -> int:
-    from confluent_kafka import ConsumerGroupTopicPartitions
-
-    places = _places(cluster, names)
+    places = _present(cluster, names)
     if not places:
         return 0
-    admin = cluster.admin.get()
-    asked = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group, places)])
-    committed = asked[group].result(cluster.request_s + 1).topic_partitions
-    marks = {(one.topic, one.partition): one for one in committed}
+    marks = _committed(cluster, group, places)
     first = _offsets(cluster, places, "earliest")
     end = _offsets(cluster, places, "latest")
     total = 0
@@ -48,41 +55,74 @@ def _unfinished(cluster: Cluster, names: Sequence[str], group: str) -> int:
     return total
 
 
+def _depth(cluster: Cluster, topic: str, options: Options, fetched: Mapping[int, int]) -> Depth:
+    places = _places(cluster, topic)
+    marks = _committed(cluster, options.group, places)
+    first = _offsets(cluster, places, "earliest")
+    end = _offsets(cluster, places, "latest")
+    total = 0
+    for place, end_offset in end.items():
+        mark = marks.get(place)
+        at = fetched.get(place.partition, -1 if mark is None else mark.offset)
+        if at < 0:
+            at = first[place] if options.start == "earliest" else end_offset
+        total += max(0, end_offset - max(at, first[place]))
+    return Depth(total=total)
+
+
 def _clear(cluster: Cluster, names: Sequence[str]) -> None:
     from confluent_kafka import TopicPartition
 
-    places = _places(cluster, names)
+    places = _present(cluster, names)
     end = _offsets(cluster, places, "latest") if places else {}
     removed = [TopicPartition(topic, number, offset) for (topic, number), offset in end.items()]
     if removed:
-        for done in cluster.admin.get().delete_records(removed).values():
+        asked = cluster.admin.get().delete_records(removed, request_timeout=cluster.request_s)
+        for done in asked.values():
             done.result(cluster.request_s + 1)
 
 
-def _places(cluster: Cluster, names: Sequence[str]) -> list[Any]:
-    from confluent_kafka import KafkaException, TopicPartition
+def _present(cluster: Cluster, names: Sequence[str]) -> list[Any]:
+    """The partitions of those topics that there are."""
+    from confluent_kafka import KafkaException
 
-    places = []
+    places: list[Any] = []
     for name in names:
         try:
-            found = topics.described(cluster, name)
+            places += _places(cluster, name)
         except KafkaException as error:
             if error.args[0].name() != topics.UNKNOWN:
                 raise
-            continue
-        places += [TopicPartition(name, each.id) for each in found.partitions]
     return places
+
+
+def _places(cluster: Cluster, topic: str) -> list[Any]:
+    from confluent_kafka import TopicPartition
+
+    return [TopicPartition(topic, one.id) for one in topics.described(cluster, topic).partitions]
+
+
+def _committed(cluster: Cluster, group: str, places: Sequence[Any]) -> dict[Place, Any]:
+    from confluent_kafka import ConsumerGroupTopicPartitions
+
+    wanted = ConsumerGroupTopicPartitions(group, list(places))
+    asked = cluster.admin.get().list_consumer_group_offsets(
+        [wanted], request_timeout=cluster.request_s
+    )
+    found = asked[group].result(cluster.request_s + 1).topic_partitions
+    return {Place(one.topic, one.partition): one for one in found if one.error is None}
 
 
 def _offsets(
     cluster: Cluster, places: Sequence[Any], which: Literal["earliest", "latest"]
-) -> dict[tuple[str, int], int]:
+) -> dict[Place, int]:
     from confluent_kafka import admin
 
-    kinds: Any = admin.OffsetSpec
-    spec = getattr(kinds, which)()
-    asked = cluster.admin.get().list_offsets(dict.fromkeys(places, spec))
+    kinds: Any = admin.OffsetSpec  # its functions have no types
+    asked = cluster.admin.get().list_offsets(
+        dict.fromkeys(places, getattr(kinds, which)()), request_timeout=cluster.request_s
+    )
     return {
-        (place.topic, place.partition): done.result(cluster.request_s + 1).offset
+        Place(place.topic, place.partition): done.result(cluster.request_s + 1).offset
         for place, done in asked.items()
     }

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from eventpost.core.outcomes import Failed, Outcome
 from eventpost.queues.interfaces import Address, Depth, Message, Received, Rung, Verdict
-from eventpost.queues.kafka import counting, measuring, probing
+from eventpost.queues.kafka import counting, probing
 from eventpost.queues.kafka.clients import Cluster
 from eventpost.queues.kafka.consuming import Reader
 from eventpost.queues.kafka.producing import Sender
@@ -89,7 +89,7 @@ class KafkaQueue:
         """What the group has not fetched yet."""
         if self._is_closed:
             return closed("probe")
-        return measuring.depth(self._cluster, self._topic, self._options, self._reader.fetched())
+        return counting.depth(self._cluster, self._topic, self._options, self._reader.fetched())
 
     def wake(self) -> None:
         self._reader.wake()
