@@ -113,6 +113,13 @@ def test_letters_are_thrown_away(harness: BrokerHarness) -> None:
     assert len(looked(broker, Selection())) == 3
 
 
+def test_a_queue_without_a_shelf_has_no_letters(harness: BrokerHarness) -> None:
+    """Where nothing may be made and nothing ever failed, there are none, whatever the system calls
+    a queue that is not there."""
+    broker = harness.new_broker(create="never")
+    assert looked(broker, Selection()) == []
+
+
 def test_a_replay_that_cannot_be_sent_stays(harness: BrokerHarness) -> None:
     """It is told, and the letter is on the shelf as before."""
     broker, _ = failing(harness, range(1))

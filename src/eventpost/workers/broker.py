@@ -32,7 +32,7 @@ from eventpost.workers.hooks import Hooks
 from eventpost.workers.limits import WorkerLimits
 from eventpost.workers.message import LeasedMessage
 from eventpost.workers.reception import Reception, Surroundings, dead_letters_of
-from eventpost.workers.transport import Transport, WorkQueue
+from eventpost.workers.transport import NO_SUCH_QUEUE, Transport, WorkQueue
 
 log = logging.getLogger("eventpost.workers")
 
@@ -42,9 +42,6 @@ Milliseconds = int
 JOIN_PAUSE_S = 0.1
 EMPTY_LOOKS = 2
 """How often in a row a queue must look empty: systems count approximately."""
-NO_SUCH_QUEUE = frozenset(
-    {"NonExistentQueue", "QueueDoesNotExist", "QueueNotFound", "UNKNOWN_TOPIC_OR_PART"}
-)
 
 
 class LeaseBroker(Broker):

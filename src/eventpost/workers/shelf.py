@@ -14,7 +14,7 @@ from eventpost.queues.interfaces import Message, Received
 from eventpost.workers.broker import LeaseBroker
 from eventpost.workers.deadletters import DeadLetter, decode, revived
 from eventpost.workers.errors import told
-from eventpost.workers.transport import WorkQueue
+from eventpost.workers.transport import NO_SUCH_QUEUE, WorkQueue
 
 LOOK_LEASE_S = 300.0
 """How long letters are held while they are looked at; a command that takes longer finds some of
@@ -102,7 +102,7 @@ class Shelf:
         while empty < EMPTY_LOOKS:
             page = self._queue.receive(PAGE, WAIT_S, LOOK_LEASE_S)
             if isinstance(page, Failed):
-                if page.evidence.code in ("QueueNotFound", "NonExistentQueue"):
+                if page.evidence.code in NO_SUCH_QUEUE:
                     return
                 raise ShelfError("DeadLettersNotRead", f"They cannot be read. {told(page)}")
             empty = 0 if page else empty + 1

@@ -8,6 +8,11 @@ from typing import Protocol
 from eventpost.core.outcomes import Failed
 from eventpost.queues.interfaces import Queue
 
+NO_SUCH_QUEUE = frozenset(
+    {"NonExistentQueue", "QueueDoesNotExist", "QueueNotFound", "UNKNOWN_TOPIC_OR_PART"}
+)
+"""What the systems call a queue that is not there."""
+
 
 class WorkQueue(Queue, Protocol):
     """A queue that can be counted and emptied, for tests and for whoever looks after it."""
