@@ -188,6 +188,21 @@ def test_an_answer_that_was_lost_is_counted(tmp_path: Path) -> None:
     assert rig.arrived() == Counter({"a": 2})
 
 
+def test_an_answer_that_is_lost_again_is_the_same_message(tmp_path: Path) -> None:
+    """However often nobody knows, no more messages are maybe twice than there are."""
+    rig = Rig(tmp_path)
+    rig.send("a", "b")
+    mishaps = [Mishap(failed=RESET, is_after=True)] * 3
+    rig.target.mishaps = lambda operation, _: (
+        mishaps.pop() if operation == "send" and mishaps else None
+    )
+
+    result = rig.move()
+
+    assert (result.account.moved, result.account.twice) == (2, 2)
+    assert set(rig.arrived()) == {"a", "b"}
+
+
 def test_what_cannot_be_moved_stays_and_holds_up_nothing(tmp_path: Path) -> None:
     """A message that is too large is counted with its finding, is in the source afterwards, and all
     others are moved."""

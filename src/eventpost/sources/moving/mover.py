@@ -253,10 +253,11 @@ class Mover:
     def _deliver(self, going: Going, lane: Lane) -> None:
         """Send until each has arrived, can never arrive, or the move is to end."""
         delay_s, failing_since_s = self._limits.retry_s_min, None
+        unsure: set[Lease] = set()
         while going:
             going = self._without_lost(going)
             outcomes = self._send([parcel.message for _, _, parcel in going], lane)
-            failed = self._consequences(going, outcomes)
+            failed = self._consequences(going, outcomes, unsure)
             going = [
                 one
                 for one, outcome in zip(going, outcomes, strict=True)
@@ -292,8 +293,11 @@ class Mover:
             target = self._targets[lane] = self._open_target(lane)
         return target.send(messages)
 
-    def _consequences(self, going: Going, outcomes: Sequence[Outcome]) -> Failed | None:
-        """Write down and delete what arrived; the first failure that may pass."""
+    def _consequences(
+        self, going: Going, outcomes: Sequence[Outcome], unsure: set[Lease]
+    ) -> Failed | None:
+        """Write down and delete what arrived; the first failure that may pass. `unsure` are those
+        that may have been stored before: a message is counted once, however often that happens."""
         arrived: list[tuple[Lease, str]] = []
         passing: Failed | None = None
         for (lease, key, _), outcome in zip(going, outcomes, strict=True):
@@ -303,7 +307,8 @@ class Mover:
                 self._skip(lease, key, self._classify(outcome.evidence), self._said(outcome))
             else:
                 passing = passing or outcome
-                if outcome.evidence.stage in _UNSURE:
+                if outcome.evidence.stage in _UNSURE and lease not in unsure:
+                    unsure.add(lease)
                     self.result.account.twice += 1
         self._arrived(arrived)
         return passing
