@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class WorkerHooks(Protocol):
     """Every hook, for whoever writes a middleware: define those of interest.
 
-    Calls come from threads of the broker, and must not wait. Failures are told once per kind and
-    minute, with how many there were since.
+    Calls come from threads of the broker, and must not wait. Where a hook has a `count`, failures
+    are told once per kind and minute, with how many there were since.
     """
 
     def on_receive_error(
@@ -68,10 +68,15 @@ class WorkerHooks(Protocol):
         """A finished message came again: it is deleted with its fresh receipt, and not run."""
 
     def on_enqueue_error(
-        self, broker: "Broker", queue_name: str, message: "Message[object]", failed: Failed | None
+        self,
+        broker: "Broker",
+        queue_name: str,
+        message: "Message[object] | None",
+        failed: Failed | None,
     ) -> None:
-        """A message was not sent; whoever enqueued it is told by an exception. `failed` is None
-        when nothing was tried (a message that is too large)."""
+        """A message was not sent; whoever enqueued it is told by an exception. `message` is None of
+        a copy to a dead-letter queue, whose name `queue_name` is then. `failed` is None when
+        nothing was tried (a message that is too large), or when there is no such queue."""
 
     def on_held_back(
         self, broker: "Broker", queue_name: str, message_id: str, delay_s: float
