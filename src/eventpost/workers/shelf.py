@@ -137,14 +137,17 @@ class Shelf:
 
 
 def paced(
-    letters: Iterator[Letter], rate: float, sleep: Callable[[float], None]
+    letters: Iterator[Letter],
+    rate: float,
+    sleep: Callable[[float], None],
+    monotonic_s: Callable[[], float] = time.monotonic,
 ) -> Iterator[Letter]:
     """At most `rate` a second; 0 for as fast as it goes."""
-    next_s = time.monotonic()
+    next_s = monotonic_s()
     for one in letters:
         if rate:
-            rest_s = next_s - time.monotonic()
+            rest_s = next_s - monotonic_s()
             if rest_s > 0:
                 sleep(rest_s)
-            next_s = max(next_s, time.monotonic()) + 1 / rate
+            next_s = max(next_s, monotonic_s()) + 1 / rate
         yield one
