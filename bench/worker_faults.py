@@ -64,7 +64,7 @@ EXPIRED: dict[str, Choice] = {
     ),
     "storagequeue": azure_refusal("AuthenticationFailed"),
 }
-LOST: dict[str, Choice] = {"sqs": RESET_AFTER, "storagequeue": RESET_AFTER}
+LOST: dict[str, Choice] = dict.fromkeys(OPERATIONS, RESET_AFTER)
 SKEWED: dict[str, Choice] = {
     "sqs": aws_refusal("RequestTimeTooSkewed", 403, "The difference is too large."),
     "storagequeue": azure_refusal("AuthenticationFailed"),
@@ -200,23 +200,18 @@ class Case:
 
 def deletes_refused(case: Case) -> str:
     """Every delete is refused with 403 for a while."""
-    case.send()
-    case.refuse("settle")
-    case.start()
-    case.all_ended()
-    time.sleep(case.fault_s)
-    case.proxy.mend()
-    case.all_ended()
-    time.sleep(2 * LEASE_S)
-    return case.told()
+    _ended_undeleted(case)
+    return _mended(case)
 
 
 def deletes_lost(case: Case) -> str:
     """Each delete is carried out, and its answer lost by a reset, for a while."""
-    case.send()
-    case.refuse("settle", how=LOST)
-    case.start()
-    case.all_ended()
+    _ended_undeleted(case, LOST)
+    return _mended(case)
+
+
+def _mended(case: Case) -> str:
+    """The fault goes on for its time; then what is left runs, and what would come again does."""
     time.sleep(case.fault_s)
     case.proxy.mend()
     case.all_ended()
@@ -271,44 +266,27 @@ def receives_refused(case: Case) -> str:
 
 def credentials_expired(case: Case) -> str:
     """After the first jobs nobody believes who we are, for a while."""
-    case.work_s = 0.2
-    case.send()
-    case.start()
-    case.until(lambda: len(case.numbers("ended")) >= 4)
-    case.refuse(*EVERYTHING, how=EXPIRED)
-    time.sleep(case.fault_s)
-    case.proxy.mend()
-    case.all_ended()
-    time.sleep(2 * LEASE_S)
-    return case.told()
+    return _nothing_goes(case, EXPIRED)
 
 
 def clock_wrong(case: Case) -> str:
     """The same, because the clock is minutes apart."""
+    return _nothing_goes(case, SKEWED)
+
+
+def _nothing_goes(case: Case, how: dict[str, Choice]) -> str:
     case.work_s = 0.2
     case.send()
     case.start()
     case.until(lambda: len(case.numbers("ended")) >= 4)
-    case.refuse(*EVERYTHING, how=SKEWED)
-    time.sleep(case.fault_s)
-    case.proxy.mend()
-    case.all_ended()
-    time.sleep(2 * LEASE_S)
-    return case.told()
+    case.refuse(*EVERYTHING, how=how)
+    return _mended(case)
 
 
 def killed_before_deletes(case: Case) -> str:
     """kill -9 once all jobs have ended, and before anything was deleted."""
-    case.send()
-    case.refuse("settle")
-    case.start()
-    case.all_ended()
-    time.sleep(0.5)
-    case.kill()
-    case.proxy.mend()
-    case.start()
-    time.sleep(PATIENCE_S / 2)
-    return case.told()
+    _ended_undeleted(case)
+    return _killed_and_begun_anew(case, after_s=0.5)
 
 
 def killed_in_work(case: Case) -> str:
@@ -325,12 +303,20 @@ def killed_in_work(case: Case) -> str:
 
 def killed_in_drain(case: Case) -> str:
     """Told to stop while deletes are refused, then kill -9."""
+    _ended_undeleted(case)
+    case.terminate()
+    return _killed_and_begun_anew(case, after_s=1.0)
+
+
+def _ended_undeleted(case: Case, how: dict[str, Choice] = FORBIDDEN) -> None:
     case.send()
-    case.refuse("settle")
+    case.refuse("settle", how=how)
     case.start()
     case.all_ended()
-    case.terminate()
-    time.sleep(1.0)
+
+
+def _killed_and_begun_anew(case: Case, *, after_s: float) -> str:
+    time.sleep(after_s)
     case.kill()
     case.proxy.mend()
     case.start()
@@ -389,22 +375,13 @@ def case_count(case: Case) -> int:
 def opened(
     system: str, broker: str, port: int, fault_s: float, *, is_direct: bool = False
 ) -> Iterator[Case]:
-    with tempfile.TemporaryDirectory() as directory, FaultProxyOn(port) as proxy:
+    with tempfile.TemporaryDirectory() as directory, FaultProxy("127.0.0.1", port) as proxy:
         direct = port if is_direct else 0
         case = Case(system, broker, proxy, Path(directory), fault_s, port=direct)
         try:
             yield case
         finally:
             case.kill()
-
-
-@contextmanager
-def FaultProxyOn(port: int) -> Iterator[FaultProxy]:  # noqa: N802 - a context of that
-    proxy = FaultProxy("127.0.0.1", port)
-    try:
-        yield proxy
-    finally:
-        proxy.close()
 
 
 def main() -> int:
