@@ -22,6 +22,16 @@ from tests.services.running import launched
 from bench.worker_faults import Case, opened
 
 SINGLE = 20
+TASKS_S_MAX = 300.0
+IDLE_S = 20.0
+"""How long requests of a worker are counted that has nothing to do."""
+
+
+def ended(case: Case, count: int) -> None:
+    """Wait until so many tasks have. Raises TimeoutError: a rate of what never came is none."""
+    if not case.until(lambda: len(case.numbers("ended")) >= count, TASKS_S_MAX):
+        done = len(case.numbers("ended"))
+        raise TimeoutError(f"{case.system}, {case.broker}: {done} of {count} tasks have ended")
 
 
 def speed(case: Case, count: int) -> tuple[float, float]:
@@ -30,10 +40,10 @@ def speed(case: Case, count: int) -> tuple[float, float]:
     case.send(count=count)
     sent_s = time.monotonic() - began_s - case.start_up_s()
     case.start(threads=8)
-    case.until(lambda: case.numbers("ended"), 60)
+    ended(case, 1)
     began_s = time.monotonic()
     done = len(case.numbers("ended"))
-    case.until(lambda: len(case.numbers("ended")) >= count, 300)
+    ended(case, count)
     return count / sent_s, (count - done) / (time.monotonic() - began_s)
 
 
@@ -41,19 +51,19 @@ def requests(case: Case, count: int) -> tuple[float, float]:
     """Per message, and per hour when idle."""
     case.send(count=count)
     case.start(threads=8)
-    case.until(lambda: len(case.numbers("ended")) >= count, 120)
-    time.sleep(2.0)
+    ended(case, count)
+    time.sleep(2.0)  # the last deletes
     per_message = len(case.proxy.requests) / count
     before = len(case.proxy.requests)
-    time.sleep(20.0)
-    return per_message, (len(case.proxy.requests) - before) * 180
+    time.sleep(IDLE_S)
+    return per_message, (len(case.proxy.requests) - before) * 3_600 / IDLE_S
 
 
 def idle_start_ms(case: Case) -> float:
     """Milliseconds from enqueue to start, of single tasks to an idle worker."""
     case.start(threads=8)
     case.send(count=1)
-    case.until(lambda: case.numbers("ended"), 60)
+    ended(case, 1)
     times = case.single_starts(SINGLE)
     return statistics.median(times) * 1000
 
