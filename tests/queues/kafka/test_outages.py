@@ -116,6 +116,36 @@ def test_closing_while_the_broker_is_away(own_kafka: Running[Kafka]) -> None:
             eventually(lambda: member.numbers() == [0])
 
 
+def test_what_nobody_foresaw_is_told_and_passes(kafka: Kafka) -> None:
+    """An exception on the thread that polls is a failure to receive, and the next consumer goes on
+    from what was committed."""
+    mistakes = [ArithmeticError("no time")]
+
+    def clock() -> float:
+        if mistakes and threading.current_thread().name.startswith("eventpost-kafka"):
+            raise mistakes.pop()
+        return time.monotonic()
+
+    with Group(kafka, partitions=1) as group:
+        queue = group.queue(services=replace(Services(), monotonic_s=clock))
+        group.send(0)
+        failures: list[Failed] = []
+        taken: list[bytes] = []
+
+        def comes() -> bool:
+            page = queue.receive(1, 0.2, 60.0)
+            if isinstance(page, Failed):
+                failures.append(page)
+            else:
+                taken.extend(one.body for one in page)
+            return bool(taken)
+
+        eventually(comes)
+    assert not mistakes
+    assert {one.evidence.detail for one in failures} == {"no time"}
+    assert taken == [b"0"]
+
+
 # --- lines ----------------------------------------------------------------------------------------
 
 

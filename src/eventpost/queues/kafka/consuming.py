@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from eventpost.core.outcomes import Failed, Outcome
+from eventpost.core.outcomes import Failed, Fault, Outcome
 from eventpost.queues.interfaces import Received, Settled, Verdict
 from eventpost.queues.kafka import topics
 from eventpost.queues.kafka.assigned import Assigned
@@ -20,7 +20,7 @@ from eventpost.queues.kafka.clients import Cluster
 from eventpost.queues.kafka.committing import Committing, place_of
 from eventpost.queues.kafka.copies import WAIT_S_MIN
 from eventpost.queues.kafka.records import Place, receipt_of, received
-from eventpost.queues.kafka.refusals import closed
+from eventpost.queues.kafka.refusals import closed, refused
 from eventpost.queues.kafka.retrying import Retrying
 from eventpost.queues.kafka.settings import RELEASE_DELAY_S_MAX, Options
 from eventpost.queues.kinds import Services
@@ -179,13 +179,22 @@ class Reader:
     def _run(self) -> None:
         while not self._is_closed:
             consumer = self._cluster.attempt("receive", self._new_consumer)
-            if isinstance(consumer, Failed):
-                self._fail(consumer)
+            failure = consumer if isinstance(consumer, Failed) else self._consume(consumer)
+            if failure is not None:
+                self._fail(failure)
                 with self._changed:
                     self._changed.wait_for(lambda: self._is_closed, AGAIN_S)
-                continue
+
+    def _consume(self, consumer: Any) -> Failed | None:
+        """With one consumer, to its end. What nobody foresaw must not end the thread: nothing would
+        come any more, and nobody would be told."""
+        failure: Failed | None = None
+        try:
             self._poll(consumer)
-            self._end(consumer)
+        except Exception as error:  # noqa: BLE001 - a border: records and callbacks of any kind
+            failure = refused("receive", Fault.UNEXPECTED, type(error).__name__, str(error))
+        self._end(consumer)
+        return failure
 
     def _poll(self, consumer: Any) -> None:
         """Until closed, or until the consumer cannot live on."""
