@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from eventpost.core.outcomes import Delivered, Failed
+from eventpost.diagnosis import codes
 from eventpost.diagnosis.classify import classify
 from eventpost.queues.interfaces import Message, Received, Settled
 from eventpost.queues.kafka import KafkaConnection
@@ -142,7 +143,8 @@ def test_what_nobody_foresaw_is_told_and_passes(kafka: Kafka) -> None:
 
         eventually(comes)
     assert not mistakes
-    assert {one.evidence.detail for one in failures} == {"no time"}
+    assert {one.evidence.detail for one in failures} == {"ArithmeticError: no time"}
+    assert {classify(one.evidence) for one in failures} == {codes.UNEXPECTED}
     assert taken == [b"0"]
 
 

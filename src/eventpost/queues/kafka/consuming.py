@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from eventpost.core.outcomes import Failed, Fault, Outcome
+from eventpost.core.outcomes import Evidence, Failed, Fault, Outcome, Stage
 from eventpost.queues.interfaces import Received, Settled, Verdict
 from eventpost.queues.kafka import topics
 from eventpost.queues.kafka.assigned import Assigned
@@ -20,9 +20,9 @@ from eventpost.queues.kafka.clients import Cluster
 from eventpost.queues.kafka.committing import Committing, place_of
 from eventpost.queues.kafka.copies import WAIT_S_MIN
 from eventpost.queues.kafka.records import Place, receipt_of, received
-from eventpost.queues.kafka.refusals import closed, refused
+from eventpost.queues.kafka.refusals import DETAIL_CHARS_MAX, closed
 from eventpost.queues.kafka.retrying import Retrying
-from eventpost.queues.kafka.settings import RELEASE_DELAY_S_MAX, Options
+from eventpost.queues.kafka.settings import RELEASE_DELAY_S_MAX, SYSTEM, Options
 from eventpost.queues.kinds import Services
 
 POLL_S = 0.05
@@ -192,7 +192,7 @@ class Reader:
         try:
             self._poll(consumer)
         except Exception as error:  # noqa: BLE001 - a border: records and callbacks of any kind
-            failure = refused("receive", Fault.UNEXPECTED, type(error).__name__, str(error))
+            failure = _unforeseen(error)
         self._end(consumer)
         return failure
 
@@ -392,6 +392,18 @@ class Reader:
         """Somebody else has them already."""
         with self._changed:
             self._assigned.lose([place_of(one) for one in partitions])
+
+
+def _unforeseen(error: Exception) -> Failed:
+    return Failed(
+        Evidence(
+            stage=Stage.WAIT,
+            fault=Fault.UNEXPECTED,
+            system=SYSTEM,
+            operation="receive",
+            detail=f"{type(error).__name__}: {error}"[:DETAIL_CHARS_MAX],
+        )
+    )
 
 
 def _partitions(places: set[Place]) -> list[Any]:
