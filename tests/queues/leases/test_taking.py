@@ -181,8 +181,8 @@ def test_what_is_not_at_work_is_left_alone() -> None:
     assert theirs.stats().received == 1 - mine.stats().held
 
 
-def test_a_mistake_of_a_listener_is_counted() -> None:
-    """What a listener raises ends no engine."""
+def test_a_mistake_of_a_listener_is_counted(caplog: pytest.LogCaptureFixture) -> None:
+    """What a listener raises ends no engine, and is logged with where it was raised."""
 
     def fail() -> None:
         raise ZeroDivisionError("a bug")
@@ -195,6 +195,7 @@ def test_a_mistake_of_a_listener_is_counted() -> None:
     rig.advance(1.0)
 
     assert rig.leases.stats().listener_errors == 1
+    assert "ZeroDivisionError: a bug" in caplog.text
     assert rig.stored_count == 0
 
 

@@ -4,6 +4,7 @@ Layer: queues. The deciding is in `book`, the carrying out in whatever runs it (
 the lock, the calls to the queue, and what callers see.
 """
 
+import logging
 import os
 import threading
 import time
@@ -31,6 +32,8 @@ from eventpost.queues.leases.limits import LeaseLimits
 from eventpost.queues.leases.listening import Listener
 from eventpost.queues.leases.stats import Left, Stats
 from eventpost.queues.leases.threads import ThreadRunner
+
+log = logging.getLogger("eventpost.queues")
 
 WAKE_EVERY_S = 0.05
 """A wake that comes before its receive has begun to wait is forgotten: it is repeated."""
@@ -305,7 +308,10 @@ class Leases:
         for call in news:
             try:
                 call()
-            except Exception:  # noqa: BLE001 - a border: a listener's mistake is counted
+            except Exception:
+                log.exception(
+                    "What hears the lease engine failed unexpectedly; the engine goes on."
+                )
                 with self.lock:
                     book.held.tally.listener_errors += 1
 
