@@ -17,6 +17,7 @@ from tests.services.kafka import Kafka
 from tests.services.moto import Moto
 from tests.services.presence import require_service
 from tests.services.rabbitmq import RabbitMQ
+from tests.services.redis import Redis
 from tests.services.running import Running, launched
 from tests.services.service import Service
 from tests.services.shared import run_directory, shared
@@ -97,6 +98,18 @@ def rabbitmq(services_of_run: Path) -> Iterator[RabbitMQ]:
 @pytest.fixture
 def own_rabbitmq(own_service: OwnServices) -> Running[RabbitMQ]:
     return own_service(RabbitMQ)
+
+
+@pytest.fixture(scope="session")
+def redis(services_of_run: Path) -> Iterator[Redis]:
+    require_service(Redis)
+    with shared(Redis, services_of_run) as service:
+        yield service
+
+
+@pytest.fixture
+def own_redis(own_service: OwnServices) -> Running[Redis]:
+    return own_service(Redis)
 
 
 @pytest.fixture(scope="session")
