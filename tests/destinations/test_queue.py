@@ -14,7 +14,6 @@ from eventpost.core.outcomes import Delivered, Evidence, Failed, Fault, Outcome,
 from eventpost.core.sources import MessageFormat
 from eventpost.core.subscriptions import DeliveryAttribute, Subscription
 from eventpost.destinations import queue as queue_destination
-from eventpost.destinations.queue import QueueDestination
 from eventpost.diagnosis.classify import classify
 from eventpost.queues.interfaces import Message, Queue, Received
 from eventpost.testing.destination_conformance import (
@@ -70,7 +69,7 @@ class Bench:
         self.opened = 0
         self.trouble: InvalidRequest | None = None
         self.recorder = Recorder()
-        self.destination = QueueDestination(
+        self.destination = queue_destination.new_destination(
             topic(schema), declared or subscription(), over(self.caller, self._open)
         )
 

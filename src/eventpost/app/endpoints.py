@@ -66,6 +66,7 @@ class Endpoints:
             delivery_times=self.delivery_times,
             opener=(queues or NO_CONNECTIONS).opener,
             connection=(queues or NO_CONNECTIONS).connection,
+            connection_kind=(queues or NO_CONNECTIONS).connection_kind,
             account_connection=(queues or NO_CONNECTIONS).account_connection,
             call_later=clock.call_later,
             call_soon=clock.call_soon,

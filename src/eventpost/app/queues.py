@@ -61,9 +61,14 @@ class Queues:
             )
         return found[0] if found else next((e.name for e in known if e.name == account), None)
 
+    def connection_kind(self, name: str) -> str:
+        """See `destinations.kinds`."""
+        return self._found(name).kind
+
     def _settings(self, name: str | None) -> msgspec.Struct | None:
-        if name is None:
-            return None
+        return None if name is None else settings_of(self._found(name))
+
+    def _found(self, name: str) -> Connection:
         found = self._connection_of(name)
         if found is None:
             raise InvalidRequest(
@@ -71,7 +76,7 @@ class Queues:
                 f"There is no connection {name!r}.",
                 fix="eventpost connection list shows those there are.",
             )
-        return settings_of(found)
+        return found
 
 
 def _account(connection: Connection) -> str:

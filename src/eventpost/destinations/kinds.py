@@ -64,6 +64,10 @@ def _no_account(_account: str) -> str | None:
     return None
 
 
+def _no_kind(_name: str) -> str:
+    raise NotImplementedError("there are no connections here")
+
+
 def _no_queues(_kind: str, _connection: str | None, _address: Address) -> Callable[[], Queue]:
     raise NotImplementedError("there are no queues here")
 
@@ -88,6 +92,9 @@ class Services:
     """From the start of an attempt to its answer, of all destinations together."""
     opener: Opener = _no_queues
     connection: Connecting = _no_connections
+    connection_kind: Callable[[str], str] = _no_kind
+    """The kind of a connection, by its name. Raises InvalidRequest for a name that there is not.
+    From any thread."""
     account_connection: Callable[[str], str | None] = _no_account
     """The name of the connection that leads to a storage account, None where none does. Raises
     InvalidRequest where several do. From any thread."""
@@ -194,7 +201,7 @@ def _imported(kind: str, module_name: str) -> object:
 
 
 def _unknown(kind: str) -> InvalidRequest:
-    own = ("webhook", "pull", "lambda", "email", "folder", "azureblob", "s3")
+    own = ("webhook", "pull", "lambda", "dramatiq", "email", "folder", "azureblob", "s3")
     known = (*own, *queue_kinds.systems())
     return InvalidRequest(
         "UnknownEndpointType",

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -21,9 +21,9 @@ from eventpost.core.outcomes import Delivered, Evidence, Failed, Fault, Outcome,
 from eventpost.core.subscriptions import Subscription, Topic
 from eventpost.destinations.borders import unexpected, unusable
 from eventpost.destinations.kinds import Services
-from eventpost.destinations.queue_messages import Composer, Unsendable
+from eventpost.destinations.queue_messages import Composer, Composing, Unsendable
 from eventpost.http.failures import bounded
-from eventpost.queues.interfaces import Address, Message, Queue
+from eventpost.queues.interfaces import Address, Message, Traits
 
 THREADS_MAX = 4
 """Requests of one destination at the same time. With batches of ten this is more than one account
@@ -38,6 +38,15 @@ class _Waiting(NamedTuple):
     done: DeliveryDone
 
 
+class Sending(Protocol):
+    """As much of a queue as is sent to: see `queues.interfaces.Queue`."""
+
+    @property
+    def traits(self) -> Traits: ...
+    def send(self, messages: Sequence[Message]) -> Sequence[Outcome]: ...
+    def close(self) -> None: ...
+
+
 class QueueDestination:
     """Implements `core.interfaces.Destination` for one subscription.
 
@@ -45,19 +54,23 @@ class QueueDestination:
     attempt fail with evidence, without counting, until they can be.
     """
 
-    def __init__(self, topic: Topic, subscription: Subscription, services: Services) -> None:
+    def __init__(
+        self,
+        subscription: Subscription,
+        services: Services,
+        open_queue: Callable[[], Sending],
+        composer: Composing,
+    ) -> None:
+        """`open_queue` is called on a thread; it blocks, and may raise InvalidRequest."""
         endpoint = subscription.endpoint
-        address = Address(name=endpoint.address, options=endpoint.options)
-        self._open = services.opener(endpoint.type, endpoint.connection, address)
         self._services = services
-        self._composer = Composer(topic, subscription, services)
         self._waiting: deque[_Waiting] = deque()
         self._sending = 0
         self._is_dispatching = False
         self._is_closed = False
         name = f"eventpost-{endpoint.type}-{subscription.name}"
         self._threads = ThreadPoolExecutor(THREADS_MAX, name)
-        self._line = _Line(self._open, self._composer)
+        self._line = _Line(open_queue, composer)
 
     def deliver(self, deliveries: Sequence[Delivery], done: DeliveryDone) -> None:
         self._waiting.append(_Waiting(deliveries, done))
@@ -122,10 +135,10 @@ class QueueDestination:
 class _Line:
     """The queue, opened on first use. From the destination's threads, several at once."""
 
-    def __init__(self, open_queue: Callable[[], Queue], composer: Composer) -> None:
+    def __init__(self, open_queue: Callable[[], Sending], composer: Composing) -> None:
         self._open = open_queue
         self._composer = composer
-        self._queue: Queue | None = None
+        self._queue: Sending | None = None
         self.send_count_max = 1
 
     def send(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
@@ -140,12 +153,12 @@ class _Line:
         except Exception as error:  # noqa: BLE001 - the border: it is recorded as a finding
             return [unexpected(error, Stage.WAIT)] * len(deliveries)
 
-    def _opened(self) -> Queue:
+    def _opened(self) -> Sending:
         queue = self._open()
         self.send_count_max = max(1, queue.traits.send_count_max)
         return queue
 
-    def _send(self, queue: Queue, deliveries: Sequence[Delivery]) -> list[Outcome]:
+    def _send(self, queue: Sending, deliveries: Sequence[Delivery]) -> list[Outcome]:
         composed = [self._composer.message(delivery, queue.traits) for delivery in deliveries]
         messages = [one for one in composed if isinstance(one, Message)]
         began_s = time.monotonic()
@@ -169,10 +182,10 @@ def _timed(outcome: Outcome, elapsed_ms: int) -> Outcome:
     return msgspec.structs.replace(outcome, evidence=evidence)
 
 
-def _unsendable(queue: Queue, why: Unsendable) -> Failed:
+def _unsendable(queue: Sending, why: Unsendable) -> Failed:
     evidence = Evidence(
         stage=Stage.SETTINGS,
-        fault=Fault.MALFORMED,
+        fault=why.fault,
         system=queue.traits.system,
         operation="send",
         detail=bounded(str(why)),
@@ -181,4 +194,8 @@ def _unsendable(queue: Queue, why: Unsendable) -> Failed:
 
 
 def new_destination(topic: Topic, subscription: Subscription, services: Services) -> Destination:
-    return QueueDestination(topic, subscription, services)
+    endpoint = subscription.endpoint
+    address = Address(name=endpoint.address, options=endpoint.options)
+    opener = services.opener(endpoint.type, endpoint.connection, address)
+    composer = Composer(topic, subscription, services)
+    return QueueDestination(subscription, services, opener, composer)

@@ -121,19 +121,19 @@ def attribute(wire: bytes, schema: Schema, path: str) -> str | None:
     Strings, numbers (as they were written) and booleans only; None for anything else and where
     nothing is. A name matches exactly or, failing that, in any case, as with filters.
     """
-    envelope, data = split(schema, wire)
-    first, *names = path.split(".")
-    value = data if first.lower() == "data" else _member(envelope, first)
+    value, names = _root(wire, schema, path)
     return text_at(value, names)
+
+
+def value_at(wire: bytes, schema: Schema, path: str) -> bytes:
+    """The same as JSON, of whatever kind, byte for byte; b"" where nothing is."""
+    value, names = _root(wire, schema, path)
+    return _within(value, names)
 
 
 def text_at(value: bytes, names: Sequence[str]) -> str | None:
     """The same of any JSON value, `names` leading into it."""
-    try:
-        for name in names:
-            value = _member(value, name)
-    except RecursionError:  # nested deeper than the stack allows here: no simple value to be had
-        return None
+    value = _within(value, names)
     if value[:1] == b'"':
         return _decode_text(value)
     return None if value[:1] in (b"{", b"[", b"n", b"") else value.decode()
@@ -184,6 +184,22 @@ def _own_message(
         data=data,
     )
     return b"[" + event.wire + b"]"
+
+
+def _root(wire: bytes, schema: Schema, path: str) -> tuple[bytes, list[str]]:
+    envelope, data = split(schema, wire)
+    first, *names = path.split(".")
+    return (data if first.lower() == "data" else _member(envelope, first)), names
+
+
+def _within(value: bytes, names: Sequence[str]) -> bytes:
+    """What lies at `names` in a JSON value, b"" when nothing does."""
+    try:
+        for name in names:
+            value = _member(value, name)
+    except RecursionError:  # nested deeper than the stack allows here: no value to be had
+        return b""
+    return value
 
 
 def _member(value: bytes, name: str) -> bytes:

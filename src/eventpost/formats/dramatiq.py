@@ -161,7 +161,9 @@ def eta_ms(message: DramatiqMessage) -> float:
 
 DELAYED_SUFFIX = ".DQ"
 """Of the queue beside a queue in which Dramatiq's broker for RabbitMQ keeps what waits."""
-_SUFFIXES = (DELAYED_SUFFIX, ".XQ")
+DEAD_SUFFIX = ".XQ"
+"""Of the one in which it keeps dead letters."""
+_SUFFIXES = (DELAYED_SUFFIX, DEAD_SUFFIX)
 
 
 def canonical(queue_name: str) -> str:
@@ -172,6 +174,11 @@ def canonical(queue_name: str) -> str:
 def delayed(queue_name: str) -> str:
     """The name of the queue's queue for delayed messages."""
     return canonical(queue_name) + DELAYED_SUFFIX
+
+
+def dead(queue_name: str) -> str:
+    """The name of the queue's queue for dead letters."""
+    return canonical(queue_name) + DEAD_SUFFIX
 
 
 def renamed(body: bytes, queue_name: str) -> bytes:

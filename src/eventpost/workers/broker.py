@@ -24,6 +24,7 @@ from eventpost.core.outcomes import Failed, Fault
 from eventpost.queues.interfaces import Message as Outgoing
 from eventpost.queues.leases import Stats
 from eventpost.queues.ledger import LedgerError
+from eventpost.queues.tasks import dead_letters_of, within
 from eventpost.workers import delays, ledgers
 from eventpost.workers.channels import Channels
 from eventpost.workers.consumer import LeaseConsumer
@@ -31,7 +32,7 @@ from eventpost.workers.errors import LedgerUnusable, MessageTooLarge, SendFailed
 from eventpost.workers.hooks import Hooks
 from eventpost.workers.limits import WorkerLimits
 from eventpost.workers.message import LeasedMessage
-from eventpost.workers.reception import Reception, Surroundings, dead_letters_of
+from eventpost.workers.reception import Reception, Surroundings
 from eventpost.workers.transport import NO_SUCH_QUEUE, Transport, WorkQueue
 
 log = logging.getLogger("eventpost.workers")
@@ -126,9 +127,7 @@ class LeaseBroker(Broker):
         ]
 
     def _name(self, queue_name: str) -> str:
-        return self._transport.name_of(
-            f"{self.namespace}-{queue_name}" if self.namespace else queue_name
-        )
+        return self._transport.name_of(within(self.namespace, queue_name))
 
     # --- sending ----------------------------------------------------------------------------------
 

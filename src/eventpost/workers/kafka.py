@@ -19,19 +19,12 @@ from dramatiq import Middleware
 
 from eventpost.core.errors import InvalidRequest
 from eventpost.credentials import secrets
+from eventpost.queues import tasks
 from eventpost.queues.kafka.queue import KafkaQueue
-from eventpost.queues.kafka.settings import SYSTEM, KafkaConnection, Options, check_topic
+from eventpost.queues.kafka.settings import SYSTEM, KafkaConnection, Options
 from eventpost.queues.kinds import Services, check_library
 from eventpost.workers.broker import LeaseBroker
 from eventpost.workers.limits import WorkerLimits
-from eventpost.workers.reception import dead_letters_of
-
-PARTITIONS = 12
-"""Of topics that are made: as many processes as this share the work of one queue."""
-GROUP = "eventpost-workers"
-"""Of workers without a namespace; with one, it is the group's name."""
-KEPT = {"retention.ms": "-1"}
-"""Of topics that are made: neither a task nor a dead letter ends by its age."""
 
 Auth = Literal["none", "plain", "scram", "scram-sha-256", "scram-sha-512", "msk-iam"]
 
@@ -54,7 +47,7 @@ class KafkaBroker(LeaseBroker):
         tls: bool | None = None,
         ca_file: str = "",
         config: Mapping[str, str | int | bool | float] | None = None,
-        partitions: int = PARTITIONS,
+        partitions: int = tasks.PARTITIONS,
         replication_factor: int = -1,
         session_timeout_s: float = 45.0,
         namespace: str = "",
@@ -67,12 +60,12 @@ class KafkaBroker(LeaseBroker):
     ) -> None:
         connection = _connection(bootstrap, auth, username, password, tls, ca_file, config or {})
         options = Options(
-            group=namespace or GROUP,
+            group=namespace or tasks.GROUP,
             create=create == "auto",
             partitions=partitions,
             replication_factor=replication_factor,
             session_timeout_ms=int(session_timeout_s * 1000),
-            topic_config=KEPT,
+            topic_config=tasks.KEPT,
             retry=True,
         )
         super().__init__(
@@ -101,8 +94,7 @@ class KafkaTransport:
         self._options = options
 
     def name_of(self, queue: str) -> str:
-        check_topic(f"{dead_letters_of(queue)}.{self._options.group}.retry")
-        return queue
+        return tasks.kafka_name(queue, self._options.group)
 
     def open(self, name: str) -> KafkaQueue:
         return KafkaQueue(self._connection, name, self._options, Services())

@@ -5,6 +5,8 @@ Layer: workers.
 
 from dataclasses import dataclass, fields
 
+from eventpost.queues.tasks import DEAD_LETTER_BYTES
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerLimits:
@@ -39,7 +41,7 @@ class WorkerLimits:
     memory."""
     error_chars_max: int = 2_000
     """Of the error that goes along to the dead-letter queue."""
-    dead_letter_bytes: int = 4_096
+    dead_letter_bytes: int = DEAD_LETTER_BYTES
     """What a message leaves free below the queue's bound, for the reason of a dead letter."""
 
     send_calls_max: int = 4

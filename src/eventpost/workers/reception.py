@@ -18,6 +18,7 @@ from eventpost.core.outcomes import Evidence, Failed, Fault, Outcome, Stage
 from eventpost.queues.interfaces import Message
 from eventpost.queues.leases import Lease, LeaseLimits, Leases, Left
 from eventpost.queues.ledger import Ledger, LedgerError
+from eventpost.queues.tasks import dead_letters_of
 from eventpost.workers import deadletters, decoding, delays
 from eventpost.workers.deadletters import FINDINGS, Reason, Story
 from eventpost.workers.forwarding import Forwarder, Job
@@ -28,9 +29,6 @@ from eventpost.workers.outbox import Outbox
 from eventpost.workers.telling import Telling
 from eventpost.workers.transport import Transport, WorkQueue
 from eventpost.workers.waiting import Waiting
-
-DEAD_LETTERS = "-dead-letters"
-"""Behind the name of a queue: the name of its dead-letter queue."""
 
 log = logging.getLogger("eventpost.workers")
 
@@ -346,11 +344,6 @@ class Reception:
     def end_close(self, until_s: float) -> Left:
         """Wait until what is finished is settled, or that time (monotonic) has come."""
         return self.leases.close(max(0.0, until_s - time.monotonic()))
-
-
-def dead_letters_of(name: str) -> str:
-    """The dead-letter queue of a queue, by either's name in the system."""
-    return name + DEAD_LETTERS
 
 
 def lease_limits(prefetch: int, around: Surroundings) -> LeaseLimits:

@@ -8,27 +8,19 @@ Layer: workers.
     dramatiq.set_broker(SQSBroker(region="eu-central-1"))
 """
 
-import base64
-import re
 from pathlib import Path
 from typing import Literal
 
 from dramatiq import Middleware
 
-from eventpost.core.errors import InvalidRequest
 from eventpost.credentials import aws
+from eventpost.queues import tasks
 from eventpost.queues.kinds import Services, check_library
 from eventpost.queues.sqs import address, forms
 from eventpost.queues.sqs.queue import SqsQueue
 from eventpost.queues.sqs.settings import Options
 from eventpost.workers.broker import LeaseBroker
 from eventpost.workers.limits import WorkerLimits
-from eventpost.workers.reception import DEAD_LETTERS
-
-RETENTION_S = 1_209_600
-"""14 days, the most that SQS keeps a message: of queues that are made here."""
-_NOT_TAKEN = re.compile(r"[^A-Za-z0-9_-]")
-_ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class SQSBroker(LeaseBroker):
@@ -85,29 +77,15 @@ class SqsTransport:
 
         check_library("sqs", sqs)
         self._session = aws.session(settings, keys)
-        attributes: dict[str, str | int | bool] = {"MessageRetentionPeriod": RETENTION_S}
+        attributes: dict[str, str | int | bool] = {"MessageRetentionPeriod": tasks.RETENTION_S}
         is_auto = create == "auto"
         self._options = Options(create=is_auto, attributes=attributes if is_auto else {})
 
     def name_of(self, queue: str) -> str:
-        name = _NOT_TAKEN.sub("-", queue)
-        if len(name) > address.NAME_CHARS_MAX - len(DEAD_LETTERS):
-            raise InvalidRequest(
-                "InvalidQueueName",
-                f"The queue name {name} has {len(name)} characters.",
-                why=f"SQS takes {address.NAME_CHARS_MAX}; its dead letters add `{DEAD_LETTERS}`.",
-                fix="Give it a shorter one.",
-            )
-        return name
+        return tasks.sqs_name(queue)
 
     def open(self, name: str) -> SqsQueue:
         return SqsQueue(self._session, address.place(name), self._options, Services())
 
     def wire(self, body: bytes) -> bytes:
-        """SQS takes text only; what an encoder other than JSON's makes goes as base64."""
-        try:
-            if body and _ILLEGAL.search(body.decode()) is None:
-                return body
-        except UnicodeDecodeError:
-            pass
-        return base64.b64encode(body)
+        return tasks.sqs_body(body)

@@ -8,7 +8,6 @@ Layer: workers.
     dramatiq.set_broker(StorageQueueBroker(account_url="https://bluesradio.queue.core.windows.net"))
 """
 
-import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,15 +16,13 @@ from dramatiq import Middleware
 from eventpost.core.errors import InvalidRequest
 from eventpost.credentials import azure
 from eventpost.credentials.azure_settings import access_of
+from eventpost.queues import tasks
 from eventpost.queues.kinds import Services, check_library
-from eventpost.queues.storagequeue.address import NAME, NAME_RULE
 from eventpost.queues.storagequeue.messages import SYSTEM, Options
 from eventpost.queues.storagequeue.queue import StorageQueue
 from eventpost.workers.broker import LeaseBroker
 from eventpost.workers.limits import WorkerLimits
-from eventpost.workers.reception import DEAD_LETTERS, dead_letters_of
 
-_NOT_TAKEN = re.compile(r"[^a-z0-9]+")
 REQUESTS_MAX = 32
 
 
@@ -100,15 +97,7 @@ class StorageQueueTransport:
         self._options = Options(create=create, requests_max=REQUESTS_MAX)
 
     def name_of(self, queue: str) -> str:
-        name = _NOT_TAKEN.sub("-", queue.lower()).strip("-")
-        if not NAME.fullmatch(dead_letters_of(name)) or not NAME.fullmatch(name):
-            raise InvalidRequest(
-                "InvalidQueueName",
-                f"{queue} cannot be made a queue's name: its dead letters add `{DEAD_LETTERS}`.",
-                why=NAME_RULE,
-                fix="Give it another name.",
-            )
-        return name
+        return tasks.storagequeue_name(queue)
 
     def open(self, name: str) -> StorageQueue:
         return StorageQueue(name, self._options, self._session, Services().log)

@@ -47,6 +47,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Receive from this queue, where the address names an exchange."""
     create: bool = False
     """Declare the queue and the exchange, and bind them. Without it they must be there."""
+    create_missing: dict[str, dict[str, str | int | float | bool]] = {}
+    """Queues by name that are declared, with these arguments and no others, where they are not
+    there yet; those that are stay as somebody else declared them."""
     queue_type: Literal["", "quorum", "classic"] = ""
     """What the queue is, or is created as. "": not known; created as quorum."""
     arguments: dict[str, str | int | float | bool] = {}

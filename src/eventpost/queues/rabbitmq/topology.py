@@ -4,9 +4,11 @@ Layer: queues, on the loop's thread. Each question has a channel of its own, bec
 RabbitMQ's closes the channel.
 """
 
+from functools import partial
 from typing import Any
 
 from eventpost.queues.rabbitmq.client import Channel
+from eventpost.queues.rabbitmq.failures import QUEUE_NOT_FOUND, Refusal
 from eventpost.queues.rabbitmq.line import Line, Opened, close_channel
 from eventpost.queues.rabbitmq.target import Target
 
@@ -30,6 +32,7 @@ class Topology:
     async def ready_to_send(self, line: Line) -> None:
         """The exchange, or the queue behind the default exchange, is there. Raises Refusal."""
         target = self._target
+        await self._declare_missing(line)
         if target.options.create:
             await self._once("declare", line, self._declare)
         elif target.exchange:
@@ -43,6 +46,16 @@ class Topology:
             await self._once("declare", line, self._declare)
         else:
             await self._once("queue", line, self._look_at_queue)
+
+    async def _declare_missing(self, line: Line) -> None:
+        for name, arguments in self._target.options.create_missing.items():
+            try:
+                await self._once(f"queue {name}", line, partial(_look_at, name=name))
+            except Refusal as refusal:
+                if refusal.evidence.code != QUEUE_NOT_FOUND:
+                    raise
+                declaring = partial(_declare_queue, name=name, arguments=arguments)
+                await self._once(f"queue {name}", line, declaring)
 
     async def look(self, line: Line) -> tuple[int, int] | None:
         """How many messages and consumers the queue has; None without a queue. Raises Refusal."""
@@ -98,7 +111,7 @@ class Topology:
             await channel.queue_bind(target.queue, target.exchange, routing_key=key)
 
     async def _look_at_queue(self, channel: Channel) -> None:
-        await channel.queue_declare(self._target.queue, passive=True)
+        await _look_at(channel, name=self._target.queue)
 
     async def _look_at_exchange(self, channel: Channel) -> None:
         await channel.exchange_declare(self._target.exchange, passive=True)
@@ -106,3 +119,11 @@ class Topology:
     async def _count(self, channel: Channel) -> tuple[int, int]:
         found = await channel.queue_declare(self._target.queue, passive=True)
         return found.message_count or 0, found.consumer_count or 0
+
+
+async def _look_at(channel: Channel, *, name: str) -> None:
+    await channel.queue_declare(name, passive=True)
+
+
+async def _declare_queue(channel: Channel, *, name: str, arguments: dict[str, Any]) -> None:
+    await channel.queue_declare(name, durable=True, arguments=arguments)
