@@ -30,6 +30,8 @@ _FUNCTION = re.compile(
     r"[A-Za-z0-9_-]{1,64}(?::(?:\$LATEST|[A-Za-z0-9_-]{1,128}))?"
 )
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException"})
+_ROLE_OF_THE_FUNCTION = "cannot be assumed by Lambda"
+"""A denial that is not of us: Lambda may not be who the function is to be."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -137,7 +139,9 @@ class Function:
         evidence = msgspec.structs.replace(evidence, elapsed_ms=_since_ms(began_s))
         if evidence.stage is Stage.WAIT and evidence.fault is Fault.TIMED_OUT:
             evidence = msgspec.structs.replace(evidence, code="AnswerTimedOut")
-        if evidence.code in _DENIED and evidence.system == SYSTEM:
+        if evidence.code in _DENIED and _ROLE_OF_THE_FUNCTION in evidence.detail:
+            evidence = msgspec.structs.replace(evidence, code="RoleNotAssumable")
+        elif evidence.code in _DENIED and evidence.system == SYSTEM:
             allows = statement("lambda:InvokeFunction", evidence.detail, self._name)
             evidence = with_detail(evidence, allows)
         response: dict[str, Any] = getattr(error, "response", None) or {}

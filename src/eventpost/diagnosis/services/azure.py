@@ -20,6 +20,8 @@ FINDINGS = {
     "AADSTS700211": "EP4609",
     "AADSTS700212": "EP4609",
     "AADSTS700213": "EP4609",
+    "AADSTS7002137": "EP4609",
+    "AADSTS7002138": "EP4609",
     "FederatedTokenFile": "EP4610",
     "OverHttp": "EP4611",
     "EntraUnreachable": "EP4612",

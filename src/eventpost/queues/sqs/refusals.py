@@ -37,6 +37,9 @@ _ACTIONS = {
 """The permission that each method takes; batches have none of their own."""
 
 _KMS = re.compile(r"\bkms:(\w+)")
+_OF_KMS = re.compile(r"KMS\.(?:KMS)?(\w+?)(?:Exception)?")
+"""What the service calls a refusal of KMS on the wire: `KMS.AccessDeniedException`, where its model
+says `KmsAccessDenied`."""
 _FINER = (
     (re.compile(r"must be shorter than|exceeds the maximum"), "MessageTooLong"),
     (re.compile(r"receipt handle has expired", re.IGNORECASE), "ReceiptHandleIsInvalid"),
@@ -97,12 +100,20 @@ def verdict(failure: Failed) -> Verdict:
 
 
 def _finer(evidence: Evidence, method: str) -> Evidence:
-    code = (evidence.code or "").removeprefix(PREFIX)
+    code = _named_by_the_model((evidence.code or "").removeprefix(PREFIX))
+    evidence = msgspec.structs.replace(evidence, code=code or None)
     if code in DENIED:
         return _denied(evidence, method)
     if code == "InvalidParameterValue":
         code = next((name for pattern, name in _FINER if pattern.search(evidence.detail)), code)
     return msgspec.structs.replace(evidence, code=code or None)
+
+
+def _named_by_the_model(code: str) -> str:
+    of_kms = _OF_KMS.fullmatch(code)
+    if of_kms is None:
+        return code
+    return "KmsThrottled" if of_kms[1] == "Throttling" else f"Kms{of_kms[1]}"
 
 
 def _denied(evidence: Evidence, method: str) -> Evidence:

@@ -1,0 +1,184 @@
+"""Which findings each test led to, and by what: a plugin of pytest for `make diagnose-report`.
+
+A finding that a test led to was brought about
+
+- really, when the test reached something outside of Python's memory (a socket, a process, a file of
+  the store's), and nobody that only stands in for a service answered;
+- by a cited answer, when a stand-in answered and the test is marked `cites(URL)`: where the bytes
+  of that answer are public;
+- by hand otherwise: a test that makes evidence itself, that reaches nothing, or whose stand-in says
+  what nobody else says.
+
+Each test is judged by what it did while it ran, so one file may hold tests of every kind.
+"""
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Generator
+from enum import IntEnum
+from types import CodeType, FunctionType, MethodType
+from typing import Any
+
+import pytest
+
+from eventpost.core import outcomes
+from eventpost.diagnosis import classify
+
+PROPERTY = "finding"
+"""Of a test's report: `CODE WAY`, once for each finding."""
+OUTSIDE = frozenset({"socket.connect", "socket.getaddrinfo", "subprocess.Popen"})
+OUTSIDE |= {"sqlite3.connect", "os.mkdir", "os.chmod"}
+"""Audit events of Python's by which a test reaches what is outside."""
+SERVICES = frozenset({"kafka", "rabbitmq", "azurite", "moto", "elasticmq"})
+"""Fixtures of real services, whose clients may be written in C and raise no audit events."""
+_MAKES = re.compile(r"(?<!\w)Evidence\(")
+
+
+class Way(IntEnum):
+    """How a finding was brought about; the better the higher."""
+
+    BY_HAND = 1
+    CITED = 2
+    REAL = 3
+
+
+class Seen:
+    """What one test did while it ran."""
+
+    def __init__(self, item: pytest.Item) -> None:
+        names = set(getattr(item, "fixturenames", ()))
+        self.codes: set[str] = set()
+        self.is_cited = item.get_closest_marker("cites") is not None
+        self.reaches = bool(names & SERVICES)
+        self.is_stood_in = False
+        self.makes_evidence = makes_evidence(item)
+
+    @property
+    def way(self) -> Way:
+        if self.makes_evidence or not self.reaches:
+            return Way.BY_HAND
+        if self.is_stood_in:
+            return Way.CITED if self.is_cited else Way.BY_HAND
+        return Way.REAL
+
+
+def makes_evidence(item: pytest.Item) -> bool:
+    """Whether the test, a fixture of its or what they call in the tests makes evidence itself."""
+    fixtures = getattr(item, "_fixtureinfo", None)
+    found: list[object] = [getattr(item, "obj", None)]
+    found += [getattr(item, "callspec", None) and item.callspec.params]  # type: ignore[attr-defined]  # of functions
+    for name in getattr(item, "fixturenames", ()):
+        found += [each.func for each in fixtures.name2fixturedefs.get(name, ())] if fixtures else []
+    return _holds(found, known=set())
+
+
+def _holds(value: object, known: set[int]) -> bool:
+    if id(value) in known:
+        return False
+    known.add(id(value))
+    if isinstance(value, outcomes.Evidence | outcomes.Failed):
+        return True
+    if isinstance(value, dict):
+        return any(_holds(each, known) for each in value.values())
+    if isinstance(value, list | tuple | set):
+        return any(_holds(each, known) for each in value)
+    if isinstance(value, MethodType):
+        value = value.__func__
+    if isinstance(value, type) and value.__module__.startswith("tests."):
+        return any(_holds(each, known) for each in vars(value).values())
+    if not isinstance(value, FunctionType) or not value.__module__.startswith("tests."):
+        return False
+    if _MAKES.search(_source(value)):
+        return True
+    named = _names(value.__code__)
+    return any(_holds(value.__globals__.get(name), known) for name in named)
+
+
+def _source(function: FunctionType) -> str:
+    try:
+        return inspect.getsource(function)
+    except OSError:  # written by a library, such as a dataclass's `__init__`
+        return ""
+
+
+def _names(code: CodeType) -> set[str]:
+    inner = [each for each in code.co_consts if isinstance(each, CodeType)]
+    return set(code.co_names).union(*map(_names, inner))
+
+
+class Recorder:
+    """Watches the tests of this process. Findings go with the tests' reports, also from workers."""
+
+    def __init__(self) -> None:
+        self.seen: Seen | None = None
+        sys.addaudithook(self._audit)
+        self._watch_findings()
+        self._watch_stand_ins()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        self.seen = Seen(item)
+        try:
+            return (yield)
+        finally:
+            self.seen = None
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        try:
+            return (yield)
+        finally:
+            assert self.seen is not None
+            way = self.seen.way.name
+            item.user_properties += [(PROPERTY, f"{code} {way}") for code in self.seen.codes]
+
+    def note(self, what: str) -> None:
+        if self.seen is not None:
+            setattr(self.seen, what, True)
+
+    def _audit(self, event: str, arguments: tuple[object, ...]) -> None:
+        if event in OUTSIDE:
+            self.note("reaches")
+
+    def _watch_findings(self) -> None:
+        """Before any test imports them by name."""
+        plain_classify, plain_describe = classify.classify, classify.describe
+
+        def classified(evidence: outcomes.Evidence) -> str:
+            return self._led_to(plain_classify(evidence))
+
+        def described(code: str, evidence: outcomes.Evidence | None = None) -> classify.Explanation:
+            return plain_describe(self._led_to(code), evidence)
+
+        classify.classify, classify.describe = classified, described
+
+    def _led_to(self, code: str) -> str:
+        if self.seen is not None:
+            self.seen.codes.add(code)
+        return code
+
+    def _watch_stand_ins(self) -> None:
+        from eventpost.testing.fault_proxy import FaultProxy
+        from eventpost.testing.receiver import Answer
+        from eventpost.testing.scripted import ScriptedService
+        from tests.queues.sqs.answering import AnsweringServer
+
+        def watch(place: type, name: str, is_answer: Callable[[object], bool]) -> None:
+            plain = getattr(place, name)
+
+            def watched(*args: Any, **named: Any) -> object:
+                answer = plain(*args, **named)
+                if is_answer(answer):
+                    self.note("is_stood_in")
+                return answer
+
+            setattr(place, name, watched)
+
+        watch(ScriptedService, "_choose", lambda answer: isinstance(answer, Answer | int))
+        watch(FaultProxy, "_reaction", lambda answer: isinstance(answer, Answer))
+        watch(AnsweringServer, "__init__", lambda _: True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Recorder())
