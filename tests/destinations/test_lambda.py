@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from urllib.request import Request, urlopen
 
 import pytest
+from msgspec import structs
 
 from eventpost.core.errors import InvalidRequest
 from eventpost.core.events import Delivery, Schema
@@ -480,6 +481,8 @@ def test_a_function_of_an_emulator(deliver: Delivering, own_moto: Running[Moto])
 
     deliver.harness.find = lambda *_: settings
 
-    outcomes = deliver(delivery(1), delivery(2), to=subscription("songs", batch_events_max=2))
+    to = subscription("songs", batch_events_max=2)
+    patient = structs.replace(to.endpoint, response_timeout_s=30.0)
+    outcomes = deliver(delivery(1), delivery(2), to=structs.replace(to, endpoint=patient))
 
     assert [type(one) for one in outcomes] == [Failed, Delivered]
