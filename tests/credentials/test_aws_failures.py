@@ -293,6 +293,12 @@ def clock_ahead(scene: Scene) -> None:
     scene.service.script(error("InvalidSignatureException", text))
 
 
+def clock_behind_as_sts_says_it(scene: Scene) -> None:
+    scene.env_keys()
+    text = "Signature expired: 20261121T100000Z is now earlier than 20261121T104500Z"
+    scene.service.script(error("SignatureDoesNotMatch", text))
+
+
 def clock_far_off(scene: Scene) -> None:
     scene.env_keys()
     scene.service.script(error("RequestTimeTooSkewed", "The difference is too large."))
@@ -394,6 +400,7 @@ QUICK: list[tuple[Case, str, Fault]] = [
     (clock_behind, "EP4519", Fault.REFUSED),
     (clock_ahead, "EP4519", Fault.REFUSED),
     (clock_far_off, "EP4519", Fault.REFUSED),
+    (clock_behind_as_sts_says_it, "EP4519", Fault.REFUSED),
     (key_unknown, "EP4520", Fault.REFUSED),
     (key_unknown_in_the_newer_protocol, "EP4520", Fault.REFUSED),
     (process_fails, "EP4521", Fault.UNAVAILABLE),

@@ -49,5 +49,15 @@ def records(kafka: Kafka, topic: str, wanted_count: int) -> list[Any]:
     return found
 
 
+def record_count(kafka: Kafka, topic: str) -> int:
+    """All that ever came into a topic of one partition."""
+    consumer = Consumer(plain_settings(kafka) | {"group.id": fresh_name("group")})
+    try:
+        found = consumer.get_watermark_offsets(TopicPartition(topic, 0), CALL_S_MAX)
+    finally:
+        consumer.close()
+    return int(found[1])
+
+
 def connections(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [text for text in caplog.messages if text.startswith("connect to")]

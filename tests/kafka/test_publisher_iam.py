@@ -1,6 +1,7 @@
 """A publisher that signs in to Amazon MSK by IAM, on a broker that verifies its tokens."""
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,8 @@ from eventpost.credentials.msk import MSKTokenProvider
 from eventpost.kafka import DeliveryFailed, KafkaPublisher
 from eventpost.kafka.producers import Tokens
 from eventpost.kafka.telling import Telling
-from tests.kafka.scenes import EVENT, Clocks, Context, connections
+from tests.kafka.refused import FAULTS, machine
+from tests.kafka.scenes import EVENT, Clocks, Context, connections, record_count, records
 from tests.services.aws import REGION
 from tests.services.kafka import IamKey, Kafka
 from tests.services.kafka_clients import add_rules, topic_rule
@@ -29,6 +31,7 @@ def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9")
     yield
     aws.close_all()
 
@@ -94,6 +97,50 @@ def test_a_refused_token_is_told(
         use(kafka.add_key(session_token="another/session+token=="), monkeypatch)
         publisher.publish(EVENT)
         assert publisher.flush(Context(15_000)) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAULTS)
+def test_what_is_wrong_with_a_token_is_told(
+    kafka: Kafka,
+    topic: str,
+    tmp_path: Path,
+    told: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    """A broker says "Access denied" to an expired session token and to a wrong clock alike: the
+    publisher tells which, with the event that did not go; when that is mended the same publisher
+    goes on, and nothing goes twice."""
+    fault = FAULTS[name]
+    with machine(kafka, tmp_path, monkeypatch) as here, iam_publisher(kafka, topic) as publisher:
+        fault.begin(here)
+        failure = refused(publisher, fault.code)
+        assert [one["id"] for one in failure.events] == ["lost?"]
+        assert failure.evidence.credential == "shared-credentials-file"
+        assert "Access denied" in failure.evidence.detail
+        assert sum(f"delivery failed: {fault.code}" in text for text in told.messages) == 1
+
+        fault.mend(here)
+        publisher.publish(EVENT | {"id": "lost?"})
+        assert publisher.flush() == 1
+
+    [record] = records(kafka, topic, 1)
+    assert dict(record.headers())["ce_id"] == b"lost?"
+    assert record_count(kafka, topic) == 1
+    assert here.keys[0].secret_access_key not in told.text
+
+
+def refused(publisher: KafkaPublisher, code: str) -> DeliveryFailed:
+    """The failure that names the cause; before AWS was asked, Kafka's own refusal is told."""
+    end_s = time.monotonic() + 60.0
+    while True:
+        publisher.publish(EVENT | {"id": "lost?"})
+        with pytest.raises(DeliveryFailed) as failure:
+            publisher.flush(Context(3_000))
+        if failure.value.code == code:
+            return failure.value
+        assert time.monotonic() < end_s, failure.value
 
 
 @pytest.mark.slow

@@ -97,6 +97,8 @@ _BY_CODE = {
 }
 """Error codes of services that do not take the keys."""
 
+_SIGNATURES = frozenset({"InvalidSignatureException", "SignatureDoesNotMatch"})
+"""The first is what services of the JSON protocols say, the second what STS and IAM do."""
 _SKEWED = re.compile(r"Signature (expired|not yet current)", re.IGNORECASE)
 _EXCHANGES = frozenset({"AssumeRoleWithWebIdentity", "GetRoleCredentials"})
 """Calls without keys: what they call expired or invalid is the token that was to be exchanged."""
@@ -168,7 +170,7 @@ def _ours(error: EventpostError) -> _Told | None:
 
 
 def _by_code(error: BaseException, code: str) -> _Told | None:
-    if code == "InvalidSignatureException" and _SKEWED.search(str(error)):
+    if code in _SIGNATURES and _SKEWED.search(str(error)):
         return Fault.REFUSED, "ClockSkewed"
     if getattr(error, "operation_name", "") in _EXCHANGES:
         return _ROLE_REFUSED

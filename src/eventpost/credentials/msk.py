@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from eventpost.core.errors import InvalidRequest
 from eventpost.core.outcomes import Evidence
 from eventpost.core.version import VERSION
-from eventpost.credentials import aws
+from eventpost.credentials import aws, opinions
 from eventpost.credentials.aws_session import check_region
 from eventpost.credentials.reports import Report
 
@@ -89,6 +89,8 @@ class MSKTokenProvider:
         self.session = session
         self.failure: Evidence | None = None
         """Why the last token could not be made; Kafka clients lose what `oauth_cb` raises."""
+        self.opinion = opinions.of(session, region)
+        """What AWS says of the keys, for brokers refuse tokens without a reason."""
         self._now_s = now_s
         self._token: Token | None = None
         self._lock = threading.Lock()

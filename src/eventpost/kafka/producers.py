@@ -9,13 +9,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from msgspec import structs
-
 from eventpost.core.outcomes import Evidence, Failed
 from eventpost.credentials.msk import MSKTokenProvider
 from eventpost.kafka.telling import LOG, Telling, ToldCauses
 from eventpost.queues.kafka.clients import Cluster, Made
 from eventpost.queues.kafka.settings import KafkaConnection, token_provider
+from eventpost.queues.kafka.tokens import explained
 
 TOKEN_LEFT_S_MIN = 120.0
 """librdkafka renews at 80 % of a token's life, 180 s before its end: with less left, it slept."""
@@ -94,9 +93,9 @@ class Producers:
             return failed
         # Brokers do not say what they refuse about a token: tell whose it was, and find it anew.
         provider = self._tokens.provider
-        link = provider.session.report().link
+        found = explained(failed, provider, provider.session.report().link)
         provider.renew()
-        return Failed(structs.replace(failed.evidence, credential=link), final=failed.final)
+        return found
 
     def tell_failed_delivery(self, evidence: Evidence) -> None:
         self._telling.failed("delivery", evidence)
@@ -146,6 +145,7 @@ class Producers:
             provider = token_provider(self._cluster.connection)
             self._tokens = Tokens(provider, self._telling)
             self.causes.credentials = self._tokens.evidence
+            self.causes.on_refusal = provider.opinion.ask
         return self._tokens
 
 

@@ -1,10 +1,11 @@
 """AWS STS and IAM Identity Center, as much as a chain of credentials asks of them, for tests.
 
-`AssumeRole` and `AssumeRoleWithWebIdentity` of the Security Token Service, `GetRoleCredentials` of
-IAM Identity Center: each in the form of its public API reference.
+`AssumeRole`, `AssumeRoleWithWebIdentity` and `GetCallerIdentity` of the Security Token Service,
+`GetRoleCredentials` of IAM Identity Center: each in the form of its public API reference.
 """
 
 import json
+from email.utils import formatdate
 from urllib.parse import parse_qs, urlsplit
 
 from eventpost.testing.aws_keys import LIFE_S, Issuer
@@ -19,6 +20,11 @@ _ANSWER = """<{action}Response xmlns="https://sts.amazonaws.com/doc/2011-06-15/"
 <AssumedRoleId>AROA00000000EXAMPLE:session</AssumedRoleId></AssumedRoleUser>
 </{action}Result><ResponseMetadata><RequestId>sts-request</RequestId></ResponseMetadata>
 </{action}Response>"""
+_CALLER = """<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
+<GetCallerIdentityResult><Arn>arn:aws:sts::123456789012:assumed-role/station/session</Arn>
+<UserId>AROA00000000EXAMPLE:session</UserId><Account>123456789012</Account>
+</GetCallerIdentityResult><ResponseMetadata><RequestId>sts-request</RequestId></ResponseMetadata>
+</GetCallerIdentityResponse>"""
 _REFUSAL = """<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error>
 <Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>
 <RequestId>sts-request</RequestId></ErrorResponse>"""
@@ -36,6 +42,8 @@ class AwsIdentity(ScriptedService):
         self.keys = Issuer(life_s)
         self.web_identity_token: str | None = None
         """The token that is taken; None takes any."""
+        self.caller_refusal: Answer | None = None
+        """What whoever asks who he is is told instead."""
         super().__init__()
 
     def environment(self) -> dict[str, str]:
@@ -46,6 +54,8 @@ class AwsIdentity(ScriptedService):
         if urlsplit(request.path).path == "/federation/credentials":
             return self._role_credentials()
         form = {name: values[0] for name, values in parse_qs(request.body.decode()).items()}
+        if form["Action"] == "GetCallerIdentity":
+            return self._caller()
         wanted = self.web_identity_token
         if wanted is not None and form.get("WebIdentityToken") != wanted:
             return refusal("InvalidIdentityToken", "the token is not the one of the pod")
@@ -58,6 +68,12 @@ class AwsIdentity(ScriptedService):
             expiration=keys.expiration,
         )
         return Answer(200, answer.encode(), {"Content-Type": "text/xml"})
+
+    def _caller(self) -> Answer:
+        answer = self.caller_refusal or Answer(200, _CALLER.encode(), {"Content-Type": "text/xml"})
+        return Answer(
+            answer.status, answer.body, {**answer.headers, "Date": formatdate(usegmt=True)}
+        )
 
     def _role_credentials(self) -> Answer:
         keys = self.keys.current

@@ -10,15 +10,13 @@ import threading
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from msgspec import structs
-
 from eventpost.core.errors import EventpostError
 from eventpost.core.outcomes import Evidence, Failed, Fault
 from eventpost.credentials.msk import MSKTokenProvider
 from eventpost.queues.kafka import refusals
 from eventpost.queues.kafka.refusals import Causes, Logged
 from eventpost.queues.kafka.settings import KafkaConnection, client_settings, token_provider
-from eventpost.queues.kafka.tokens import NoToken, Tokens
+from eventpost.queues.kafka.tokens import NoToken, Tokens, explained
 
 Client = TypeVar("Client")
 
@@ -89,6 +87,7 @@ class Cluster:
             return kind(settings)
         if self._provider is None:
             self._provider = token_provider(self.connection)
+            self.causes.on_refusal = self._provider.opinion.ask
         tokens = Tokens(self._provider, self.causes.monotonic_s)
         tokens.check()
         self._link = self._provider.report().link or self._link
@@ -134,11 +133,14 @@ class Cluster:
 
     def failed(self, error: Any, operation: str, elapsed_s: float = 0.0) -> Failed:
         """A failure, with its cause, and whose token it was that a broker refused."""
-        failed = self.causes.failed(error, operation, elapsed_s)
-        if self._provider is None or failed.evidence.code not in refusals.REFUSALS:
+        return self.explained(self.causes.failed(error, operation, elapsed_s))
+
+    def explained(self, failed: Failed) -> Failed:
+        """The same with what is known by now of a token that a broker refused."""
+        if self._provider is None:
             return failed
         self._link = self._provider.report().link or self._link
-        return Failed(structs.replace(failed.evidence, credential=self._link), final=failed.final)
+        return explained(failed, self._provider, self._link)
 
     def _hear_admin(self) -> None:
         """The admin client tells of causes when it is polled, and only then."""

@@ -364,7 +364,7 @@ class Reader:
     def _present_failure(self) -> Failed | None:
         if self._failure is None or self._monotonic_s() - self._failure[0] > FAILURE_S:
             return None
-        return self._failure[1]
+        return self._cluster.explained(self._failure[1])
 
     # --- partitions that come and go --------------------------------------------------------------
 

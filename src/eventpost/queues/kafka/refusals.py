@@ -91,6 +91,8 @@ class Causes:
         self._told: tuple[float, Evidence] | None = None
         self.credentials: Callable[[], Evidence | None] = lambda: None
         """Why no token could be made, where tokens are used."""
+        self.on_refusal: Callable[[], None] = lambda: None
+        """Called, from a thread of librdkafka's, when it was not believed who we are."""
 
     def error_cb(self, error: Any) -> None:
         """librdkafka's callback: hundreds of times a minute while a broker is away."""
@@ -103,6 +105,8 @@ class Causes:
             return  # that it was closed says less than what was said before
         with self._lock:
             self._told = (self.monotonic_s(), evidence)
+        if evidence.code in REFUSALS:
+            self.on_refusal()
 
     def clear(self) -> None:
         """Something worked. That takes no refusal back: what was fetched before it is still handed
@@ -221,7 +225,7 @@ def _merged(cause: Evidence, own: Evidence) -> Evidence:
         stage=cause.stage,
         fault=cause.fault,
         elapsed_ms=own.elapsed_ms or cause.elapsed_ms,
-        system=SYSTEM,
+        system=cause.system,
         operation=own.operation,
         code=cause.code,
         address=cause.address,
