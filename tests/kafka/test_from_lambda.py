@@ -229,6 +229,7 @@ def test_a_role_opens_the_broker(kafka: Kafka, start: Start) -> None:
     topic = make_topic(kafka)
     arguments = IAM_ARGUMENTS.format(ca_file=kafka.ca_file) + " rest_s_max=0,"
     keys = {
+        "AWS_ENDPOINT_URL_STS": "http://127.0.0.1:9",
         "AWS_ACCESS_KEY_ID": key.access_key_id,
         "AWS_SECRET_ACCESS_KEY": key.secret_access_key,
         "AWS_SESSION_TOKEN": key.session_token or "",

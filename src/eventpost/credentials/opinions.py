@@ -55,7 +55,7 @@ class SecondOpinion:
         self._monotonic_s = monotonic_s
         self._lock = threading.Lock()
         self._asked: tuple[int, str, float] | None = None
-        """By which process, about whose keys, and when."""
+        """By which process, about whose keys ("" while that is not known), and when."""
         self._given: tuple[str, float, Opinion] | None = None
 
     def ask(self) -> None:
@@ -65,7 +65,8 @@ class SecondOpinion:
         with self._lock:
             if self._asked is not None:
                 process, of, at_s = self._asked
-                if process == os.getpid() and whose in ("", of) and now_s - at_s < ASK_S:
+                is_same = whose == of or "" in (whose, of)
+                if process == os.getpid() and is_same and now_s - at_s < ASK_S:
                     return
             self._asked = (os.getpid(), whose, now_s)
         threading.Thread(target=self._run, args=(whose,), name="eventpost-sts", daemon=True).start()
@@ -82,6 +83,7 @@ class SecondOpinion:
         try:
             keys, _ = self._session.frozen()
             whose = shortened(keys.access_key)
+            self._asked = (os.getpid(), whose, self._monotonic_s())
             opinion = opinion_of(keys, self._region)
         except Exception as error:  # noqa: BLE001 - the border: what nobody foresaw is no opinion
             opinion = _unasked(error)
