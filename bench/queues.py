@@ -79,7 +79,7 @@ async def _measured(
     with tempfile.TemporaryDirectory() as directory, new_ground(Path(directory)) as ground:
         work = partial(ground.plain, messages)
         await asyncio.to_thread(_filled, ground.first, messages)
-        plain_s = await asyncio.to_thread(plain.on_the_servers_core, work)
+        plain_s, plain_cpu_s = await asyncio.to_thread(plain.on_the_servers_core, work)
         moved_s, cpu_s, memory_mb = await _moved(ground.first, ground.second, messages)
         figures = {
             "messages": messages,
@@ -87,6 +87,7 @@ async def _measured(
             "plain_per_s": messages / plain_s,
             "rate_to_plain": plain_s / moved_s,
             "server_cpu_s_per_1000": cpu_s / messages * 1000,
+            "plain_cpu_s_per_1000": plain_cpu_s / messages * 1000,
             "memory_mb": memory_mb,
         }
         if ground.fresh is not None:

@@ -14,10 +14,8 @@ from typing import Any, TypeVar
 
 import msgspec
 from azure.core.exceptions import AzureError
-from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueServiceClient
-from requests import RequestException
 
 from eventpost.core.errors import EventpostError
 from eventpost.core.outcomes import Failed, Fault, Stage
@@ -29,8 +27,9 @@ from eventpost.http.trust import Trust
 from eventpost.http.urls import Url, parse
 from eventpost.queues.interfaces import Timeouts
 from eventpost.queues.storagequeue.answers import Asked, refuse_answers_of_others
-from eventpost.queues.storagequeue.connections import Progress, add_endpoint, follow, new_session
+from eventpost.queues.storagequeue.connections import Connections, Progress, follow
 from eventpost.queues.storagequeue.errors import evidence
+from eventpost.queues.storagequeue.transport import Transport
 
 T = TypeVar("T")
 
@@ -63,9 +62,7 @@ class Account:
         self.context = Trust().context(is_insecure=False)
         self._now_s = now_s
         self._proxies = proxies.from_environment(os.environ)
-        self._http = new_session()
-        self._lock = threading.Lock()
-        self._known: set[str] = set()
+        self._connections = Connections(self.timeouts, self.context, self._proxies, CONNECTIONS_MAX)
         self._served: dict[str, float] = {}
 
     @property
@@ -115,37 +112,22 @@ class Account:
 
     def close(self) -> None:
         """Let go of the connections. Requests under way end as they may. Idempotent."""
-        self._http.close()
+        self._connections.close()
 
     def _new_queues(self, url: str, credential: Any) -> QueueServiceClient:
-        return QueueServiceClient(url, **self._settings_for(url, credential))
+        return QueueServiceClient(url, **self._settings_for(credential))
 
     def _new_blobs(self, url: str, credential: Any) -> BlobServiceClient:
         # What is larger than one request is not taken at all.
-        settings = self._settings_for(url, credential)
+        settings = self._settings_for(credential)
         settings |= {"max_single_put_size": BLOB_BYTES_MAX}
         settings |= {"max_single_get_size": BLOB_BYTES_MAX + 1}
         return BlobServiceClient(url, **settings)
 
-    def _settings_for(self, url: str, credential: Any) -> dict[str, Any]:
-        with self._lock:
-            if url not in self._known:
-                self._known.add(url)
-                add_endpoint(
-                    self._http,
-                    url,
-                    context=self.context,
-                    connections_max=CONNECTIONS_MAX,
-                    proxies=self._proxies,
-                )
+    def _settings_for(self, credential: Any) -> dict[str, Any]:
         return {
             "credential": credential,
-            "transport": RequestsTransport(
-                session=self._http,
-                session_owner=False,  # clients come and go with secrets; their connections stay
-                connection_timeout=self.timeouts.connect_s,
-                read_timeout=self.timeouts.request_s,
-            ),
+            "transport": Transport(self._connections),
             "raw_response_hook": refuse_answers_of_others,
             "retry_total": 0,
             "permit_redirects": False,
@@ -161,7 +143,7 @@ class Account:
         began_s = time.monotonic()
         try:
             answer = call()
-        except (AzureError, EventpostError, RequestException, ValueError) as error:
+        except (AzureError, EventpostError, ValueError) as error:
             asked = Asked(
                 operation=operation,
                 right=right or operation,

@@ -1,26 +1,31 @@
 """The HTTP connections under the SDK: shared, bounded, and able to say how far a request came.
 
-Layer: queues. The SDK sends through requests and urllib3, which fold what happened into a few
-exceptions: a TLS handshake that hangs looks like an answer that does not come. So each connection
-notes its steps in the `Progress` of the thread that waits for it.
+Layer: queues. The SDK would send through requests and urllib3, which fold what happened into a few
+exceptions (a TLS handshake that hangs looks like an answer that does not come), and which take as
+much processor time as all the rest of a request. So requests go straight through a socket here;
+`http.client` reads the answers. Each connection notes its steps in the `Progress` of the thread
+that waits for it. Nothing is tried twice, no cookie is kept, and no variable of the environment is
+read.
 """
 
+import re
+import select
 import socket
 import ssl
 import threading
-from http.cookiejar import DefaultCookiePolicy
-from typing import Any
-from urllib.parse import urlsplit
-
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.util.retry import Retry
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.client import HTTPMessage, HTTPResponse
+from urllib.parse import quote
 
 from eventpost.core.outcomes import Stage
 from eventpost.http.proxies import Proxies, Proxy
-from eventpost.http.urls import parse
+from eventpost.http.urls import Url, parse
+from eventpost.queues.interfaces import Timeouts
+
+_LINE_END = re.compile(r"[\r\n]")
+_TARGET_SAFE = "!#$%&'()*+,/:;=?@[]~-._"
 
 
 class Progress:
@@ -53,121 +58,192 @@ def _progress() -> Progress:
     return found if found is not None else Progress()
 
 
-class _Steps(HTTPConnection):
-    """A connection that notes its steps."""
+@dataclass(frozen=True, slots=True)
+class Exchanged:
+    """A complete answer."""
 
-    _peer: str | None = None
-    _has_answered = False
+    status: int
+    reason: str
+    headers: HTTPMessage
+    body: bytes
 
-    def _new_conn(self) -> socket.socket:
-        progress = _progress()
-        progress.stage = Stage.CONNECT if self.proxy is None else Stage.PROXY
-        if self.proxy is None:
-            progress.address = f"{self.host}:{self.port}"
-        else:
-            progress.proxy = f"{self.host}:{self.port}"
-        connected = super()._new_conn()
-        if self.proxy is None:
-            self._peer = progress.address = address_of(connected)
-        progress.stage = self._stage_when_connected()
-        return connected
 
-    def _stage_when_connected(self) -> Stage:
-        return Stage.WRITE if self.proxy is None else Stage.PROXY
+class Connections:
+    """Kept connections to the endpoints of one account. May be used from any number of threads."""
 
-    def request(self, *arguments: Any, **named: Any) -> None:
-        progress = _progress()
-        progress.stage, progress.address = Stage.WRITE, self._peer
-        progress.is_reused = self._has_answered
-        super().request(*arguments, **named)
+    def __init__(
+        self, timeouts: Timeouts, context: ssl.SSLContext, proxies: Proxies, kept_max: int
+    ) -> None:
+        """At most `kept_max` connections to each endpoint are kept while nobody uses them."""
+        self._timeouts = timeouts
+        self._context = context
+        self._proxies = proxies
+        self._kept_max = kept_max
+        self._lock = threading.Lock()
+        self._endpoints: dict[str, _Endpoint] = {}
 
-    def getresponse(self) -> Any:
-        progress = _progress()
-        progress.stage = Stage.WAIT
-        answer = super().getresponse()
-        progress.stage, self._has_answered = Stage.READ, True
+    def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Exchanged:
+        """Send one request and read its whole answer. Blocks.
+
+        Raises OSError (a TimeoutError and ssl's among them), `http.client.HTTPException`, and
+        ValueError or InvalidRequest for what cannot be sent.
+        """
+        root, target = _split(url)
+        endpoint = self._endpoint(root)
+        head = endpoint.head(method, target, headers, len(body))
+        connection = endpoint.take() or _Connection(endpoint, self._timeouts, self._context)
+        try:
+            answer = connection.exchange(head + body, method)
+        except BaseException:
+            connection.close()
+            raise
+        endpoint.keep(connection)
         return answer
 
+    def close(self) -> None:
+        """Let go of the connections that nobody uses. Requests under way end as they may."""
+        with self._lock:
+            endpoints = list(self._endpoints.values())
+            self._endpoints.clear()
+        for endpoint in endpoints:
+            endpoint.close()
 
-class _TlsSteps(_Steps, HTTPSConnection):
-    def _stage_when_connected(self) -> Stage:
-        return Stage.TLS if self.proxy is None else Stage.PROXY
-
-    def _tunnel(self) -> None:
-        super()._tunnel()
-        _progress().stage = Stage.TLS
-
-
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Steps
-
-
-class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls = _TlsSteps
-
-
-class _Adapter(HTTPAdapter):
-    """Kept connections with our steps, our trust and our proxy; nothing is tried twice here."""
-
-    def __init__(self, context: ssl.SSLContext, connections_max: int, proxy: Proxy | None) -> None:
-        self._context = context
-        self._proxy = proxy
-        never = Retry(total=False, redirect=False, raise_on_status=False)
-        super().__init__(pool_maxsize=connections_max, max_retries=never)
-
-    def init_poolmanager(
-        self, connections: int, maxsize: int, block: bool = False, **named: Any
-    ) -> None:
-        super().init_poolmanager(
-            connections, maxsize, block=block, ssl_context=self._context, **named
-        )
-        self._use_steps(self.poolmanager)
-
-    def proxy_manager_for(self, proxy: str, **named: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, ssl_context=self._context, **named)
-        self._use_steps(manager)
-        return manager
-
-    def proxy_headers(self, proxy: str) -> dict[str, str]:
-        authorization = self._proxy.authorization.decode() if self._proxy is not None else ""
-        return {"Proxy-Authorization": authorization} if authorization else {}
-
-    def cert_verify(self, conn: Any, url: str, verify: object, cert: object) -> None:
-        """The context decides, and has read its authorities once; requests would read certifi's
-        anew for each connection."""
-
-    @staticmethod
-    def _use_steps(manager: Any) -> None:
-        manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+    def _endpoint(self, root: str) -> "_Endpoint":
+        found = self._endpoints.get(root)
+        if found is None:
+            url = parse(root)
+            with self._lock:
+                made = _Endpoint(url, self._proxies.for_url(url), self._kept_max)
+                found = self._endpoints.setdefault(root, made)
+        return found
 
 
-def new_session() -> requests.Session:
-    """A session that any number of threads may use, once endpoints have been added to it.
+class _Endpoint:
+    """One origin, the way to it, and the connections that wait for the next request."""
 
-    Variables of the environment are not read: requests would let a `.netrc` replace the
-    Authorization header, and proxies are told to `add_endpoint`.
-    """
-    session = requests.Session()
-    session.trust_env = False
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    return session
+    def __init__(self, url: Url, proxy: Proxy | None, kept_max: int) -> None:
+        self.url = url
+        self.proxy = proxy
+        self._kept_max = kept_max
+        self._kept: deque[_Connection] = deque()
+        self._is_closed = False
+
+    def head(self, method: str, target: str, headers: Mapping[str, str], length: int) -> bytes:
+        """The request's head. Raises ValueError for what would be more than one head."""
+        if self.proxy is not None and not self.url.is_tls:
+            target = f"http://{self.url.authority}{target}"
+        lines = [f"{method} {target} HTTP/1.1", f"Host: {self.url.authority}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        if "Content-Length" not in headers and (length or method in ("PUT", "POST")):
+            lines.append(f"Content-Length: {length}")
+        if self.proxy is not None and not self.url.is_tls and self.proxy.authorization:
+            lines.append(f"Proxy-Authorization: {self.proxy.authorization.decode()}")
+        if any(_LINE_END.search(line) for line in lines):
+            raise ValueError("a header holds the end of a line")
+        lines.append("\r\n")
+        return "\r\n".join(lines).encode("latin-1")
+
+    def take(self) -> "_Connection | None":
+        """The connection that was used last, if it is open."""
+        while True:
+            try:
+                connection = self._kept.pop()
+            except IndexError:
+                return None
+            if connection.is_usable():
+                return connection
+            connection.close()
+
+    def keep(self, connection: "_Connection") -> None:
+        """Take it back after an answer."""
+        if self._is_closed or connection.is_over or len(self._kept) >= self._kept_max:
+            connection.close()
+        else:
+            self._kept.append(connection)
+
+    def close(self) -> None:
+        self._is_closed = True
+        while (connection := self.take()) is not None:
+            connection.close()
 
 
-def add_endpoint(
-    session: requests.Session,
-    endpoint: str,
-    *,
-    context: ssl.SSLContext,
-    connections_max: int,
-    proxies: Proxies,
-) -> None:
-    """Let the session speak to `endpoint`, over at most `connections_max` kept connections."""
-    url = parse(endpoint)
-    proxy = proxies.for_url(url)
-    root = f"{url.scheme}://{urlsplit(endpoint).netloc.lower()}/"
-    session.mount(root, _Adapter(context, connections_max, proxy))
-    if proxy is not None:
-        session.proxies[f"{url.scheme}://{url.host}"] = f"http://{proxy}"
+class _Connection:
+    """One connection, with one request at a time. Connected when it is made."""
+
+    def __init__(self, endpoint: _Endpoint, timeouts: Timeouts, context: ssl.SSLContext) -> None:
+        """Raises OSError."""
+        self.is_over = False
+        """Whether it may carry no other request."""
+        self._has_answered = False
+        self._peer: str | None = None
+        url, proxy, progress = endpoint.url, endpoint.proxy, _progress()
+        self._socket = self._connected(url, proxy, progress, timeouts.connect_s)
+        try:
+            if proxy is not None and url.is_tls:
+                self._tunnel(proxy.connect_request(url))
+            if url.is_tls:
+                progress.stage = Stage.TLS
+                self._socket = context.wrap_socket(self._socket, server_hostname=url.host)
+        except BaseException:
+            self.close()
+            raise
+        self._socket.settimeout(timeouts.request_s)
+
+    def exchange(self, request: bytes, method: str) -> Exchanged:
+        """Raises OSError and `http.client.HTTPException`; the connection is then of no more use."""
+        progress = _progress()
+        progress.address, progress.is_reused = self._peer, self._has_answered
+        progress.stage = Stage.WRITE
+        self._socket.sendall(request)
+        progress.stage = Stage.WAIT
+        with HTTPResponse(self._socket, method=method) as response:
+            response.begin()
+            progress.stage, self._has_answered = Stage.READ, True
+            body = response.read()
+            self.is_over = response.will_close
+            return Exchanged(response.status, response.reason, response.headers, body)
+
+    def is_usable(self) -> bool:
+        """Whether nothing came since the last answer: an end, or what nobody asked for."""
+        waiting = select.poll()
+        waiting.register(self._socket, select.POLLIN)
+        return not waiting.poll(0)
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _connected(
+        self, url: Url, proxy: Proxy | None, progress: Progress, timeout_s: float
+    ) -> socket.socket:
+        if proxy is None:
+            progress.stage, progress.address = Stage.CONNECT, f"{url.host}:{url.port}"
+        else:
+            progress.stage, progress.proxy = Stage.PROXY, str(proxy)
+        hop = proxy or url
+        connected = socket.create_connection((hop.host, hop.port), timeout_s)
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if proxy is None:
+            self._peer = progress.address = address_of(connected)
+        return connected
+
+    def _tunnel(self, request: bytes) -> None:
+        """As `http.client` does it, with its words for a refusal."""
+        self._socket.sendall(request)
+        response = HTTPResponse(self._socket, method="CONNECT")
+        try:
+            response.begin()
+            if response.status != 200:
+                reason = (response.reason or "").strip()
+                raise OSError(f"Tunnel connection failed: {response.status} {reason}")
+        finally:
+            response.close()
+
+
+def _split(url: str) -> tuple[str, str]:
+    """The origin of a URL, and the target of a request: path and query, ASCII."""
+    scheme, _, rest = url.partition("://")
+    authority, _, target = rest.partition("/")
+    return f"{scheme}://{authority}", quote(f"/{target}", safe=_TARGET_SAFE)
 
 
 def address_of(connected: socket.socket) -> str | None:

@@ -1,7 +1,7 @@
 """One table: what the Azure SDK raises -> evidence.
 
-Layer: queues. Answers are read in `answers`; here is what the SDK, requests and urllib3 make of a
-connection that failed, and of not knowing who we are.
+Layer: queues. Answers are read in `answers`; here is what the SDK makes of a connection that failed,
+and of not knowing who we are (for which it has requests and urllib3 of its own).
 """
 
 import http.client
