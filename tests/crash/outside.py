@@ -36,6 +36,8 @@ class Taken:
     """How often it was taken: answered with 200, or meant to be."""
     excused: Counter[str] = field(default_factory=Counter)
     """Of these, how often the answer was withheld."""
+    sendings: set[str] = field(default_factory=set)
+    """Of what came by a queue: each single time that it was sent there."""
 
     @property
     def duplicates(self) -> int:
@@ -103,6 +105,9 @@ class Outside:
         taken = self.taken.setdefault(path, Taken())
         ids = [event["id"] for event in events]
         taken.attempts.update(ids)
+        taken.sendings.update(
+            event["data"]["sending"] for event in events if "sending" in event["data"]
+        )
         if any(event["subject"] == "song/refused" for event in events):
             return web.Response(status=400)
         failure = self._failure(path)

@@ -1,5 +1,6 @@
 """A queue that the program pulls from: who sends to it, and what must hold when all is calm."""
 
+import itertools
 import json
 import sqlite3
 import threading
@@ -43,6 +44,7 @@ class Sender:
         self._place = patient(place)
         self._outside = outside
         self._is_over = threading.Event()
+        self._sendings = itertools.count()
         self.sent_again = 0
         """Messages whose sending failed, so that the queue may have them twice."""
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -59,12 +61,12 @@ class Sender:
         queue = self._place.open()
         first = len(self._outside.acknowledged)
         while not self._is_over.wait(PAUSE_S):
-            waiting = [_message(first + index) for index in range(BATCH)]
+            waiting = list(range(first, first + BATCH))
             first += BATCH
             while waiting:
-                outcomes = queue.send(waiting)
-                done = [isinstance(each, Delivered) for each in outcomes]
-                for message, is_done in zip(waiting, done, strict=True):
+                sent = [_message(number, sending=next(self._sendings)) for number in waiting]
+                done = [isinstance(each, Delivered) for each in queue.send(sent)]
+                for message, is_done in zip(sent, done, strict=True):
                     if is_done:
                         self._outside.acknowledged[message.message_id] = "letter"
                 waiting = [one for one, is_done in zip(waiting, done, strict=True) if not is_done]
@@ -80,14 +82,15 @@ def patient(place: Place) -> Place:
     return replace(place, connection=place.connection | {"request_timeout_s": REQUEST_S_MAX})
 
 
-def _message(number: int) -> Message:
+def _message(number: int, *, sending: int) -> Message:
+    """Whoever sees one event twice can tell by `sending` whether it was sent twice."""
     event = {
         "id": f"letter-{number}",
         "subject": "letter",
         "eventType": "Radio.LetterReceived",
         "eventTime": "2026-01-01T00:00:00Z",
         "dataVersion": "1",
-        "data": {"text": "x" * 200},
+        "data": {"text": "x" * 200, "sending": str(sending)},
     }
     return Message(body=json.dumps(event).encode(), message_id=f"letter-{number}")
 
@@ -128,9 +131,11 @@ class Account:
     sent: int
     lost: int
     sent_again: int
-    """Messages that the queue may have got twice."""
+    """Messages that the queue may have got twice, because their sender was not told that it had."""
+    sent_twice: int
+    """Of these, those that it had got: events in the topic that are the sender's own repeats."""
     duplicates: int
-    """Events in the topic beyond the first of each."""
+    """Events in the topic beyond one for each time that a message was sent."""
     redelivered: int
     """In the last life: messages that came again and were only settled."""
     remembered: int
@@ -142,9 +147,9 @@ def settled(
 ) -> Account:
     """Let all be pulled, delivered and settled, stop the programs that share the queue, and look at
     what is there."""
-    seen = outside.seen(SUBSCRIPTION).times
+    seen = outside.seen(SUBSCRIPTION)
     wanted = outside.acknowledged
-    until(lambda: not wanted.keys() - seen.keys(), "all that was sent is delivered")
+    until(lambda: not wanted.keys() - seen.times.keys(), "all that was sent is delivered")
     for program in programs:
         until(lambda program=program: is_calm(report(program)), "every delivery is settled")  # type: ignore[misc]
     _wait_for_silence(programs, returns_s(place))
@@ -156,15 +161,17 @@ def settled(
     nothing_is_left(place)
     account = Account(
         sent=len(wanted),
-        lost=len(wanted.keys() - seen.keys()),
+        lost=len(wanted.keys() - seen.times.keys()),
         sent_again=sender.sent_again,
-        duplicates=published - len(wanted),
+        sent_twice=len(seen.sendings) - len(wanted),
+        duplicates=published - len(seen.sendings),
         redelivered=redelivered,
         remembered=sum(_remembered(program) for program in programs),
     )
     say(
         f"{place.kind}: kills {sum(one.kills for one in programs)}, sent {account.sent}, "
-        f"sent again {account.sent_again}, lost {account.lost}, duplicates {account.duplicates}, "
+        f"sent again {account.sent_again}, of these twice in the queue {account.sent_twice}, "
+        f"lost {account.lost}, duplicates {account.duplicates}, "
         f"redelivered in the last life {account.redelivered}, ids left {account.remembered}"
     )
     return account
