@@ -1,6 +1,6 @@
 """One table: what the Azure SDK raises -> evidence.
 
-Layer: queues. Answers are read in `answers`; here is what the SDK makes of a connection that failed,
+Layer: queues. Answers are read in `answers`; here is what the SDK makes of a connection that failed
 and of not knowing who we are (for which it has requests and urllib3 of its own).
 """
 
