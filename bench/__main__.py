@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 import platform
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -98,7 +99,7 @@ def _text(value: float) -> str:
 def write(results: dict[str, rows.Figures]) -> Path:
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / time.strftime("%Y%m%dT%H%M%SZ.json", time.gmtime())
-    machine = {"machine": platform.machine(), "python": platform.python_version()}
+    machine = {"machine": platform.machine(), "python": sys.version, "run_by": sys.executable}
     path.write_text(json.dumps({**machine, "rows": results}, indent=2) + "\n")
     return path
 
@@ -108,6 +109,7 @@ if __name__ == "__main__":
     parser.add_argument("--only", nargs="*", default=[], choices=sorted(table(0)), metavar="ROW")
     parser.add_argument("--count", type=int, default=COUNT, help="deliveries of a usual row")
     arguments = parser.parse_args()
+    print(f"Python {sys.version} at {sys.executable}")
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         found = runner.run(main(arguments.only, arguments.count))
     print(f"written to {write(found)}")
