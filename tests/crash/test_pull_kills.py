@@ -13,6 +13,8 @@ from tests.crash.program import Program, until
 
 ROUNDS = int(os.environ.get("EVENTPOST_CRASH_ROUNDS") or 30) // 2
 SHORT = {"EVENTPOST_LIMITS_RECEIVE_LOCK_S_MIN": "1"}
+BRIEF_S = 8.0
+"""Of a lock that is waited out."""
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(600 + 20 * ROUNDS)]
 
@@ -66,23 +68,34 @@ def test_kills_while_events_are_pulled(new_program: NewProgram, seed: int, figur
 
 def test_locks_across_a_kill(new_program: NewProgram, seed: int) -> None:
     """Received, killed, started again: until its time a lock holds and its token is good; after
-    it the event comes again, with a higher count."""
+    it, and not before, the event comes again, with a higher count."""
     program = new_program(**SHORT)
     consumers = Consumers(program, seed)
     program.start()
     consumers.prepare()
     events = [
-        {"specversion": "1.0", "id": str(number), "source": "/s", "type": "t"}
+        {"specversion": "1.0", "id": str(number), "source": "/s", "type": f"t{number}"}
         for number in range(3)
     ]
-    path = f"/topics/{TOPIC}/eventsubscriptions/{NAME}"
+    paths = f"/topics/{TOPIC}/eventsubscriptions"
+    path, brief = f"{paths}/{NAME}", f"{paths}/brief"
     batch = "application/cloudevents-batch+json"
-    assert consumers.post(f"/topics/{TOPIC}:publish", events, kind=batch) == {}
     with program.client() as client:
-        client.update_subscription(NAME, {"receiveLockDurationInSeconds": 20}, topic=TOPIC)
-    began_s = time.monotonic()
-    kept, forgotten = consumers.post(f"{path}:receive?maxEvents=2")["value"]
+        client.update_subscription(NAME, {"receiveLockDurationInSeconds": 300}, topic=TOPIC)
+        client.create_subscription(
+            {
+                "name": "brief",
+                "topic": TOPIC,
+                "endpointType": "pull",
+                "receiveLockDurationInSeconds": BRIEF_S,
+                "filter": {"includedEventTypes": ["t0"]},
+            }
+        )
+    assert consumers.post(f"/topics/{TOPIC}:publish", events, kind=batch) == {}
+    kept, _ = consumers.post(f"{path}:receive?maxEvents=2")["value"]
     token = kept["brokerProperties"]["lockToken"]
+    began_s = time.monotonic()
+    (forgotten,) = consumers.post(f"{brief}:receive?maxEvents=10")["value"]
 
     program.kill()
     program.start()
@@ -90,10 +103,9 @@ def test_locks_across_a_kill(new_program: NewProgram, seed: int) -> None:
     (third,) = consumers.post(f"{path}:receive?maxEvents=10&maxWaitTime=0")["value"]
     assert third["event"]["id"] == "2"
     settled = consumers.post(f"{path}:acknowledge", {"lockTokens": [token]})
-    assert time.monotonic() - began_s < 20, "the machine was too slow for this test"
     assert settled["succeededLockTokens"] == [token]
-    (again,) = consumers.post(f"{path}:receive?maxEvents=1&maxWaitTime=60")["value"]
-    assert time.monotonic() - began_s > 19
-    assert again["event"]["id"] == forgotten["event"]["id"] == "1"
+    (again,) = consumers.post(f"{brief}:receive?maxEvents=10&maxWaitTime=60")["value"]
+    assert time.monotonic() - began_s > BRIEF_S - 1
+    assert again["event"]["id"] == forgotten["event"]["id"] == "0"
     assert again["brokerProperties"]["deliveryCount"] == 2
     assert program.stop() == 0

@@ -27,10 +27,16 @@ AZURE_MESSAGES = {
 }
 
 
-def azure_refusal(code: str, status: int = 403, message: str | None = None) -> Answer:
-    """An error of Azure Storage: its code stands in a header and in the XML body."""
-    now = datetime.now(UTC)
+def azure_refusal(
+    code: str, status: int = 403, message: str | None = None
+) -> Callable[[Asked], Answer]:
+    """An error of Azure Storage: its code stands in a header and in the XML body. It is dated when
+    it is given: one that was made long before would tell of a clock that is wrong."""
     text = AZURE_MESSAGES.get(code, "Refused.") if message is None else message
+    return lambda _asked: _azure(code, status, text, datetime.now(UTC))
+
+
+def _azure(code: str, status: int, text: str, now: datetime) -> Answer:
     body = (
         '\ufeff<?xml version="1.0" encoding="utf-8"?>'
         f"<Error><Code>{escape(code)}</Code><Message>{escape(text)}\n"

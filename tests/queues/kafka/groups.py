@@ -25,6 +25,8 @@ from tests.services.service import fresh_name
 PATIENCE_S = 60.0
 SESSION_MS = 6_000
 """The shortest that brokers allow."""
+REQUEST_MS_MAX = 300_000
+"""The longest that a call may be allowed: longer than a test, so none waits it out."""
 
 
 class Group:

@@ -16,6 +16,8 @@ from tests.services.service import fresh_name
 
 Result = TypeVar("Result")
 ASK_S_MAX = 30.0
+HEARTBEAT_S_MAX = 600
+"""The rarest there can be: a test is over before one is missed."""
 
 
 def settings(server: RabbitMQ, **more: Any) -> RabbitmqConnection:

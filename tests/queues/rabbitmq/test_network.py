@@ -8,19 +8,23 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from eventpost.core.outcomes import Delivered, Failed, Fault
 from eventpost.diagnosis.classify import classify
 from eventpost.queues.interfaces import Message, Queue, Settled
 from eventpost.queues.leases import LeaseLimits, Leases
+from eventpost.queues.rabbitmq.target import WAIT_S_MAX
 from eventpost.testing.fault_proxy import FaultProxy
 from eventpost.testing.queue_conformance import nothing_comes, send, settle, take
-from tests.queues.rabbitmq.brokers import RabbitmqHarness, opened, settings
+from tests.queues.rabbitmq.brokers import HEARTBEAT_S_MAX, RabbitmqHarness, opened, settings
 from tests.services.ports import free_ports
 from tests.services.rabbitmq import RabbitMQ
 
 pytestmark = pytest.mark.slow
 PATIENCE_S = 30.0
+TEST_S_MAX = 120.0
+"""Of pyproject.toml: what would take longer fails."""
 
 
 class Proxied(RabbitmqHarness):
@@ -59,16 +63,16 @@ def eventually(condition: Callable[[], bool]) -> None:
 def test_a_line_that_goes_dead(harness: Proxied) -> None:
     """A half-open connection costs a send its timeout, is given up, and the next send goes over a
     new one."""
+    # No heartbeat tells of it: the send's own time alone ends it while the line is dead.
+    harness.settings = replace(harness.settings, heartbeat_s=HEARTBEAT_S_MAX)
     queue = harness.new_queue()
     send(queue, Message(body=b"1"))
     harness.proxy.freeze()
 
-    started_s = time.monotonic()
     [outcome] = queue.send([Message(body=b"2")])
 
     assert isinstance(outcome, Failed)
     assert classify(outcome.evidence) in ("EP4318", "EP2203")
-    assert time.monotonic() - started_s < 4
     harness.proxy.thaw()
     eventually(lambda: isinstance(queue.send([Message(body=b"3")])[0], Delivered))
 
@@ -80,11 +84,10 @@ def test_waiting_on_a_dead_line(harness: Proxied) -> None:
     settle(queue, take(harness, queue, 1))
     harness.proxy.freeze()
 
-    started_s = time.monotonic()
-    page = queue.receive(1, PATIENCE_S, 0)
+    page = queue.receive(1, WAIT_S_MAX, 0)
 
-    assert isinstance(page, Failed)
-    assert time.monotonic() - started_s < 10
+    assert isinstance(page, Failed)  # and not nothing, when the wait was over
+    assert page.evidence.fault is Fault.CLOSED
     # The line that is sent on is another one: it may not know yet that it is dead, and the server
     # that it is, so that a send on it fails. Cut, nothing of that send can still arrive.
     harness.proxy.cut()
@@ -114,20 +117,20 @@ def test_settling_on_a_dead_line(harness: Proxied) -> None:
     eventually(lambda: bool(bodies(queue)))
 
 
-@pytest.mark.parametrize("latency_s", [0.05, 0.2])
+@pytest.mark.parametrize("latency_s", [0.1, 0.2])
 def test_a_slow_line(harness: Proxied, latency_s: float) -> None:
-    """Over a line with latency everything works, batches as fast as the line allows."""
+    """Over a line with latency everything works, and a batch does not wait for each of its
+    messages to come and go: so many would take longer than a test may."""
+    count = round(TEST_S_MAX / (2 * latency_s))
     queue = harness.new_queue()
     send(queue, Message(body=b"0"))
     settle(queue, take(harness, queue, 1))
     harness.proxy.latency_s = latency_s
 
-    started_s = time.monotonic()
-    send(queue, *(Message(body=str(number).encode()) for number in range(200)))
-    held = take(harness, queue, 200)
+    send(queue, *(Message(body=str(number).encode()) for number in range(count)))
+    held = take(harness, queue, count)
     settle(queue, held)
 
-    assert time.monotonic() - started_s < 60 * latency_s
     nothing_comes(harness, queue)
 
 
@@ -167,27 +170,26 @@ def test_a_line_that_is_cut_again_and_again(harness: Proxied) -> None:
 
 
 def test_many_callers_and_one_dead_server(rabbitmq: RabbitMQ) -> None:
-    """Callers that wait for the same connection wait together: none longer than its timeout."""
+    """Callers that wait for the same connection wait together, for its timeout: one after the other
+    they would take longer than a test may."""
     with FaultProxy("127.0.0.1", rabbitmq.ports["amqp"], speaks="tcp") as proxy:
         proxy.freeze()
         connection = settings(rabbitmq, port=proxy.port, connect_timeout_s=1.0)
         queue = opened(connection, "songs")
-        started_s = time.monotonic()
 
         def call(number: int) -> Any:
             if number % 2:
                 return queue.send([Message(body=b"x")])[0]
             return queue.receive(1, 5, 0)
 
-        with ThreadPoolExecutor(12) as pool:
-            outcomes = list(pool.map(call, range(12)))
+        count = round(TEST_S_MAX / connection.connect_timeout_s)
+        with ThreadPoolExecutor(count) as pool:
+            outcomes = list(pool.map(call, range(count)))
 
-        elapsed_s = time.monotonic() - started_s
         queue.close()
         proxy.thaw()
     assert all(isinstance(each, Failed) for each in outcomes)
     assert {each.evidence.fault for each in outcomes} == {Fault.TIMED_OUT}
-    assert elapsed_s < 3
 
 
 def test_a_server_that_comes_later(rabbitmq: RabbitMQ) -> None:

@@ -113,8 +113,10 @@ def connection(endpoint_url: str, **settings: Any) -> AwsConnection:
 
 
 def queue(endpoint_url: str, address: str = QUEUE, **options: object) -> SqsQueue:
-    opened = open_queue(
-        "sqs", connection(endpoint_url), Address(name=address, options=options), Services()
-    )
+    return queue_of(connection(endpoint_url), address, **options)
+
+
+def queue_of(settings: AwsConnection, address: str = QUEUE, **options: object) -> SqsQueue:
+    opened = open_queue("sqs", settings, Address(name=address, options=options), Services())
     assert isinstance(opened, SqsQueue)
     return opened

@@ -1,13 +1,13 @@
 """Faults between us and SQS, at a real server: what is told of them, and what came of messages."""
 
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import boto3
 import pytest
 
 from eventpost.core.outcomes import DELIVERED, Failed
+from eventpost.credentials.aws_settings import CONNECT_S_MAX, REQUEST_S_MAX
 from eventpost.diagnosis.classify import classify
 from eventpost.queues.interfaces import Address, Message, Received, Settled
 from eventpost.queues.kinds import Services, open_queue
@@ -51,8 +51,15 @@ def client(elasticmq: ElasticMQ) -> Any:
     )
 
 
-def opened(proxy: FaultProxy, client: Any, *, suffix: str = "", **settings: Any) -> SqsQueue:
-    attributes = {"FifoQueue": "true"} if suffix else {}
+def opened(
+    proxy: FaultProxy,
+    client: Any,
+    *,
+    suffix: str = "",
+    attributes: Mapping[str, str] = {},
+    **settings: Any,
+) -> SqsQueue:
+    attributes = {"FifoQueue": "true"} if suffix else attributes
     name = fresh_name("faults") + suffix
     client.create_queue(QueueName=name, Attributes=attributes)
     known: dict[str, Any] = {"request_timeout_s": REQUEST_S, "attempts_max": 0}
@@ -141,42 +148,39 @@ def test_a_send_that_is_tried_once_only(proxy: FaultProxy, client: Any) -> None:
 
 @pytest.mark.parametrize("reaction", [HANG, HANG_AFTER], ids=["before", "after"])
 def test_a_server_that_does_not_answer(proxy: FaultProxy, client: Any, reaction: Reaction) -> None:
-    """A call that is not answered ends within two attempts, with a failure."""
+    """A call that is never answered ends by itself after two attempts, with a failure."""
     queue = opened(proxy, client)
     proxy.when(SEND, reaction)
-    began_s = time.monotonic()
 
     (outcome,) = queue.send([Message(body=b"1")])
 
     assert isinstance(outcome, Failed)
     assert classify(outcome.evidence) == "EP2203"
-    assert time.monotonic() - began_s < 2 * REQUEST_S + 3
+    assert len(proxy.wait_for(SEND, 2)) == 2
 
 
 def test_a_line_that_goes_silent(proxy: FaultProxy, client: Any) -> None:
-    """A poll on a connection that is half open ends after its time. What the server handed out on
-    it comes again when its lease is over."""
-    queue = opened(proxy, client)
+    """A poll on a connection that is half open ends by its own time, while nothing else does. What
+    the server handed out on it comes again when its lease is over: the queue's own would last
+    longer than a test may."""
+    queue = opened(proxy, client, attributes={"VisibilityTimeout": "600"})
     proxy.freeze()
-    began_s = time.monotonic()
 
     page = queue.receive(1, 1, 2)
     assert isinstance(page, Failed)
     assert classify(page.evidence) == "EP2203"
-    assert time.monotonic() - began_s < 1 + REQUEST_S + 3
 
     proxy.thaw()
     queue.send([Message(body=b"1")])
     held: list[Received] = []
     while not held:
         held = received(queue)
-        assert time.monotonic() - began_s < 20
     assert [one.body for one in held] == [b"1"]
 
 
 def test_a_slow_line(proxy: FaultProxy, client: Any) -> None:
     """Latency below the bounds costs time and nothing else."""
-    queue = opened(proxy, client)
+    queue = opened(proxy, client, request_timeout_s=15.0)
     proxy.when(lambda _: True, Slow(before_s=0.2, after_s=0.2))
 
     assert list(queue.send([Message(body=b"1")])) == [DELIVERED]
@@ -198,15 +202,13 @@ def test_a_service_that_is_busy_for_a_moment(proxy: FaultProxy, client: Any) -> 
 
 
 def test_a_port_that_is_closed_for_a_while(proxy: FaultProxy, client: Any) -> None:
-    """While nobody listens calls fail at once; when the server is back the same queue object goes
-    on."""
-    queue = opened(proxy, client)
+    """While nobody listens calls fail at once, not after their time; when the server is back the
+    same queue object goes on."""
+    queue = opened(proxy, client, connect_timeout_s=CONNECT_S_MAX, request_timeout_s=REQUEST_S_MAX)
     proxy.refuse()
-    began_s = time.monotonic()
     page = queue.receive(1, 0, 30)
     assert isinstance(page, Failed)
     assert classify(page.evidence) == "EP2004"
-    assert time.monotonic() - began_s < 5
 
     proxy.listen()
 

@@ -1,7 +1,6 @@
 """A queue of SQS against the moto server: sent, taken, kept, released, and looked at."""
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,11 +11,13 @@ import pytest
 
 from eventpost.core.errors import InvalidRequest
 from eventpost.core.outcomes import DELIVERED, Delivered, Failed, Fault
+from eventpost.credentials.aws_settings import REQUEST_S_MAX
 from eventpost.diagnosis.classify import classify
 from eventpost.queues.interfaces import Message, Received, Rung, Settled
 from eventpost.queues.sqs import SqsQueue
 from eventpost.queues.sqs.forms import MESSAGE_BYTES_MAX, Receipt
-from tests.queues.sqs.answering import REGION, queue
+from eventpost.testing.fault_proxy import FaultProxy
+from tests.queues.sqs.answering import REGION, connection, queue, queue_of
 from tests.services.fixtures import OwnServices
 from tests.services.moto import (
     ACCESS_KEY_ID,
@@ -29,7 +30,8 @@ from tests.services.service import fresh_name
 
 pytestmark = pytest.mark.slow
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
+RECEIVE = "ReceiveMessage"
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +55,25 @@ def name(client: Any) -> str:
 @pytest.fixture
 def jobs(moto: Moto, name: str) -> Iterator[SqsQueue]:
     opened = queue(moto.url, name)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def line(moto: Moto) -> Iterator[FaultProxy]:
+    with FaultProxy("127.0.0.1", moto.ports["http"]) as made:
+        yield made
+
+
+@pytest.fixture
+def far(line: FaultProxy, client: Any) -> Iterator[SqsQueue]:
+    """A queue behind a line that a test may freeze: its calls outlast any test by themselves."""
+    name = fresh_name("far")
+    client.create_queue(QueueName=name)
+    settings = connection(f"http://{line.host}:{line.port}", request_timeout_s=REQUEST_S_MAX)
+    opened = queue_of(settings, name)
+    assert opened.receive(1, 0, 30) == []  # its URL is known from here on
+    line.requests.clear()
     yield opened
     opened.close()
 
@@ -183,48 +204,64 @@ def test_fifo_without_a_deduplication_id(fifo: SqsQueue) -> None:
 # --- waiting --------------------------------------------------------------------------------------
 
 
-def test_a_wait_ends_when_a_message_comes(jobs: SqsQueue) -> None:
-    """A long poll answers as soon as there is a message."""
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(jobs.receive, 10, 20, 60)
-        jobs.send([Message(body=b"x")])
-        began_s = time.monotonic()
+def test_a_wait_ends_when_a_message_comes(jobs: SqsQueue, line: FaultProxy, far: SqsQueue) -> None:
+    """A long poll answers as soon as there is a message: before one that began earlier, and to
+    which nothing came."""
+    with ThreadPoolExecutor(2) as pool:
+        longer = pool.submit(jobs.receive, 10, 20, 60)
+        waiting = pool.submit(far.receive, 10, 20, 60)
+        line.wait_for(RECEIVE)
+        far.send([Message(body=b"x")])
         page = waiting.result(PATIENCE_S)
+        was_longer = not longer.done()
+        jobs.close()
 
     assert isinstance(page, list)
     assert [one.body for one in page] == [b"x"]
-    assert time.monotonic() - began_s < 10
+    assert was_longer
 
 
-def test_a_wait_ends_when_woken(jobs: SqsQueue) -> None:
-    """A wait of 20 seconds ends at once when woken; what its poll still brings is not lost."""
-    began_s = time.monotonic()
-    threading.Timer(0.3, jobs.wake).start()
-    assert jobs.receive(10, 20, 60) == []
-    assert time.monotonic() - began_s < 5
+def test_a_wait_ends_when_woken(line: FaultProxy, far: SqsQueue) -> None:
+    """A wait whose poll is never answered ends when woken; what its poll still brings is not
+    lost."""
+    with ThreadPoolExecutor(1) as pool:
+        line.freeze()
+        waiting = pool.submit(far.receive, 10, 20, 60)
+        line.wait_for(RECEIVE)
+        far.wake()
+        assert waiting.result(PATIENCE_S) == []
+    line.thaw()
 
-    jobs.send([Message(body=b"x")])
+    far.send([Message(body=b"x")])
 
-    assert [one.body for one in received(jobs, 1)] == [b"x"]
+    assert [one.body for one in received(far, 1)] == [b"x"]
+    assert len(line.asked_for(RECEIVE)) == 1
 
 
-def test_a_wait_ends_when_closed(jobs: SqsQueue) -> None:
-    """Closing ends a wait at once, with a failure."""
-    began_s = time.monotonic()
-    threading.Timer(0.3, jobs.close).start()
-    page = jobs.receive(10, 20, 600)
+def test_a_wait_ends_when_closed(line: FaultProxy, far: SqsQueue) -> None:
+    """Closing ends a wait whose poll is never answered, with a failure."""
+    with ThreadPoolExecutor(1) as pool:
+        line.freeze()
+        waiting = pool.submit(far.receive, 10, 20, 600)
+        line.wait_for(RECEIVE)
+        far.close()
+        page = waiting.result(PATIENCE_S)
 
     assert isinstance(page, Failed)
     assert page.evidence.fault is Fault.CLOSED
-    assert time.monotonic() - began_s < 5
 
 
-def test_what_arrives_after_the_end_is_given_back(moto: Moto, name: str) -> None:
+def test_what_arrives_after_the_end_is_given_back(
+    moto: Moto, name: str, line: FaultProxy, far: SqsQueue
+) -> None:
     """A message that a poll brings after its queue was closed is there for others at once, not
     only when its lease of ten minutes is over."""
-    first, second = queue(moto.url, name), queue(moto.url, name)
-    threading.Timer(0.3, first.close).start()
-    assert isinstance(first.receive(10, 20, 600), Failed)
+    second = queue(moto.url, name)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(far.receive, 10, 20, 600)
+        line.wait_for(RECEIVE)
+        far.close()
+        assert isinstance(waiting.result(PATIENCE_S), Failed)
 
     second.send([Message(body=b"x")])
 

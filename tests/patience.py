@@ -1,0 +1,9 @@
+"""What tests wait for, and what they do not wait out.
+
+No test asserts that something took less than so long: on a machine that is busy it takes longer.
+That a call ends by its own bound, or as soon as something happens, shows without a clock: let
+whatever else would end it take `NEVER_S`.
+"""
+
+NEVER_S = 600.0
+"""Longer than a test may take. A call that may last so long, and returned, was ended early."""
