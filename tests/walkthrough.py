@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.documentation import Block, blocks
 
 MARK = "=== done, with"
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 LOOKS_ONLY = re.compile(
     r"(eventpost \w+ (show|list|trace|test)|eventpost serve|cat|tail|find|curl -s) "
 )

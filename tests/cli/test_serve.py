@@ -180,7 +180,7 @@ def test_health_names_every_worker(tmp_path: Path) -> None:
     """The running program tells of its store, its store's workers, the grid and its log."""
     with server(tmp_path):
         url = local.read_address(tmp_path / "eventpost-data") or ""
-        told = httpx.get(f"{url}/readyz", trust_env=False).json()
+        told = httpx.get(f"{url}/readyz", trust_env=False, timeout=60).json()
 
     assert told["status"] == "ok"
     names = {each["name"] for each in told["checks"]}

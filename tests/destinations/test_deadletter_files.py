@@ -16,7 +16,7 @@ from eventpost.destinations.storages import Storage
 from eventpost.queues.interfaces import Rung
 from eventpost.testing.clock import VirtualClock
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 class Gate:

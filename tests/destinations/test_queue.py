@@ -432,5 +432,5 @@ def _no_thread_is_left() -> Iterator[None]:
     yield
     left = [one for one in threading.enumerate() if one.name.startswith("eventpost-memory")]
     for one in left:
-        one.join(5.0)
+        one.join(60.0)
     assert not any(one.is_alive() for one in left)

@@ -98,7 +98,9 @@ def test_both_addresses_of_a_topic(grid: Grid, receiver: Receiver) -> None:
     headers = {"aeg-sas-key": grid.key("songs")}
 
     for path in ("/topics/songs/api/events", "/songs/api/events", "/topics/SONGS/api/events"):
-        answer = httpx.post(grid.url + path, json=[EVENT], headers=headers, trust_env=False)
+        answer = httpx.post(
+            grid.url + path, json=[EVENT], headers=headers, trust_env=False, timeout=60
+        )
         assert answer.status_code == 200
 
     receiver.wait_for(3)
@@ -106,7 +108,9 @@ def test_both_addresses_of_a_topic(grid: Grid, receiver: Receiver) -> None:
 
 def test_an_unknown_topic(grid: Grid) -> None:
     """There is no topic of that name: 404, in Event Grid's form."""
-    answer = httpx.post(f"{grid.url}/topics/none/api/events", json=[EVENT], trust_env=False)
+    answer = httpx.post(
+        f"{grid.url}/topics/none/api/events", json=[EVENT], trust_env=False, timeout=60
+    )
 
     assert answer.status_code == 404
     assert answer.json()["error"]["code"]

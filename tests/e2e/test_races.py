@@ -29,7 +29,7 @@ class Meanwhile:
 
     def result(self) -> EventpostError | None:
         """Wait for its end; the error that it raised."""
-        self._thread.join(10)
+        self._thread.join(60)
         assert not self._thread.is_alive()
         return self._error
 

@@ -225,13 +225,15 @@ def test_what_was_pulled(grid: Grid, clock: VirtualClock, folder: Path) -> None:
     at = f"{grid.url}/topics/songs/eventsubscriptions/puller"
 
     def received() -> list[dict[str, Any]]:
-        answer = httpx.post(f"{at}:receive?maxEvents=10&maxWaitTime=0", headers=headers)
+        answer = httpx.post(f"{at}:receive?maxEvents=10&maxWaitTime=0", headers=headers, timeout=60)
         found: list[dict[str, Any]] = answer.json()["value"]
         return found
 
     def settled(verb: str, handed: list[dict[str, Any]]) -> None:
         tokens = [each["brokerProperties"]["lockToken"] for each in handed]
-        answer = httpx.post(f"{at}:{verb}", headers=headers, json={"lockTokens": tokens})
+        answer = httpx.post(
+            f"{at}:{verb}", headers=headers, json={"lockTokens": tokens}, timeout=60
+        )
         assert answer.json()["failedLockTokens"] == []
 
     ids = grid.publish("songs", count=2)

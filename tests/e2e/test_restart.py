@@ -17,9 +17,13 @@ END = {
     "kill": Grid.crash,
     "power cut": Grid.cut_power,
 }
+HASTY_S = 0.1
+HASTY = pytest.mark.grid(drain_s=HASTY_S)
+"""A stop does not wait long for what hangs."""
 
 
 @pytest.mark.parametrize("end", END)
+@HASTY
 def test_what_was_in_flight_goes_out_again_at_once(
     grid: Grid, receiver: Receiver, end: str
 ) -> None:
@@ -62,6 +66,7 @@ def test_what_was_settled_is_not_sent_again(grid: Grid, receiver: Receiver, end:
 
 
 @pytest.mark.parametrize("end", END)
+@HASTY
 def test_holes_in_what_was_settled(grid: Grid, receiver: Receiver, end: str) -> None:
     """Deliveries settled behind one that hangs are not sent again with it."""
     grid.topic("songs")
@@ -122,6 +127,7 @@ def test_parked_retries_come_back(
 
 
 @pytest.mark.parametrize("end", END)
+@HASTY
 def test_what_a_pause_held_comes_back(
     grid: Grid, receiver: Receiver, clock: VirtualClock, end: str
 ) -> None:
@@ -138,7 +144,7 @@ def test_what_a_pause_held_comes_back(
     changing = threading.Thread(target=_change_and_resume, args=[grid])
     changing.start()
     clock.advance(1)
-    changing.join(5)
+    changing.join(60)
 
     assert not changing.is_alive()
     grid.settle()
@@ -154,7 +160,7 @@ def _change_and_resume(grid: Grid) -> None:
 
 
 @pytest.mark.parametrize("end", END)
-@pytest.mark.grid(lane_events_max=8)
+@pytest.mark.grid(lane_events_max=8, drain_s=HASTY_S)
 def test_a_backlog_is_worked_off(grid: Grid, receiver: Receiver, end: str) -> None:
     """What a lane had not even read when the end came is delivered, at most what it held twice."""
     grid.topic("songs")

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 GUIDE = ROOT / "docs/guides/kafka-from-lambda.md"
 IDLE_MS_MAX = 1_500
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 CLOSE_WAIT = "08"
 TOKEN_LIFE_S = 8.0
 IAM_ARGUMENTS = (

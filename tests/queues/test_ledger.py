@@ -28,7 +28,7 @@ from tests.queues.leases.test_fork import in_child
 
 SONGS = "memory:songs"
 OTHER = "memory:other"
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 class Clock:

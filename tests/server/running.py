@@ -28,7 +28,7 @@ EVENT = {
 }
 
 T = TypeVar("T")
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -75,12 +75,13 @@ class Served:
 
     def http(self) -> httpx.Client:
         """A client without the admin token."""
-        return httpx.Client(base_url=self.url, verify=False)
+        return httpx.Client(base_url=self.url, verify=False, timeout=PATIENCE_S)
 
     def admin(self) -> httpx.Client:
         """A client with the admin token, below the management prefix."""
         headers = {"Authorization": f"Bearer {self.token}"}
-        return httpx.Client(base_url=self.url + API_PREFIX, headers=headers, verify=False)
+        url = self.url + API_PREFIX
+        return httpx.Client(base_url=url, headers=headers, verify=False, timeout=PATIENCE_S)
 
 
 @contextmanager

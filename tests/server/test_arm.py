@@ -438,7 +438,7 @@ def test_malformed_requests(
     """What cannot be read is refused in the form that ARM's clients read."""
     assert client is not None
     headers = {"Authorization": f"Bearer {server.token}"}
-    with httpx.Client(base_url=server.url, headers=headers, verify=False) as http:
+    with httpx.Client(base_url=server.url, headers=headers, verify=False, timeout=60) as http:
         answer = http.request(method, path, content=body)
 
     assert answer.status_code == status

@@ -23,6 +23,8 @@ BATCH = "application/cloudevents-batch+json; charset=utf-8"
 STRUCTURED = "application/cloudevents+json; charset=utf-8"
 DECLARED = {"name": NAME, "topic": TOPIC, "endpointType": "pull"}
 VERSION = "api-version=2024-06-01"
+WAIT_S = 110
+"""Longer than whoever is told something waits for that."""
 OPERATIONS = ("acknowledge", "release", "reject", "renewLock")
 
 
@@ -275,12 +277,12 @@ def test_nothing_is_an_empty_array(namespace: Namespace) -> None:
 def test_a_receive_waits_for_an_event(namespace: Namespace) -> None:
     """A long poll is answered as soon as something is published."""
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(namespace.receive, 10, 60)
+        waiting = pool.submit(namespace.receive, 10, WAIT_S)
         until(lambda: waiting_count(namespace) == 1)
 
         namespace.publish(cloud_event(1))
 
-        assert [each["event"]["id"] for each in waiting.result(10)] == ["event-1"]
+        assert [each["event"]["id"] for each in waiting.result(60)] == ["event-1"]
 
 
 def waiting_count(namespace: Namespace) -> int:
@@ -327,7 +329,7 @@ def test_too_many_who_wait(tmp_path: Path) -> None:
         admin.post("/topics", json={"name": TOPIC, "inputSchema": "cloudeventschemav1_0"})
         admin.post("/subscriptions", json=DECLARED)
         namespace = Namespace(server, http)
-        waiting = pool.submit(namespace.receive, 10, 60)
+        waiting = pool.submit(namespace.receive, 10, WAIT_S)
         until(lambda: waiting_count(namespace) == 1)
 
         refused = namespace.post(namespace.path("receive"))
@@ -336,7 +338,7 @@ def test_too_many_who_wait(tmp_path: Path) -> None:
         assert int(refused.headers["retry-after"]) >= 1
         assert namespace.settle("acknowledge", ["a"])["succeededLockTokens"] == []
         namespace.publish(cloud_event(1))
-        assert len(waiting.result(10)) == 1
+        assert len(waiting.result(60)) == 1
 
 
 def test_a_stop_answers_who_waits(tmp_path: Path) -> None:
@@ -347,13 +349,13 @@ def test_a_stop_answers_who_waits(tmp_path: Path) -> None:
             admin.post("/subscriptions", json=DECLARED)
         with server.http() as http:
             namespace = Namespace(server, http)
-            waiting = pool.submit(namespace.receive, 10, 60)
+            waiting = pool.submit(namespace.receive, 10, WAIT_S)
             until(lambda: waiting_count(namespace) == 1)
 
             server.call(server.data_plane.stop_waiting)
 
-            assert waiting.result(10) == []
-            assert namespace.receive(1, 60) == []
+            assert waiting.result(60) == []
+            assert namespace.receive(1, WAIT_S) == []
 
 
 def test_who_waits_is_told_that_the_subscription_is_gone(
@@ -366,7 +368,7 @@ def test_who_waits_is_told_that_the_subscription_is_gone(
 
         admin.delete(f"/subscriptions/{NAME}")
 
-        assert error(waiting.result(10), 404)["code"] == "NotFound"
+        assert error(waiting.result(60), 404)["code"] == "NotFound"
 
 
 # --- settle ---------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
 from eventpost.testing.background import BackgroundLoop
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 HANG = "hang"
 """In the place of an answer: none, ever."""
 VANISH = "vanish"

@@ -37,7 +37,7 @@ from tests.services.azurite import Azurite
 from tests.services.moto import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Moto
 from tests.services.service import fresh_name
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 LAST_CHUNK = b"0\r\n\r\n"
 
 

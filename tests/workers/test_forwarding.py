@@ -13,7 +13,7 @@ from eventpost.workers.forwarding import Forwarder, Job
 from eventpost.workers.outbox import Outbox
 from eventpost.workers.transport import WorkQueue
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 class Broken:

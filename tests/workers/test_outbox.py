@@ -53,7 +53,7 @@ def sending(outbox: Outbox, count: int, results: list[Any]) -> list[threading.Th
 
 def until_requests(desk: Desk, count: int) -> None:
     with desk.arrived:
-        assert desk.arrived.wait_for(lambda: len(desk.requests) >= count, 20)
+        assert desk.arrived.wait_for(lambda: len(desk.requests) >= count, 60)
 
 
 def test_who_comes_meanwhile_goes_together() -> None:
@@ -69,7 +69,7 @@ def test_who_comes_meanwhile_goes_together() -> None:
 
     desk.gate.release(3)
     for thread in [*first, *rest]:
-        thread.join(20)
+        thread.join(60)
     assert results == [DELIVERED] * 13
     assert [len(request) for request in desk.requests] == [1, 10, 2]
 
@@ -91,7 +91,7 @@ def test_an_interrupted_thread_leaves_nobody_waiting() -> None:
     desk.gate.release()
 
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     kinds = [type(one) for one in results]
     assert sorted(kind.__name__ for kind in kinds) == [
         "Delivered",
@@ -115,7 +115,7 @@ def test_as_many_requests_as_allowed() -> None:
     assert len(desk.requests) == 2
     desk.gate.release(3)
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert results == [DELIVERED] * 3
 
 

@@ -80,7 +80,7 @@ def build(
         return Engine(surroundings, recovered)
 
     store = new_store(data, steady)
-    supervisor = Supervisor(store, new_engine, log)
+    supervisor = Supervisor(store, new_engine, log, drain_s=limits.drain_s)
     app = App(
         settings,
         supervisor,

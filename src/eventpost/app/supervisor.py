@@ -11,11 +11,10 @@ from collections.abc import Awaitable, Callable
 from eventpost.core.errors import StoreError
 from eventpost.core.interfaces import CommitFailed, Recovered, Store
 from eventpost.grid.engine import Engine
+from eventpost.grid.limits import GridLimits
 
 REOPEN_WAIT_S = 0.5
 REOPEN_WAIT_S_MAX = 10.0
-DRAIN_S_MAX = 10.0
-"""How long a stop waits for attempts in flight; what is still out then is sent again."""
 DRAIN_LOOK_S = 0.01
 
 
@@ -28,12 +27,14 @@ class Supervisor:
         new_engine: Callable[[Store, Recovered, Callable[[CommitFailed], None]], Engine],
         log: Callable[..., None],
         *,
+        drain_s: float = GridLimits().drain_s,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self.store = store
         self._new_engine = new_engine
         self.on_reopened: Callable[[Engine], None] = lambda _: None
         self._log = log
+        self._drain_s = drain_s
         self._sleep = sleep
         self.is_opening = False
         self._engine: Engine | None = None
@@ -99,7 +100,7 @@ class Supervisor:
             await asyncio.wait({self._reopening})
         engine = self._engine
         if engine is not None and not engine.is_stopped:
-            await _drained(engine)
+            await _drained(engine, self._drain_s)
             saved = asyncio.Event()
             engine.journal.wait(lambda _: saved.set())
             await saved.wait()
@@ -107,11 +108,11 @@ class Supervisor:
         await asyncio.to_thread(self.store.close)
 
 
-async def _drained(engine: Engine) -> None:
+async def _drained(engine: Engine, seconds_max: float) -> None:
     """Send nothing more and wait for what is out, so that a stop repeats as little as it can."""
     engine.drain()
     loop = asyncio.get_running_loop()
-    deadline_s = loop.time() + DRAIN_S_MAX
+    deadline_s = loop.time() + seconds_max
     # Looked at only here, at the end: an event set by every outcome would cost the hot path.
     while engine.in_flight and not engine.is_stopped and loop.time() < deadline_s:  # noqa: ASYNC110
         await asyncio.sleep(DRAIN_LOOK_S)

@@ -75,3 +75,5 @@ class GridLimits(msgspec.Struct, frozen=True, kw_only=True):
     """The largest file of dead letters that is read back."""
     export_delay_s: float = 1.0
     """Dead letters of one subscription wait this long for company before a file is written."""
+    drain_s: float = 10.0
+    """How long a stop waits for attempts in flight; what is still out then is sent again."""

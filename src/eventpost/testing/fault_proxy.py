@@ -29,7 +29,7 @@ from eventpost.testing.proxied_http import HEAD_BYTES_MAX, Asked, read_request, 
 from eventpost.testing.receiver import ACCEPT_TURNS, Answer
 
 PIECE_BYTES = 64 * 1024
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ from eventpost.testing.steps import GridClock
 
 T = TypeVar("T")
 
-REST_S_MAX = 10.0
+REST_S_MAX = 30.0
 """A grid that is not at rest after so long is stuck, or waits for a handler outside of the test."""
 GRID_LIMITS = GridLimits(outcome_delay_s=0.0, retention_interval_s=3_600.0)
 """Outcomes are committed without waiting for company, and a day takes 24 looks at old events."""
@@ -81,7 +81,7 @@ class Grid:
         self._running: Running | None = None
         self._client: Client | None = None
         self._clients: list[Client] = []
-        self._http = httpx.Client(trust_env=False, verify=False)  # noqa: S501  plain http
+        self._http = httpx.Client(trust_env=False, verify=False, timeout=REST_S_MAX)  # noqa: S501  plain http
         self.start()
 
     # --- its life -----------------------------------------------------------------------------

@@ -44,7 +44,7 @@ def test_descriptors_run_out(loop_kind: str) -> None:
         last.socket.close()
         first.socket.close()
         process.stdin.close()
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
 
 
 def report_slowly(client: Client, failures: int) -> float:

@@ -9,7 +9,7 @@ from eventpost.queues.leases import Leases
 from eventpost.testing.memory_queue import MemoryServer
 
 NAME = "songs"
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 def in_child(check: Callable[[], object]) -> str:

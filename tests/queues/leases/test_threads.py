@@ -25,7 +25,7 @@ from eventpost.testing.memory_queue import (
 from tests.patience import NEVER_S
 from tests.queues.leases.rig import Heard, check
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 NAME = "songs"
 Open = Callable[..., Leases]
 

@@ -22,7 +22,7 @@ from tests.services.ports import free_ports
 from tests.services.rabbitmq import RabbitMQ
 
 pytestmark = pytest.mark.slow
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 TEST_S_MAX = 120.0
 """Of pyproject.toml: what would take longer fails."""
 

@@ -285,7 +285,7 @@ def cut(harness: RabbitmqHarness, queue: Queue) -> None:
             if line._opened is not None:
                 line._opened.wire._transport.abort()
 
-    core.thread.submit(abort()).result(10)
+    core.thread.submit(abort()).result(60)
 
 
 def test_a_connection_that_breaks(harness: RabbitmqHarness) -> None:

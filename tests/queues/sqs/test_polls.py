@@ -10,7 +10,7 @@ from eventpost.core.outcomes import Evidence, Failed, Fault, Stage
 from eventpost.queues.interfaces import Received
 from eventpost.queues.sqs.polls import Page, Polls
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 FAILED = Failed(Evidence(stage=Stage.WAIT, fault=Fault.RESET))
 
 

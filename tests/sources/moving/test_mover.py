@@ -34,6 +34,7 @@ from eventpost.testing.memory_queue import (
 )
 
 QUICK = MoveLimits(
+    wait_s=0.02,
     quiet_s=0.02,
     idle_s=0.05,
     hidden_wait_s=0.1,
@@ -373,7 +374,7 @@ def test_a_stop_ends_the_waiting_for_a_target(tmp_path: Path) -> None:
     until(lambda: rig.target.requests["send"] > 0)
 
     mover.stop()
-    thread.join(10)
+    thread.join(60)
 
     assert not thread.is_alive()
     assert mover.result.ended is Ended.STOPPED

@@ -32,6 +32,8 @@ class MoveLimits:
     retry_s_min: float = 0.5
     """The first pause after the target failed; it doubles."""
     retry_s_max: float = 15.0
+    wait_s: float = 1.0
+    """How long one receive waits for a message, where the queue lets it wait."""
     quiet_s: float = 1.0
     """How long nothing must have come before the queue is counted to see whether it is empty."""
     idle_s: float = 5.0
@@ -55,8 +57,9 @@ class MoveLimits:
             slots_max=self.page_max + self.ahead_max + self.skipped_max,
             held_bytes_max=2 * self.page_bytes_max + self.skipped_bytes_max,
             lease_s=self.lease_s,
-            wait_s=1.0,
-            idle_s_max=1.0,
+            wait_s=self.wait_s,
+            idle_s_min=min(LeaseLimits().idle_s_min, self.wait_s),
+            idle_s_max=self.wait_s,
             receive_delay_s_max=5.0,
             pending_lease_s=self.lease_s,
             tell_s=1.0,
