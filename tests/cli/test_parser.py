@@ -134,6 +134,8 @@ def test_options_become_the_declaration_of_the_api() -> None:
         *("--concurrency", "5", "--rate", "50/s", "--signing-secret", "env:A"),
         *("--signing-secret", "env:B", "--subject-case-sensitive", "--insecure"),
         *("--enable-advanced-filtering-on-arrays", "false", "--final-statuses", "400", "410"),
+        *("--azure-active-directory-tenant-id", "contoso.example"),
+        *("--azure-active-directory-application-id-or-uri", "api://station"),
     )
 
     assert made == {
@@ -158,6 +160,8 @@ def test_options_become_the_declaration_of_the_api() -> None:
         "rate": "50/s",
         "signingSecrets": ["env:A", "env:B"],
         "tlsInsecure": True,
+        "azureActiveDirectoryTenantId": "contoso.example",
+        "azureActiveDirectoryApplicationIdOrUri": "api://station",
         "start": "earliest",
     }
 

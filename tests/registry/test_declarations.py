@@ -127,6 +127,8 @@ subscriptions = st.builds(
         rate_per_s=st.sampled_from([None, 0.5, 100.0]),
         response_timeout_s=st.sampled_from([0.25, 30.0, 90.0]),
         signing_secrets=st.sampled_from([(), ("env:ONE", "file:/two")]),
+        azure_active_directory_tenant_id=st.just("contoso.example"),
+        azure_active_directory_application_id_or_uri=st.sampled_from(["api://a", "https://b/"]),
         attributes=st.sampled_from(
             [(), (DeliveryAttribute(name="x", type="static", value="v", is_secret=True),)]
         ),

@@ -25,8 +25,8 @@ LISTED: dict[str, Any] = {
     "deadLetterWithResourceIdentity": None,
     "deliveryWithResourceIdentity": None,
     "destination": {
-        "azureActiveDirectoryApplicationIdOrUri": None,
-        "azureActiveDirectoryTenantId": None,
+        "azureActiveDirectoryApplicationIdOrUri": "api://station",
+        "azureActiveDirectoryTenantId": "contoso.example",
         "deliveryAttributeMappings": [
             {"name": "X-Station", "type": "Static", "isSecret": False, "value": "blues"},
             {"name": "X-Key", "type": "Static", "isSecret": True, "value": None},

@@ -354,7 +354,7 @@ URL = "https://station.example/api"
     [
         ({"destination": m.EventHubEventSubscriptionDestination(resource_id="/x")}, "EventHub"),
         ({"destination": m.AzureFunctionEventSubscriptionDestination(resource_id="/x")}, "Azure"),
-        ({"destination": webhook(URL, azure_active_directory_tenant_id="t")}, "DirectoryTenantId"),
+        ({"destination": webhook(URL, azure_active_directory_tenant_id="t")}, "URI is missing"),
         ({"destination": webhook(URL, minimum_tls_version_allowed="1.3")}, "minimumTlsVersion"),
         (
             {

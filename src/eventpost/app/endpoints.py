@@ -15,13 +15,15 @@ from eventpost.core.histogram import Histogram
 from eventpost.core.interfaces import DeadLetterFiles, DeadLetterPlace, Destination
 from eventpost.core.outcomes import Evidence
 from eventpost.core.sources import Connection
-from eventpost.core.subscriptions import Subscription, Topic
+from eventpost.core.subscriptions import Endpoint, Subscription, Topic
 from eventpost.destinations import handshake, kinds
 from eventpost.destinations.deadletter_files import StorageFiles
 from eventpost.destinations.farewell import Farewells
 from eventpost.destinations.opening import Opener
 from eventpost.destinations.places import KINDS
+from eventpost.destinations.tokens import Tokens
 from eventpost.destinations.unusable import Unusable
+from eventpost.destinations.webhook_tokens import bearer
 from eventpost.diagnosis.classify import Explanation, classify, explain
 from eventpost.formats import topics
 from eventpost.http.addresses import AddressGuard
@@ -57,6 +59,7 @@ class Endpoints:
             ca_file=settings.network.ca_file or None,
             now_s=clock.monotonic_s,
         )
+        self.tokens = Tokens(settings.client.token_fetches_max)
         self.delivery_times = Histogram()
         self._services = kinds.Services(
             http=self.client,
@@ -71,6 +74,7 @@ class Endpoints:
             call_later=clock.call_later,
             call_soon=clock.call_soon,
             call_soon_threadsafe=clock.call_soon_threadsafe,
+            tokens=self.tokens,
         )
         self.places = StorageFiles(
             Opener(self._services),
@@ -115,6 +119,9 @@ class Endpoints:
         endpoint = subscription.endpoint
         if endpoint.type != WEBHOOK:
             return handshake.Consent()
+        authorization = await self._authorization(endpoint)
+        if isinstance(authorization, Evidence):
+            return handshake.Refused(authorization)
         question = handshake.Question(
             endpoint=endpoint,
             output_schema=endpoint.delivery_schema or topic.input_schema,
@@ -125,8 +132,22 @@ class Endpoints:
             later_url=later_url,
             event_id=str(uuid.uuid4()),
             now_ms=self._clock.now_ms(),
+            authorization=authorization,
         )
         return await handshake.validate(self.client, question)
+
+    async def _authorization(self, endpoint: Endpoint) -> bytes | Evidence:
+        """The header line of a webhook that wants a token, or why there is none."""
+        if not endpoint.wants_token:
+            return b""
+        found: asyncio.Future[bytes | Evidence] = asyncio.get_running_loop().create_future()
+
+        def told(line: bytes | Evidence) -> None:
+            if not found.done():  # the caller may have gone
+                found.set_result(line)
+
+        bearer(endpoint, self._services).wait(handshake.ANSWER_S_MAX, told)
+        return await found
 
     def say_farewell(self, topic: Topic, subscription: Subscription) -> None:
         """Tell a webhook that its subscription is gone. Nobody waits for it, and it is not tried
@@ -139,6 +160,7 @@ class Endpoints:
     def close(self) -> None:
         self.client.close()
         self.places.close()
+        self.tokens.close()
 
 
 def _farewell_failed(topic: Topic, subscription: Subscription, evidence: Evidence | None) -> None:

@@ -321,11 +321,16 @@ def _check_same_way(current: Subscription, draft: Subscription) -> None:
 
 
 def _needs_handshake(old: Endpoint, new: Endpoint) -> bool:
-    return (old.type, old.address, old.delivery_schema) != (
-        new.type,
-        new.address,
-        new.delivery_schema,
+    return _asked_of(old) != _asked_of(new)
+
+
+def _asked_of(endpoint: Endpoint) -> tuple[object, ...]:
+    """What a handshake says and to whom; who we are when we ask included."""
+    token = (
+        endpoint.azure_active_directory_tenant_id,
+        endpoint.azure_active_directory_application_id_or_uri,
     )
+    return endpoint.type, endpoint.address, endpoint.delivery_schema, token
 
 
 def _rated(subscription: Subscription, rate_per_minute: float | None) -> Subscription:

@@ -105,6 +105,16 @@ def _endpoint_options(group: "argparse._ArgumentGroup") -> None:
         metavar="REF",
         help="sign deliveries (Standard Webhooks) with env:NAME or file:PATH (repeat to rotate)",
     )
+    add(
+        "--azure-active-directory-tenant-id",
+        metavar="TENANT",
+        help="tenant whose tokens the webhook wants on each request",
+    )
+    add(
+        "--azure-active-directory-application-id-or-uri",
+        metavar="APPLICATION",
+        help="application that such a token is for",
+    )
     add("--insecure", action="store_true", default=None, help="do not verify its certificate")
 
 
@@ -280,6 +290,11 @@ _FIELDS: dict[str, tuple[str, Read | None]] = {
     "message_property": ("messageProperties", message_properties),
     "delivery_attribute_mapping": ("deliveryAttributeMappings", attribute_mappings),
     "signing_secret": ("signingSecrets", None),
+    "azure_active_directory_tenant_id": ("azureActiveDirectoryTenantId", None),
+    "azure_active_directory_application_id_or_uri": (
+        "azureActiveDirectoryApplicationIdOrUri",
+        None,
+    ),
     "insecure": ("tlsInsecure", None),
     "included_event_types": ("filter.includedEventTypes", event_types),
     "subject_begins_with": ("filter.subjectBeginsWith", None),

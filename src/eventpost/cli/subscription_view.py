@@ -117,6 +117,8 @@ def _delivery(subscription: "SubscriptionView") -> dict[str, object]:
         "response timeout": subscription.response_timeout,
         "delivery properties": _attributes(subscription.delivery_attribute_mappings),
         "signing secrets": subscription.signing_secrets,
+        "token for": subscription.azure_active_directory_application_id_or_uri or None,
+        "token of tenant": subscription.azure_active_directory_tenant_id or None,
         "certificate": "not verified" if subscription.tls_insecure else None,
     }
 

@@ -28,8 +28,9 @@ _BY_STATUS: dict[int, type[EventpostError]] = {
     413: InvalidRequest,
     415: InvalidRequest,
 }
-_DELIVERY_FINDINGS = "EP2"
-"""Findings about an endpoint: a request refused with one failed at its handshake."""
+_DELIVERY_FINDINGS = ("EP2", "EP366", "EP404", "EP46")
+"""Findings about an endpoint, and about the token that it wants: a request refused with one failed
+at its handshake."""
 _STORE_FINDINGS = "EP3"
 STOPPING = "ServerStopping"
 """Ends a stream whose server was told to stop."""

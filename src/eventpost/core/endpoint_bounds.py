@@ -29,11 +29,14 @@ _PROPERTY = "InvalidDeliveryProperty"
 _MESSAGE_PROPERTY = "InvalidMessageProperty"
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
+_TENANT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,253}[A-Za-z0-9])?")
+_APPLICATION = re.compile(r"[\x21-\x7e]+")
 _SECRET_REFERENCE = re.compile(r"(env|file):.+", re.DOTALL)
 
 
 def check_endpoint(endpoint: Endpoint, limits: Limits = LIMITS) -> None:
     """Raises InvalidRequest unless address, batch, pace and delivery properties are in bounds."""
+    _check_token(endpoint, limits)
     if endpoint.type == "webhook":
         _check_url(endpoint.address, limits)
         _check_is_no_queue(endpoint)
@@ -94,9 +97,58 @@ def _check_attributes(attributes: tuple[DeliveryAttribute, ...], limits: Limits)
         names.add(attribute.name.lower())
 
 
+def _check_token(endpoint: Endpoint, limits: Limits) -> None:
+    """A token is good for whoever has it, so that it only goes where nobody else can get it."""
+    problem = _token_problem(endpoint, limits)
+    if problem is not None:
+        what, fix = problem
+        raise InvalidRequest(
+            "InvalidToken", f"The endpoint cannot get tokens of Microsoft Entra: {what}.", fix=fix
+        )
+
+
+def _token_problem(endpoint: Endpoint, limits: Limits) -> tuple[str, str] | None:
+    tenant = endpoint.azure_active_directory_tenant_id
+    application = endpoint.azure_active_directory_application_id_or_uri
+    if not tenant and not application:
+        return None
+    if not tenant or not application:
+        given, missing = (
+            ("tenant id", "application id or URI")
+            if tenant
+            else (
+                "application id or URI",
+                "tenant id",
+            )
+        )
+        return f"the {given} is given, and the {missing} is missing", "Give both, or neither."
+    if _TENANT.fullmatch(tenant) is None:
+        return f"{excerpt(tenant)} is no tenant", "Give its id, or a domain of it."
+    if _APPLICATION.fullmatch(application) is None or len(application) > limits.url_chars_max:
+        return (
+            f"{excerpt(application)} is no application",
+            f"Give its id, or its URI of at most {limits.url_chars_max} characters without blanks.",
+        )
+    if endpoint.type != "webhook":
+        return f"it is of the type {endpoint.type}", "Leave tenant and application out."
+    if not endpoint.address.lower().startswith("https://"):
+        return "its URL is not https, so that others could read them", "Give an https URL."
+    if endpoint.tls_insecure:
+        return (
+            "its certificate is not verified, so that anybody could get them",
+            "Verify it: network.ca_file names authorities of your own.",
+        )
+    if any(each.name.lower() == "authorization" for each in endpoint.attributes):
+        return (
+            "a delivery property sets the header Authorization already",
+            "Leave one of the two out.",
+        )
+    return None
+
+
 def _check_is_no_queue(endpoint: Endpoint) -> None:
     given = {
-        "connection": endpoint.connection,
+        "connection": not endpoint.wants_token and endpoint.connection,
         "options": endpoint.options,
         "message properties": endpoint.properties,
         "message format": endpoint.format is not MessageFormat.EVENT,

@@ -27,7 +27,8 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     name: str
     kind: str
-    """`aws`, `azure-storage`, `kafka`, `rabbitmq`, or what an installed package provides."""
+    """`aws`, `azure-storage`, `entra`, `kafka`, `rabbitmq`, or what an installed package
+    provides."""
     created_ms: int
     settings: dict[str, object] = {}
     """By the names of the kind's own settings, as they were written."""

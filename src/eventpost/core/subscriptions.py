@@ -174,6 +174,10 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     signing_secrets: tuple[str, ...] = ()
     """References (`env:NAME`, `file:PATH`), newest first; several while a secret is rotated."""
     tls_insecure: bool = False
+    azure_active_directory_tenant_id: str = ""
+    """Whose tokens a webhook wants: an id or a domain; "" for none."""
+    azure_active_directory_application_id_or_uri: str = ""
+    """What such a token is for."""
     receive_lock_duration_s: float = 60.0
     """Where events are pulled: how long a consumer holds what it received."""
     max_delivery_count: int = 10
@@ -183,6 +187,11 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def is_pulled(self) -> bool:
         """Whether consumers come for the events."""
         return self.type == PULL
+
+    @property
+    def wants_token(self) -> bool:
+        """Whether its requests carry a token of Microsoft Entra."""
+        return bool(self.azure_active_directory_tenant_id)
 
 
 class ProvisioningState(StrEnum):

@@ -15,6 +15,7 @@ from eventpost.core.subscriptions import Subscription, Topic
 from eventpost.destinations.delivery_headers import signing_keys, static_lines
 from eventpost.destinations.kinds import Services
 from eventpost.destinations.webhook import SUCCESS_STATUSES
+from eventpost.destinations.webhook_tokens import bearer
 from eventpost.formats import delivery as delivery_format
 from eventpost.formats import standardwebhooks, topics
 from eventpost.http.answers import Answer
@@ -63,21 +64,42 @@ class Farewells:
             self._send(*self._waiting.popleft())
 
     def _send(self, topic: Topic, subscription: Subscription) -> None:
+        endpoint = subscription.endpoint
+        if not endpoint.wants_token:
+            self._say(topic, subscription, b"")
+            return
+        try:
+            token = bearer(endpoint, self._services)
+        except InvalidRequest as error:
+            self._failed(topic, subscription, _unusable(error))
+            return
+        self._in_flight += 1
+        token.wait(endpoint.response_timeout_s, partial(self._authorized, topic, subscription))
+
+    def _authorized(
+        self, topic: Topic, subscription: Subscription, found: bytes | Evidence
+    ) -> None:
+        self._in_flight -= 1
+        if isinstance(found, Evidence):
+            self._failed(topic, subscription, found)
+        else:
+            self._say(topic, subscription, found)
+        self._send_more()
+
+    def _say(self, topic: Topic, subscription: Subscription, authorization: bytes) -> None:
         http, endpoint = self._services.http, subscription.endpoint
         try:
             target = http.target(endpoint.address, is_insecure=endpoint.tls_insecure)
-            head, body = self._message(target, topic, subscription)
+            head, body = self._message(target, topic, subscription, authorization)
         except InvalidRequest as error:
-            detail = bounded(str(error))
-            evidence = Evidence(stage=Stage.SETTINGS, fault=Fault.MALFORMED, detail=detail)
-            self._failed(topic, subscription, evidence)
+            self._failed(topic, subscription, _unusable(error))
             return
         self._in_flight += 1
         said = partial(self._said, target, topic, subscription)
         http.request(target, head, body, endpoint.response_timeout_s, said)
 
     def _message(
-        self, target: Target, topic: Topic, subscription: Subscription
+        self, target: Target, topic: Topic, subscription: Subscription, authorization: bytes
     ) -> tuple[bytes, bytes]:
         """Raises InvalidRequest when a signing secret cannot be had."""
         event_id, now_ms = self._new_id(), self._services.now_ms()
@@ -88,11 +110,12 @@ class Farewells:
         head = (
             b"%baeg-event-type: SubscriptionDeletion\r\naeg-subscription-name: %b\r\n"
             b"aeg-delivery-count: 0\r\naeg-data-version: 1\r\naeg-metadata-version: 1\r\n"
-            b"%b%bContent-Type: %b\r\nContent-Length: %d\r\n\r\n"
+            b"%b%b%bContent-Type: %b\r\nContent-Length: %d\r\n\r\n"
         ) % (
             target.head_start(b"POST"),
             subscription.name.upper().encode(),
             static_lines(subscription.endpoint),
+            authorization,
             signature,
             delivery_format.EVENT_GRID_TYPE,
             len(body),
@@ -109,6 +132,10 @@ class Farewells:
         elif answer.status not in SUCCESS_STATUSES:
             self._failed(topic, subscription, _refusal(answer))
         self._send_more()
+
+
+def _unusable(error: InvalidRequest) -> Evidence:
+    return Evidence(stage=Stage.SETTINGS, fault=Fault.MALFORMED, detail=bounded(str(error)))
 
 
 def _refusal(answer: Answer) -> Evidence:

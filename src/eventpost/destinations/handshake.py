@@ -8,7 +8,7 @@ Hooks for Event Delivery, section 4).
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -69,6 +69,8 @@ class Question:
     later_url: str
     event_id: str
     now_ms: int
+    authorization: bytes = field(default=b"", repr=False)
+    """The header line with the token that its webhook wants."""
 
 
 async def validate(
@@ -122,11 +124,12 @@ def _validation(target: Target, question: Question, keys: Sequence[bytes]) -> tu
     head = (
         b"%baeg-event-type: SubscriptionValidation\r\naeg-subscription-name: %b\r\n"
         b"aeg-delivery-count: 0\r\naeg-data-version: 1\r\naeg-metadata-version: 1\r\n"
-        b"%b%bContent-Type: %b\r\nContent-Length: %d\r\n\r\n"
+        b"%b%b%bContent-Type: %b\r\nContent-Length: %d\r\n\r\n"
     ) % (
         target.head_start(b"POST"),
         question.subscription_name.upper().encode(),
         static_lines(question.endpoint),
+        question.authorization,
         signature,
         delivery_format.EVENT_GRID_TYPE,
         len(body),
@@ -139,13 +142,14 @@ def _options(target: Target, question: Question) -> bytes:
     rate_line = b"WebHook-Request-Rate: %d\r\n" % max(1, int(rate * 60)) if rate else b""
     return (
         b"%bWebHook-Request-Origin: %b\r\nWebHook-Request-Callback: %b\r\n"
-        b"%b%bContent-Length: 0\r\n\r\n"
+        b"%b%b%bContent-Length: 0\r\n\r\n"
     ) % (
         target.head_start(b"OPTIONS"),
         question.origin.encode(),
         question.later_url.encode(),
         rate_line,
         static_lines(question.endpoint),
+        question.authorization,
     )
 
 

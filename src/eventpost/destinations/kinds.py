@@ -30,6 +30,7 @@ from eventpost.core.errors import InvalidRequest
 from eventpost.core.histogram import Histogram
 from eventpost.core.interfaces import Destination, Timer
 from eventpost.core.subscriptions import Endpoint, Subscription, Topic
+from eventpost.destinations.tokens import Tokens
 from eventpost.formats import topics
 from eventpost.http.client import HttpClient
 from eventpost.queues import kinds as queue_kinds
@@ -104,6 +105,8 @@ class Services:
     """Calls back with the next turn of the loop."""
     call_soon_threadsafe: Callable[..., object] = _same_thread
     """The same from any thread."""
+    tokens: Tokens = field(default_factory=Tokens)
+    """Of webhooks that want one of Microsoft Entra."""
 
 
 Factory = Callable[[Topic, Subscription, Services], Destination]

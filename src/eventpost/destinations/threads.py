@@ -7,11 +7,14 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from eventpost.core.events import Delivery
 from eventpost.core.interfaces import DeliveryDone
 from eventpost.core.outcomes import Outcome
-from eventpost.destinations.kinds import Services
+
+if TYPE_CHECKING:
+    from eventpost.destinations.kinds import Services
 
 Job = Callable[[], object]
 
@@ -50,7 +53,7 @@ def deliver_on(
     deliveries: Sequence[Delivery],
     attempt: Callable[[Sequence[Delivery]], Outcome | Sequence[Outcome]],
     done: DeliveryDone,
-    services: Services,
+    services: "Services",
 ) -> None:
     """Make the attempt, which raises nothing, on a thread; tell of it on the loop's thread."""
 

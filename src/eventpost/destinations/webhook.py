@@ -6,11 +6,14 @@ Layer: destinations. Event Grid's rules: success is 200, 201, 202, 203 or 204, n
 from collections.abc import Sequence
 from functools import partial
 
+import msgspec
+
 from eventpost.core.errors import InvalidRequest
 from eventpost.core.events import Delivery, Schema
 from eventpost.core.interfaces import DeliveryDone, Destination
 from eventpost.core.outcomes import DELIVERED, Delivered, Evidence, Failed, Fault, Outcome, Stage
-from eventpost.core.subscriptions import Subscription, Topic
+from eventpost.core.subscriptions import Endpoint, Subscription, Topic
+from eventpost.credentials.entra import KIND, EntraConnection
 from eventpost.destinations.delivery_headers import (
     constant_head,
     dynamic_attributes,
@@ -24,6 +27,7 @@ from eventpost.formats import standardwebhooks, topics
 from eventpost.http.answers import Answer, retry_after_s
 from eventpost.http.client import Target
 from eventpost.http.failures import bounded, is_attempted
+from eventpost.queues.kinds import check_library
 
 SUCCESS_STATUSES = frozenset((200, 201, 202, 203, 204))
 RETRY_AFTER_STATUSES = frozenset((429, 503))
@@ -214,7 +218,29 @@ class WebhookDestination:
         done(deliveries, Failed(self._trouble, is_counted=False))
 
 
+def check_endpoint(endpoint: Endpoint) -> None:
+    """Raises InvalidRequest where the library is missing that gets its tokens."""
+    if endpoint.wants_token:
+        from eventpost.destinations import webhook_tokens
+
+        check_library("a token of Microsoft Entra", webhook_tokens)
+
+
+def check_connection(_endpoint: Endpoint, settings: msgspec.Struct) -> None:
+    """Raises InvalidRequest for a connection that has no tokens."""
+    if not isinstance(settings, EntraConnection):
+        raise InvalidRequest(
+            "WrongConnectionKind",
+            f"The endpoint type webhook needs a connection of the kind {KIND}, for its tokens.",
+            fix=f"Make one: eventpost connection create NAME --kind {KIND}",
+        )
+
+
 def new_destination(topic: Topic, subscription: Subscription, services: Services) -> Destination:
+    if subscription.endpoint.wants_token:
+        from eventpost.destinations.webhook_tokens import AuthorizedWebhook  # it builds on this one
+
+        return AuthorizedWebhook(topic, subscription, services)
     return WebhookDestination(topic, subscription, services)
 
 

@@ -42,6 +42,8 @@ class ClientLimits:
     """A longer body is not waited for: the answer counts, its connection is closed."""
     interim_answers_max: int = 16
     """1xx answers before the final one."""
+    token_fetches_max: int = 8
+    """Tokens of Microsoft Entra that are asked for at the same time, each for another audience."""
     sweep_s: float = 0.25
     """How often deadlines are looked at."""
 

@@ -51,6 +51,7 @@ CONNECTION_GROUP = "eventpost.connections"
 CONNECTION_CLASSES = {
     "aws": "eventpost.credentials.aws:AwsConnection",
     "azure-storage": "eventpost.credentials.azure:AzureStorageConnection",
+    "entra": "eventpost.credentials.entra:EntraConnection",
     "kafka": "eventpost.queues.kafka:KafkaConnection",
     "rabbitmq": "eventpost.queues.rabbitmq:RabbitmqConnection",
     "smtp": "eventpost.credentials.smtp:SmtpConnection",
@@ -58,7 +59,7 @@ CONNECTION_CLASSES = {
 """The built-in kinds of connections: `MODULE:CLASS`."""
 SYSTEMS = ("storagequeue", "sqs", "rabbitmq", "kafka")
 """The built-in queue systems: modules of this package."""
-EXTRAS = {"storagequeue": "azure", "azure-storage": "azure", "sqs": "aws"}
+EXTRAS = {"storagequeue": "azure", "azure-storage": "azure", "entra": "azure", "sqs": "aws"}
 """What installs the library of a kind, where it has another name than the kind."""
 
 _KIND = re.compile(r"[a-z][a-z0-9-]{0,31}")

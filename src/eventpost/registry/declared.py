@@ -149,6 +149,9 @@ class SubscriptionDeclaration(Declared, frozen=True, kw_only=True):
     """Where events are pulled: how often an event is handed out at most."""
     signing_secrets: list[str] = []
     tls_insecure: bool = False
+    azure_active_directory_tenant_id: str = ""
+    azure_active_directory_application_id_or_uri: str = ""
+    """With the tenant's id: requests carry a token of Microsoft Entra for this application."""
     labels: list[str] = []
     expiration_time_utc: str | None = None
     """When it is deleted by itself."""

@@ -107,6 +107,10 @@ def _endpoint(declared: SubscriptionDeclaration, current: Endpoint | None) -> En
         ),
         signing_secrets=tuple(declared.signing_secrets),
         tls_insecure=declared.tls_insecure,
+        azure_active_directory_tenant_id=declared.azure_active_directory_tenant_id,
+        azure_active_directory_application_id_or_uri=(
+            declared.azure_active_directory_application_id_or_uri
+        ),
         receive_lock_duration_s=declared.receive_lock_duration_in_seconds,
         max_delivery_count=declared.max_delivery_count,
     )

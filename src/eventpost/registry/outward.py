@@ -54,6 +54,10 @@ def from_core(
         response_timeout=notation.duration_text(round(endpoint.response_timeout_s * 1000)),
         signing_secrets=list(endpoint.signing_secrets),
         tls_insecure=endpoint.tls_insecure,
+        azure_active_directory_tenant_id=endpoint.azure_active_directory_tenant_id,
+        azure_active_directory_application_id_or_uri=(
+            endpoint.azure_active_directory_application_id_or_uri
+        ),
         labels=list(subscription.labels),
         expiration_time_utc=forms.time_text(subscription.expiration_ms) or None,
         receive_lock_duration_in_seconds=_whole(endpoint.receive_lock_duration_s),

@@ -54,6 +54,10 @@ class AzureIdentity(ScriptedService):
         self.application: str | None = APPLICATION
         self.tokens: list[str] = []
         """All tokens that were handed out."""
+        self.tenant = TENANT
+        """Whose tokens these are."""
+        self.entra_answer: Reaction | None = None
+        """What Entra answers to a request for a token, until it is None again."""
         self.assertion: str | None = None
         """The federated token that is taken; None takes any."""
         self._header = secrets.token_hex(16)
@@ -86,7 +90,7 @@ class AzureIdentity(ScriptedService):
         if parts.path == INSTANCE_PATH:
             return self._instance(request, asked)
         if parts.path.endswith("/oauth2/v2.0/token"):
-            return self._entra(request)
+            return self._entra(request) if self.entra_answer is None else self.entra_answer
         if parts.path.endswith("/discovery/instance"):
             return self._discovery(request)
         if parts.path.endswith("/.well-known/openid-configuration"):
@@ -134,7 +138,12 @@ class AzureIdentity(ScriptedService):
         form = {name: values[0] for name, values in parse_qs(request.body.decode()).items()}
         if self.assertion is not None and form.get("client_assertion") != self.assertion:
             return refusal("AADSTS700213: No matching federated identity record found")
-        token, _ = self._token(form["scope"].removesuffix("/.default"), form["client_id"])
+        audience = form["scope"].partition(" ")[0].removesuffix("/.default")
+        return self.grant(audience, form["client_id"])
+
+    def grant(self, audience: str, application: str) -> Answer:
+        """What Entra answers when it gives a token."""
+        token, _ = self._token(audience, application)
         answer = {"token_type": "Bearer", "expires_in": int(self.life_s), "access_token": token}
         return _json(answer)
 
@@ -166,11 +175,11 @@ class AzureIdentity(ScriptedService):
         expires_s = time.time() + self.life_s
         claims = {
             "aud": audience,
-            "iss": f"https://sts.windows.net/{TENANT}/",
+            "iss": f"https://sts.windows.net/{self.tenant}/",
             "iat": int(time.time()),
             "nbf": int(time.time()) - 60,
             "exp": int(expires_s),
-            "tid": TENANT,
+            "tid": self.tenant,
             "appid": application or self.application,
             "jti": secrets.token_hex(8),
         }

@@ -211,6 +211,7 @@ class Grid:
             "store": self._executor.pending,
             "files": self._files.pending,
             "requests": self._requests() - self._held(),
+            "tokens": self._tokens(),
             "reopening": 0 if self._running is None else self.app.supervisor.failure is not None,
         }
 
@@ -223,11 +224,15 @@ class Grid:
         stats = client.stats()
         return stats.connections - stats.idle + stats.waiting
 
+    def _tokens(self) -> int:
+        """Tokens of Microsoft Entra that are asked for."""
+        return 0 if self._running is None else self.app.endpoints.tokens.asking_count
+
     def _held(self) -> int:
         return sum(receiver.held_count for receiver in self.receivers)
 
     def _is_busy(self) -> bool:
-        return self._requests() > 0
+        return self._requests() > 0 or self._tokens() > 0
 
     def call(self, function: Callable[..., T], *arguments: object) -> T:
         """Call a function on the grid's thread, to look inside."""

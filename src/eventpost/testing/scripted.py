@@ -41,9 +41,9 @@ class ScriptedService(ABC):
         """React so to the next requests, whatever they are; adds to what is scripted."""
         self._script += reactions
 
-    def release(self) -> int:
-        """Answer everything that hangs, with an empty 200; returns how many these were."""
-        return self._receiver.release()
+    def release(self, reaction: Reaction = 200) -> int:
+        """React so to everything that hangs; returns how many these were."""
+        return self._receiver.release(reaction)
 
     def refuse(self) -> None:
         """Close the port and every connection: connecting is refused until `listen`."""

@@ -1,4 +1,4 @@
-"""Which connection leads to a storage account that a resource id names.
+"""Which connection leads to a storage account that a resource id names, or speaks for a tenant.
 
 Layer: registry.
 """
@@ -11,6 +11,7 @@ from eventpost.core.limits import excerpt
 from eventpost.formats import resources
 
 KIND = "azure-storage"
+APPLICATIONS = "entra"
 
 
 class Declared(Protocol):
@@ -58,3 +59,21 @@ def connection(account: str, connections: Iterable[Declared]) -> str:
         why="A resource id says which account it is, not how it is reached from here.",
         fix=f"eventpost connection create {account} --kind {KIND} --set account={account}",
     )
+
+
+def application(tenant: str, connections: Iterable[Declared]) -> str | None:
+    """The connection that declares an application of that tenant; None where none does, and the
+    SDK's own chain finds who we are. Raises InvalidRequest where several do."""
+    found = [
+        each.name
+        for each in connections
+        if each.kind == APPLICATIONS
+        and str(each.settings.get("tenant_id", "")).lower() == tenant.lower()
+    ]
+    if len(found) > 1:
+        raise InvalidRequest(
+            "ConnectionAmbiguous",
+            f"The connections {' and '.join(sorted(found))} are for the tenant {excerpt(tenant)}.",
+            fix="Say which with eventpost subscription update --connection NAME, or delete one.",
+        )
+    return found[0] if found else None

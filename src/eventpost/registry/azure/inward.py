@@ -117,7 +117,7 @@ def _destination(
     properties = _object(value.get("properties") or {}, "destination.properties")
     match kind.lower():
         case "webhook":
-            return _webhook(properties, refuse)
+            return _webhook(properties, connections, refuse)
         case "storagequeue":
             return _storage_queue(properties, connections, refuse)
     refuse(
@@ -127,8 +127,13 @@ def _destination(
     return {}
 
 
-def _webhook(properties: dict[str, Any], refuse: Refuse) -> dict[str, Any]:
-    changes: dict[str, Any] = {"endpointType": "webhook", "connection": None}
+def _webhook(
+    properties: dict[str, Any], connections: Iterable[Declared], refuse: Refuse
+) -> dict[str, Any]:
+    tenant = str(properties.get(_ENTRA[0]) or "")
+    application = accounts.application(tenant, connections) if tenant else None
+    changes: dict[str, Any] = {"endpointType": "webhook", "connection": application}
+    changes |= dict.fromkeys(_ENTRA)
     where = "destination.properties"
     for name, value in properties.items():
         if name == "endpointUrl":
@@ -137,12 +142,12 @@ def _webhook(properties: dict[str, Any], refuse: Refuse) -> dict[str, Any]:
             changes[_WEBHOOK[name]] = value
         elif name == "deliveryAttributeMappings":
             changes["deliveryAttributeMappings"] = [_attribute(each) for each in value or []]
-        elif name in _ENTRA and value:
-            refuse(f"{where}.{name}", "Deliveries carry no tokens of Entra; sign them instead.")
+        elif name in _ENTRA:
+            changes[name] = value or None
         elif name == "minimumTlsVersionAllowed":
             if value not in (None, *_TLS_SERVED):
                 refuse(f"{where}.{name}", "The least version of TLS is 1.2, always.")
-        elif value is not None and name not in (*_SHOWN_ONLY, *_ENTRA):
+        elif value is not None and name not in _SHOWN_ONLY:
             refuse(f"{where}.{name}", "A webhook has no such property.")
     return changes
 

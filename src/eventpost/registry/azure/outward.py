@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from eventpost.core.subscriptions import DeliveryAttribute, Subscription, Topic
+from eventpost.core.subscriptions import DeliveryAttribute, Endpoint, Subscription, Topic
 from eventpost.registry.azure.topics import SCHEMA_NAMES
 from eventpost.registry.outward import from_core
 
@@ -68,6 +68,7 @@ def _destination(
                 "maxEventsPerBatch": endpoint.max_events_per_batch,
                 "preferredBatchSizeInKilobytes": endpoint.preferred_batch_size_in_kilobytes,
                 "deliveryAttributeMappings": attributes(subscription),
+                **_token(subscription.endpoint),
             },
         }
     if endpoint.type == "storagequeue":
@@ -79,6 +80,16 @@ def _destination(
         return {"endpointType": "StorageQueue", "properties": properties}
     properties = {"endpoint": declared["endpoint"], "connection": endpoint.connection}
     return {"endpointType": endpoint.type, "properties": properties}
+
+
+def _token(endpoint: Endpoint) -> dict[str, str]:
+    if not endpoint.wants_token:
+        return {}
+    application = endpoint.azure_active_directory_application_id_or_uri
+    return {
+        "azureActiveDirectoryTenantId": endpoint.azure_active_directory_tenant_id,
+        "azureActiveDirectoryApplicationIdOrUri": application,
+    }
 
 
 def _attribute(attribute: DeliveryAttribute) -> dict[str, Any]:
