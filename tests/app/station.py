@@ -106,7 +106,7 @@ class Station:
             self.endpoints,
             admin_token="token",
             public_url=PUBLIC_URL,
-            topic_resource=topics.resource,
+            topic_resource=topics.resource_of,
         )
         self.supervisor.on_reopened = self.app.reopened
 

@@ -138,7 +138,7 @@ class Alerts:
         """Publish it; False when the store did not take it."""
         topic = self._app.topic(HEALTH_TOPIC)
         body = msgspec.json.encode([event(state, condition, since_ms, at_ms)])
-        events = eventgrid.decode(body, self._app.topic_resource(topic.name))
+        events = eventgrid.decode(body, self._app.topic_resource(topic))
         try:
             await asking.kept(lambda done: self._app.grid.publish(topic.id, events, done))
         except EventpostError:

@@ -17,6 +17,7 @@ import msgspec
 from eventpost.app import asking, replaying, restoring
 from eventpost.app.alerts import Alerts
 from eventpost.app.connecting import Connecting
+from eventpost.app.domains import Domains
 from eventpost.app.pulling import Pulling, told
 from eventpost.app.queues import NO_CONNECTIONS
 from eventpost.app.sourcing import Sourcing
@@ -25,6 +26,7 @@ from eventpost.app.tokens import IssuerKeys
 from eventpost.config.settings import Settings
 from eventpost.core.books import SubscriptionReport, Tally, TopicReport
 from eventpost.core.bounds import check_input_mapping, check_topic_name
+from eventpost.core.domains import split
 from eventpost.core.errors import Conflict, InvalidRequest, NotFound, StoreError
 from eventpost.core.events import Event, Schema
 from eventpost.core.filters import ClauseResult
@@ -43,6 +45,7 @@ from eventpost.core.subscriptions import (
     BUILTIN_TOPIC_PREFIX,
     DEAD_LETTER_TOPIC,
     HEALTH_TOPIC,
+    DomainRules,
     Subscription,
     Topic,
 )
@@ -50,6 +53,7 @@ from eventpost.core.version import VERSION
 from eventpost.credentials.bearer import Tokens
 from eventpost.credentials.reports import Report
 from eventpost.formats.custom import CustomInput
+from eventpost.formats.domains import DomainInput
 from eventpost.formats.locktokens import SECRET_BYTES, LockTokens
 from eventpost.formats.publish import decode_publish
 from eventpost.grid import audit, catalogue
@@ -125,7 +129,7 @@ class App:
         *,
         admin_token: str,
         public_url: str,
-        topic_resource: Callable[[str], str],
+        topic_resource: Callable[[Topic], str],
         opener: Opener = NO_CONNECTIONS.opener,
         bearer: tuple[Tokens, IssuerKeys] | None = None,
     ) -> None:
@@ -142,6 +146,7 @@ class App:
         self.rejected: dict[str, int] = {}
         """Publish requests refused, by topic name."""
         self._topics: dict[str, Topic] = {}
+        """Those with a log, by their names."""
         self.endpoints = endpoints
         self.publish_times = Histogram()
         self.taking_dead_letters = asyncio.Lock()
@@ -149,6 +154,7 @@ class App:
         self.listeners: Listeners = {}
         """Who hears of the events of a topic, whichever engine runs."""
         self.connections = Connecting(self)
+        self.domains = Domains(self)
         self.sources = Sourcing(self)
         self.pulling = Pulling(self, opener)
         self.connections.on_changed = self.pulling.connection_changed
@@ -175,7 +181,7 @@ class App:
             self.tokens.start()
         for name in (DEAD_LETTER_TOPIC, HEALTH_TOPIC):
             if name not in self._topics:
-                await self._put_new_topic(name, Schema.EVENT_GRID)
+                await self.create_log(name, Schema.EVENT_GRID)
         await self._open_lock_tokens()
         self.alerts.start()
 
@@ -192,7 +198,8 @@ class App:
     def reopened(self, engine: "Engine") -> None:
         """The store was opened anew: what it holds is what counts."""
         engine.listeners = self.listeners
-        self._topics = {topic.name: topic for topic in engine.topics.values()}
+        logs_ = (topic for topic in engine.topics.values() if not topic.domain_id)
+        self._topics = {topic.name: topic for topic in logs_}
         self._subscribing.resume()
         self.pulling.sync()
 
@@ -204,6 +211,9 @@ class App:
     def topic(self, name: str) -> Topic:
         found = self._topics.get(name)
         if found is None:
+            domain, of_domain = split(name)
+            if of_domain:
+                return self.domains.topic(domain, of_domain)
             raise NotFound(
                 "TopicNotFound",
                 f"There is no topic {name!r}.",
@@ -216,18 +226,29 @@ class App:
             return None
         return CustomInput(topic.input_mapping, new_event_id, self.now_ms)
 
+    def domain_input(self, topic: Topic) -> DomainInput | None:
+        if not topic.is_domain:
+            return None
+        return DomainInput(topic, self.settings.server.topic_resource_prefix, self.settings.limits)
+
     async def create_topic(
         self, name: str, input_schema: Schema, mapping: InputMapping = NO_MAPPING
     ) -> Topic:
         check_topic_name(name, self.settings.limits)
         check_input_mapping(input_schema, mapping, self.settings.limits)
-        if name in self._topics:
-            raise Conflict("TopicExists", f"There is a topic {name!r} already.")
-        return await self._put_new_topic(name, input_schema, mapping)
+        return await self.create_log(name, input_schema, mapping)
 
-    async def _put_new_topic(
-        self, name: str, input_schema: Schema, mapping: InputMapping = NO_MAPPING
+    async def create_log(
+        self,
+        name: str,
+        input_schema: Schema,
+        mapping: InputMapping = NO_MAPPING,
+        rules: DomainRules | None = None,
     ) -> Topic:
+        """A topic, or a domain where it has `rules`, whose name and mapping are good."""
+        if name in self._topics:
+            what = "domain" if self._topics[name].is_domain else "topic"
+            raise Conflict(f"{what.title()}Exists", f"There is a {what} {name!r} already.")
         topic = Topic(
             id=self.grid.new_topic_id(),
             name=name,
@@ -236,10 +257,14 @@ class App:
             created_ms=self.grid.clock.now_ms(),
             input_schema=input_schema,
             input_mapping=mapping,
+            domain=rules,
         )
-        self._topics[name] = topic
-        await asking.durable(lambda done: catalogue.put_topic(self.grid, topic, done))
+        await self.keep_log(topic)
         return topic
+
+    async def keep_log(self, topic: Topic) -> None:
+        self._topics[topic.name] = topic
+        await asking.durable(lambda done: catalogue.put_topic(self.grid, topic, done))
 
     async def delete_topic(self, name: str) -> None:
         topic = self.topic(name)
@@ -248,12 +273,15 @@ class App:
                 "BuiltinTopic", f"The topic {name!r} is built in and cannot be deleted."
             )
         subscriptions = self.subscriptions(name)
+        for each in self.grid.domain_topics.get(topic.id, {}).values():
+            subscriptions += self.subscriptions(each.name)
         dropped_count = sum(self._report_one(each).tally.pending for each in subscriptions)
-        del self._topics[name]
+        told = [(each, self.grid.topics[each.topic_id]) for each in subscriptions]
+        self._topics.pop(name, None)  # the topic of a domain is not among them
         await asking.durable(lambda done: catalogue.remove_topic(self.grid, topic.id, done))
         self.pulling.sync()
-        for subscription in subscriptions:
-            self.endpoints.say_farewell(topic, subscription)
+        for subscription, of_topic in told:
+            self.endpoints.say_farewell(of_topic, subscription)
         logs.log("topic.deleted", topic=name, dropped_count=dropped_count)
 
     async def regenerate_key(self, name: str, key_name: str) -> Topic:
@@ -262,8 +290,7 @@ class App:
                 "InvalidKeyName", f"There is no key {key_name!r}.", fix="use key1 or key2"
             )
         topic = msgspec.structs.replace(self.topic(name), **{key_name: new_key()})
-        self._topics[name] = topic
-        await asking.durable(lambda done: catalogue.put_topic(self.grid, topic, done))
+        await self.keep_log(topic)
         return topic
 
     # --- subscriptions ----------------------------------------------------------------------------
@@ -272,6 +299,9 @@ class App:
         only = None if topic is None else self.topic(topic).id
         found = self.grid.subscriptions.values()
         return [each for each in found if only is None or each.topic_id == only]
+
+    def topic_of(self, subscription: Subscription) -> Topic:
+        return self.grid.topics[subscription.topic_id]
 
     def subscription(self, name: str, topic: str | None) -> tuple[Topic, Subscription]:
         found = [each for each in self.subscriptions(topic) if each.name == name]
@@ -289,7 +319,7 @@ class App:
     async def create_subscription(
         self, topic: str, draft: Subscription, start: str | int
     ) -> Subscription:
-        return await self._subscribing.create(self.topic(topic), draft, start)
+        return await self._subscribing.create(self.domains.wanted(topic), draft, start)
 
     async def update_subscription(self, topic: str, name: str, draft: Subscription) -> Subscription:
         return await self._subscribing.update(*self.subscription(name, topic), draft)
@@ -326,14 +356,16 @@ class App:
 
     async def position_at(self, topic: Topic, at_ms: int) -> int:
         store = self.grid.store
-        return await asking.read(lambda done: store.position_at(topic.id, 0, at_ms, done))
+        return await asking.read(lambda done: store.position_at(topic.log_id, 0, at_ms, done))
 
     def explain_match(self, topic: str, name: str, event_body: bytes) -> list[ClauseResult]:
         found, subscription = self.subscription(name, topic)
         headers = {b"content-type": b"application/cloudevents+json"}
-        resource = self.topic_resource(found.name)
-        custom = self.custom_input(found)
-        event = decode_publish(found.input_schema, event_body, headers, resource, custom)[0]
+        resource = self.topic_resource(found)
+        custom = self.custom_input(self.grid.topics[found.log_id])
+        log = self.grid.topics[found.log_id]
+        domain = self.domain_input(log)
+        event = decode_publish(found.input_schema, event_body, headers, resource, custom, domain)[0]
         return self.grid.lanes_of(subscription.id)[0].compiled.explain(event)
 
     def complete_validation(self, token: str) -> bool:
@@ -348,7 +380,8 @@ class App:
         folded = name.lower()
         for partition in self.grid.partitions_of(topic.id)[:1]:
             for lane in partition.lanes.values():
-                if lane.subscription.name.lower() != folded:
+                subscription = lane.subscription
+                if subscription.name.lower() != folded or subscription.topic_id != topic.id:
                     continue
                 if isinstance(lane, PullLane):
                     return lane
@@ -371,17 +404,25 @@ class App:
                 f"The topic {topic!r} is built in; only eventpost itself publishes to it.",
                 fix="publish to a topic of your own",
             )
+        if found.domain_id:
+            domain = split(found.name)[0]
+            raise InvalidRequest(
+                "DomainTopic",
+                f"{topic} is a topic of a domain, which is published to as a whole.",
+                fix=f"publish to {domain}; each event names its topic",
+            )
         kind = b"cloudevents-batch" if body.lstrip().startswith(b"[") else b"cloudevents"
         headers = {b"content-type": b"application/%b+json" % kind}
-        resource = self.topic_resource(found.name)
+        resource = self.topic_resource(found)
         custom = self.custom_input(found)
-        events = decode_publish(found.input_schema, body, headers, resource, custom)
+        domain_rules = self.domain_input(found)
+        events = decode_publish(found.input_schema, body, headers, resource, custom, domain_rules)
         await asking.kept(lambda done: self.grid.publish(found.id, events, done))
         return len(events)
 
     async def trace(self, event_id: str, topic: str | None, since_ms: int) -> Sequence[Story]:
         store = self.grid.store
-        only = None if topic is None else self.topic(topic).id
+        only = None if topic is None else self.topic(topic).log_id
         found: list[Found] = await asking.read(
             lambda done: store.find(event_id, only, since_ms, STORIES_MAX, done)
         )
@@ -391,7 +432,7 @@ class App:
         ]
 
     def tail(self, topic: str) -> AsyncIterator[tuple[int, int, Event]]:
-        return replaying.tail(self, self.topic(topic).id, TAIL_EVENTS_MAX)
+        return replaying.tail(self, self.topic(topic).log_id, TAIL_EVENTS_MAX)
 
     # --- dead letters -----------------------------------------------------------------------------
 
@@ -420,7 +461,7 @@ class App:
     def report(self) -> tuple[list[TopicReport], list[SubscriptionReport]]:
         engine = self.grid
         topics = []
-        for topic in engine.topics.values():
+        for topic in self._topics.values():
             partitions = engine.partitions_of(topic.id)
             topics.append(
                 TopicReport(

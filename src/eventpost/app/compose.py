@@ -87,7 +87,9 @@ def build(
         endpoints,
         admin_token=_admin_token(settings, data),
         public_url=settings.server.public_url.rstrip("/") or f"http://{settings.server.listen}",
-        topic_resource=resource,
+        topic_resource=lambda topic: topics.resource_of(
+            topic, settings.server.topic_resource_prefix
+        ),
         opener=queues.opener,
         bearer=tokens.make(settings, steady),
     )

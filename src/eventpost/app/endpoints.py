@@ -126,7 +126,7 @@ class Endpoints:
             endpoint=endpoint,
             output_schema=endpoint.delivery_schema or topic.input_schema,
             subscription_name=subscription.name,
-            topic_resource=topics.resource(topic.name, self._prefix),
+            topic_resource=topics.resource_of(topic, self._prefix),
             origin=self._origin,
             code=code,
             later_url=later_url,

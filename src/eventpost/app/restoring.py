@@ -112,7 +112,7 @@ def _letter(app: "App", file: _File, copied: Copied) -> DeadLetter:
     """As it was; its position in the log is not known any more."""
     return DeadLetter(
         id=app.grid.dead_letters.new_id(),
-        topic_id=file.topic.id,
+        topic_id=file.topic.log_id,
         subscription_id=file.subscription.id,
         partition=0,
         position=-1,
@@ -192,7 +192,8 @@ def _read(app: "App", storage: Storage, name: str) -> bytes:
 
 def _letters(app: "App", url: str, body: bytes, topic: Topic) -> Sequence[Copied]:
     try:
-        return formats.read(body, topic.input_schema, app.topic_resource(topic.name))
+        domain = app.domain_input(topic)
+        return formats.read(body, topic.input_schema, app.topic_resource(topic), domain)
     except ValueError as error:
         raise InvalidRequest(
             MALFORMED,

@@ -54,6 +54,13 @@ class Sourcing:
                 f"The topic {topic.name!r} is built in; only eventpost itself publishes to it.",
                 fix="give a topic of your own",
             )
+        if topic.is_domain or topic.domain_id:
+            raise InvalidRequest(
+                "DomainTopic",
+                f"A source cannot feed {topic.name}, which is a domain or a topic of one.",
+                why="Each event of a domain names its topic, and messages of queues name none.",
+                fix="give a topic; a subscription to it can deliver to the domain's endpoint",
+            )
         await self._check(draft)
         if any(each.name == draft.name for each in self._app.grid.sources.values()):
             raise Conflict(

@@ -11,6 +11,7 @@ import msgspec
 from eventpost.app import asking
 from eventpost.app.endpoints import WEBHOOK
 from eventpost.core.bounds import check_delivery_schema, check_subscription
+from eventpost.core.domains import split
 from eventpost.core.errors import Conflict, HandshakeFailed, InvalidRequest, NotFound
 from eventpost.core.events import Schema
 from eventpost.core.sources import Connection
@@ -42,7 +43,7 @@ class Subscribing:
     def __init__(self, app: "App", endpoints: "Endpoints") -> None:
         self._app = app
         self._endpoints = endpoints
-        self._reserved: set[tuple[int, str]] = set()
+        self._reserved: set[tuple[str, str]] = set()
 
     def resume(self) -> None:
         """After a start: handshakes that wait for manual action run out as they would have."""
@@ -52,15 +53,20 @@ class Subscribing:
 
     async def create(self, topic: Topic, draft: Subscription, start: str | int) -> Subscription:
         """Perform the handshake, then keep the subscription. Refused: nothing is kept."""
-        key = (topic.id, draft.name)
-        taken = any(each.name == draft.name for each in self._app.subscriptions(topic.name))
+        key = (topic.name.casefold(), draft.name)
+        taken = any(
+            each.name == draft.name and each.topic_id == topic.id
+            for each in self._app.grid.subscriptions.values()
+        )
         if taken or key in self._reserved:
             raise Conflict(
                 "SubscriptionExists",
                 f"Topic {topic.name!r} has an event subscription {draft.name!r} already.",
                 fix="choose another name, or use eventpost subscription update",
             )
+        draft = _of_topic(topic, draft)
         self._check(topic, draft)
+        self._app.domains.check_room(topic)
         self._reserved.add(key)
         try:
             await self._check_endpoint(draft)
@@ -73,10 +79,10 @@ class Subscribing:
                 provisioning_state=ProvisioningState.SUCCEEDED,
             )
             subscription = await self._consented(topic, subscription)
-            if topic.id not in self._app.grid.topics:
-                raise NotFound("TopicNotFound", f"The topic {topic.name!r} was deleted meanwhile.")
-            self._connection(subscription)  # it may have been deleted meanwhile, too
-            cursors = [cursor] * topic.partition_count
+            self._connection(subscription)  # it may have been deleted meanwhile
+            topic = self._app.domains.keep(topic)
+            subscription = msgspec.structs.replace(subscription, topic_id=topic.id)
+            cursors = [cursor] * len(self._app.grid.partitions_of(topic.id))
             await asking.durable(
                 lambda done: catalogue.add_subscription(self._app.grid, subscription, cursors, done)
             )
@@ -97,6 +103,13 @@ class Subscribing:
         schema = draft.endpoint.delivery_schema
         if schema is not None:
             check_delivery_schema(topic.input_schema, schema)
+        if draft.endpoint.is_pulled and (topic.is_domain or topic.domain_id):
+            raise InvalidRequest(
+                "NotPulled",
+                f"Events of {topic.name} cannot be pulled: it is a domain, or a topic of one.",
+                why="As in Event Grid, events of domains are delivered to endpoints.",
+                fix="publish to a topic, or deliver to an endpoint: --endpoint URL",
+            )
         if draft.endpoint.is_pulled and schema not in (None, Schema.CLOUD_EVENTS):
             raise InvalidRequest(
                 "InvalidDeliverySchema",
@@ -170,6 +183,7 @@ class Subscribing:
     ) -> Subscription:
         """Change a subscription. A new endpoint's handshake comes first; the old one serves until
         it consents. One that never consented is asked again."""
+        draft = _of_topic(topic, draft)
         self._check(topic, draft)
         _check_same_way(current, draft)
         await self._check_endpoint(draft)
@@ -282,6 +296,15 @@ class Subscribing:
             validation_deadline_ms=0,
         )
         catalogue.change_subscription(self._app.grid, failed, lambda _: None)
+
+
+def _of_topic(topic: Topic, draft: Subscription) -> Subscription:
+    """A subscription to a topic of a domain wants the events of that topic alone."""
+    name = split(topic.name)[1] if topic.domain_id else ""
+    if draft.filter.domain_topic == name:
+        return draft
+    wanted = msgspec.structs.replace(draft.filter, domain_topic=name)
+    return msgspec.structs.replace(draft, filter=wanted)
 
 
 def _changed(

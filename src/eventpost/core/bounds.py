@@ -39,6 +39,7 @@ from eventpost.core.subscriptions import (
 __all__ = [
     "Limits",
     "check_delivery_schema",
+    "check_domain_topic_name",
     "check_endpoint",
     "check_filter",
     "check_input_mapping",
@@ -68,6 +69,11 @@ def check_topic_name(name: str, limits: Limits = LIMITS, *, is_builtin: bool = F
         why="That prefix belongs to the topics that eventpost makes itself.",
         fix="Choose a name of letters, digits and '-'.",
     )
+
+
+def check_domain_topic_name(name: str, limits: Limits = LIMITS) -> None:
+    """Raises InvalidRequest unless `name` may name a topic of a domain."""
+    check_name("topic", name, limits)
 
 
 def check_subscription_name(name: str, limits: Limits = LIMITS) -> None:
@@ -102,8 +108,18 @@ def _check_labels(labels: tuple[str, ...], limits: Limits) -> None:
         check_count("InvalidLabels", f"characters in {excerpt(label)}", len(label), least, most)
 
 
-def check_input_mapping(schema: Schema, mapping: InputMapping, limits: Limits = LIMITS) -> None:
-    """Raises InvalidRequest unless a topic of `schema` may have this input mapping."""
+def check_input_mapping(
+    schema: Schema, mapping: InputMapping, limits: Limits = LIMITS, *, is_domain: bool = False
+) -> None:
+    """Raises InvalidRequest unless a topic of `schema` may have this input mapping; that of a
+    domain must say where an event names its topic."""
+    if is_domain and schema is Schema.CUSTOM and "topic" not in mapping.fields:
+        raise InvalidRequest(
+            "InvalidMapping",
+            "The field topic is not mapped.",
+            why="Every event of a domain names its topic, and nothing says where.",
+            fix="Add topic to the mapping's fields: --input-mapping-fields topic=PATH.",
+        )
     if mapping == InputMapping():
         return
     if schema is not Schema.CUSTOM:
@@ -114,7 +130,7 @@ def check_input_mapping(schema: Schema, mapping: InputMapping, limits: Limits = 
             fix="Leave the mapping out, or use --input-schema customeventschema.",
         )
     check_topic_mapping(mapping, limits)
-    if "topic" in mapping.fields:
+    if "topic" in mapping.fields and not is_domain:
         raise InvalidRequest(
             "InvalidMapping",
             "The field topic is mapped.",

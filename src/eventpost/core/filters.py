@@ -12,6 +12,7 @@ from eventpost.core.clauses import (
     SubjectClause,
     TypeClause,
 )
+from eventpost.core.domains import DomainTopicClause
 from eventpost.core.events import Event, Schema
 from eventpost.core.fields import Fields
 from eventpost.core.subscriptions import Filter
@@ -61,7 +62,8 @@ def compile_filter(filter: Filter, schema: Schema) -> CompiledFilter:  # noqa: A
         AdvancedClause(declared, schema, is_array_read=is_array_read)
         for declared in filter.advanced
     ]
-    return CompiledFilter(_types(filter), (*_subject_clauses(filter), *clauses))
+    of_topic = [DomainTopicClause(filter.domain_topic, schema)] if filter.domain_topic else []
+    return CompiledFilter(_types(filter), (*of_topic, *_subject_clauses(filter), *clauses))
 
 
 def _types(wanted: Filter) -> TypeClause | None:

@@ -515,6 +515,8 @@ class DeadLetterQuery:
 
     topic_id: int | None = None
     subscription_id: int | None = None
+    subscription_ids: list[int] | None = None
+    """Those of any of them."""
     source_id: int | None = None
     ids: list[int] | None = None
     event: tuple[int, int, int] | None = None

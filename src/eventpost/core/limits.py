@@ -14,6 +14,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     name_chars_min: int = 3
     name_chars_max: int = 50
+    domain_topics_max: int = 100_000
+    """Topics of one domain."""
+    domain_subscriptions_max: int = 50
+    """Subscriptions to a whole domain."""
+    domain_topic_subscriptions_max: int = 500
+    """Subscriptions to one topic of a domain."""
     event_types_max: int = 500
     """Included event types of one subscription."""
     advanced_filters_max: int = 25
@@ -86,12 +92,18 @@ def check_between(code: str, name: str, value: float, least: float, most: float)
         raise InvalidRequest(code, f"{name} is {value}.", fix=f"Give {least} to {most}.")
 
 
+def is_name(name: str, limits: Limits = LIMITS) -> bool:
+    """Whether `name` may name a topic, a domain or a subscription."""
+    is_long_enough = limits.name_chars_min <= len(name) <= limits.name_chars_max
+    return is_long_enough and _NAME.fullmatch(name) is not None
+
+
 def check_name(what: str, name: str, limits: Limits = LIMITS) -> None:
     """Raises InvalidRequest unless `name` may name a `what`, such as a topic."""
     least, most = limits.name_chars_min, limits.name_chars_max
-    is_long_enough = least <= len(name) <= most
-    if is_long_enough and _NAME.fullmatch(name):
+    if is_name(name, limits):
         return
+    is_long_enough = least <= len(name) <= most
     why = (
         f"It has {len(name)} characters."
         if not is_long_enough

@@ -28,8 +28,19 @@ RETRY_SCHEDULES_MS: dict[str, tuple[int, ...]] = {
 FINAL_STATUSES = (400, 401, 403, 413)
 
 
+class DomainRules(msgspec.Struct, frozen=True, kw_only=True):
+    """When the topics of a domain come and go by themselves, by Event Grid's names."""
+
+    auto_create_topic_with_first_subscription: bool = True
+    auto_delete_topic_with_last_subscription: bool = True
+
+
 class Topic(msgspec.Struct, frozen=True, kw_only=True):
-    """A log of events with two access keys (base64)."""
+    """A log of events with two access keys (base64).
+
+    A domain is one, too: its events say of which topic of the domain they are. Such a topic is none
+    with a log: it has no partitions and no keys, and its name is `DOMAIN/TOPIC`.
+    """
 
     id: int
     name: str
@@ -40,6 +51,19 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
     input_mapping: InputMapping = InputMapping()
     """Of a custom schema: where in the published object the rest of the event stands."""
     partition_count: int = 1
+    domain: DomainRules | None = None
+    """Of a domain."""
+    domain_id: int = 0
+    """Of a topic of a domain: the domain's."""
+
+    @property
+    def is_domain(self) -> bool:
+        return self.domain is not None
+
+    @property
+    def log_id(self) -> int:
+        """The topic in whose log its events are."""
+        return self.domain_id or self.id
 
     @property
     def wire_schema(self) -> Schema:
@@ -97,6 +121,8 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     subject_case_sensitive: bool = False
     advanced: tuple[AdvancedFilter, ...] = ()
     advanced_filtering_on_arrays: bool = False
+    domain_topic: str = ""
+    """Of a subscription to a topic of a domain: that topic's name. The grid's to give."""
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

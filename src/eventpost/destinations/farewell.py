@@ -103,7 +103,7 @@ class Farewells:
     ) -> tuple[bytes, bytes]:
         """Raises InvalidRequest when a signing secret cannot be had."""
         event_id, now_ms = self._new_id(), self._services.now_ms()
-        resource = topics.resource(topic.name, self._services.topic_prefix)
+        resource = topics.resource_of(topic, self._services.topic_prefix)
         body = delivery_format.deletion_event(resource, event_id, now_ms, subscription.name)
         keys = signing_keys(subscription.endpoint)
         signature = standardwebhooks.lines(keys, f"msg_{event_id}", now_ms // 1000, body)

@@ -12,6 +12,7 @@ import msgspec
 from eventpost.core.events import Event
 from eventpost.core.sources import InputMapping
 from eventpost.formats import bodies, delivery, eventgrid, times
+from eventpost.formats.domains import DomainInput
 
 SCHEMA_NAME = "CustomEvent"
 DEFAULT_TYPE = "Eventpost.CustomEvent"
@@ -34,8 +35,11 @@ class CustomInput:
         self._new_id = new_id
         self._now_ms = now_ms
 
-    def decode(self, body: bytes, topic_resource: str) -> list[Event]:
-        """The events of a publish request, all or none: an array of objects, or one object.
+    def decode(
+        self, body: bytes, topic_resource: str, domain: DomainInput | None = None
+    ) -> list[Event]:
+        """The events of a publish request, all or none: an array of objects, or one object. Of a
+        `domain`, the mapping says where each names its topic.
 
         Raises InvalidEvent for the first thing that is wrong: no JSON, no object, nothing where the
         mapping says that type or subject stand and no default, a time that is none.
@@ -43,6 +47,11 @@ class CustomInput:
         body = bodies.trimmed(body)
         bodies.check_json(body)
         elements = bodies.elements(SCHEMA_NAME, body)
+        if domain is not None:
+            return [
+                self._event(element, domain.resource(self._at(element, "topic"), SCHEMA_NAME))
+                for element in elements
+            ]
         return [self._event(element, topic_resource) for element in elements]
 
     def _event(self, element: bytes, topic_resource: str) -> Event:

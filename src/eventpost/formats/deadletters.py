@@ -16,6 +16,7 @@ from eventpost.core.events import Event, Schema
 from eventpost.core.interfaces import Blob, DeadLetter, FileWritten
 from eventpost.core.retry import Reason
 from eventpost.formats import cloudevents, eventgrid, times
+from eventpost.formats.domains import DomainInput
 from eventpost.formats.wire import split
 
 DEAD_LETTERED_EVENT = "Eventpost.EventDeadLettered"
@@ -155,18 +156,27 @@ _ADDED = {field.encode_name.lower(): field.encode_name for field in msgspec.stru
 _decode_file = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
 
 
-def read(body: bytes, schema: Schema, topic_resource: str) -> list[Copied]:
+def read(
+    body: bytes, schema: Schema, topic_resource: str, domain: DomainInput | None = None
+) -> list[Copied]:
     """The dead letters of a file, for a topic of `schema`; `topic` of an Event Grid event becomes
-    `topic_resource`. Raises ValueError that says what is wrong with which of them."""
+    `topic_resource`, but for those of a `domain`, which name theirs. Raises ValueError that says
+    what is wrong with which of them."""
     try:
         objects = _decode_file(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"it is not a JSON array of objects ({error})") from error
-    return [_copied(number, each, schema, topic_resource) for number, each in enumerate(objects)]
+    return [
+        _copied(number, each, schema, topic_resource, domain) for number, each in enumerate(objects)
+    ]
 
 
 def _copied(
-    number: int, members: dict[str, msgspec.Raw], schema: Schema, topic_resource: str
+    number: int,
+    members: dict[str, msgspec.Raw],
+    schema: Schema,
+    topic_resource: str,
+    domain: DomainInput | None,
 ) -> Copied:
     own: dict[str, msgspec.Raw] = {}
     added: dict[str, msgspec.Raw] = {}
@@ -176,11 +186,11 @@ def _copied(
             own[name] = raw
         elif bytes(raw) != b"null":
             added[known] = raw
-    if schema is not Schema.CLOUD_EVENTS:
+    if schema is not Schema.CLOUD_EVENTS and domain is None:
         own.pop("topic", None)
     try:
         facts = msgspec.json.decode(_encode_json(added), type=_Added)
-        (event,) = _events(_encode_json(own), schema, topic_resource)
+        (event,) = _events(_encode_json(own), schema, topic_resource, domain)
         return Copied(
             event=event,
             reason=facts.dead_letter_reason,
@@ -194,10 +204,12 @@ def _copied(
         raise ValueError(f"number {number + 1}: {error}") from error
 
 
-def _events(body: bytes, schema: Schema, topic_resource: str) -> list[Event]:
+def _events(
+    body: bytes, schema: Schema, topic_resource: str, domain: DomainInput | None
+) -> list[Event]:
     if schema is Schema.CLOUD_EVENTS:
         return cloudevents.decode(body, {b"content-type": cloudevents.STRUCTURED_TYPE.encode()})
-    return eventgrid.decode(body, topic_resource)
+    return eventgrid.decode(body, topic_resource, domain)
 
 
 def _ms(text: str) -> int:

@@ -31,6 +31,7 @@ class _Envelope(msgspec.Struct, gc=False):
     """An Event Grid event without its data."""
 
     id: str
+    topic: str
     subject: str
     eventType: str  # noqa: N815 - Event Grid's name
     eventTime: str  # noqa: N815
@@ -92,6 +93,7 @@ def alone(input_schema: Schema, output_schema: Schema, wire: bytes, topic_resour
 def cloud_event(wire: bytes, topic_resource: str) -> bytes:
     """An Event Grid event as a CloudEvent: the topic becomes `source`, `data` keeps its bytes.
 
+    That of an event of a domain is its own, whoever subscribes to the whole of it.
     A `dataVersion` becomes `dataschema` as a fragment, `#1.0`, as Event Grid writes it.
     """
     envelope, data = split(_EVENT_GRID, wire)
@@ -100,7 +102,7 @@ def cloud_event(wire: bytes, topic_resource: str) -> bytes:
         _CloudEvent(
             cloudevents.SPEC_VERSION,
             event.id,
-            topic_resource,
+            event.topic if event.topic.startswith(topic_resource) else topic_resource,
             event.eventType,
             event.subject,
             event.eventTime,

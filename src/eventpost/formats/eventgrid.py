@@ -12,6 +12,7 @@ from eventpost.core.errors import InvalidEvent
 from eventpost.core.events import Event
 from eventpost.formats import bodies, times
 from eventpost.formats.bodies import BATCH_EVENTS_MAX, EVENT_BYTES_MAX
+from eventpost.formats.domains import DomainInput
 
 SCHEMA_NAME = "EventGridEvent"
 METADATA_VERSION = "1"
@@ -45,12 +46,13 @@ _encode = msgspec.json.Encoder().encode
 _parse_time = datetime.fromisoformat
 
 
-def decode(body: bytes, topic_resource: str) -> list[Event]:
+def decode(body: bytes, topic_resource: str, domain: DomainInput | None = None) -> list[Event]:
     """The events of a publish request, all or none: an array or a single object, any content type.
 
     `wire` is complete: `topic` and `metadataVersion` are stamped, a missing `dataVersion` is "",
     `data` is byte for byte what was published and stays absent when it was. Nothing of `body` is
-    kept. Raises InvalidEvent for the first thing that is wrong, with Event Grid's status and codes.
+    kept. Of a `domain`, every event names its topic, and `topic_resource` is not asked.
+    Raises InvalidEvent for the first thing that is wrong, with Event Grid's status and codes.
     """
     try:
         if not body.isascii():
@@ -60,15 +62,19 @@ def decode(body: bytes, topic_resource: str) -> list[Event]:
         if body.startswith(b"["):
             published = _decode_many(body)
             if 0 < len(published) <= BATCH_EVENTS_MAX:
+                if domain is not None:
+                    return _complete_in(domain, published)
                 return _complete(published, topic_resource)
+        elif domain is not None:
+            return _complete_in(domain, [_decode_one(body)])
         else:
             return _complete([_decode_one(body)], topic_resource)
     except bodies.JSON_ERRORS:
         pass
     trimmed = bodies.trimmed(body)
     if trimmed[:1] in (b"{", b"[") and len(trimmed) < len(body):
-        return decode(trimmed, topic_resource)
-    raise _explained(trimmed, topic_resource)
+        return decode(trimmed, topic_resource, domain)
+    raise _explained(trimmed, topic_resource, domain)
 
 
 def make(
@@ -136,6 +142,16 @@ def _complete(published: list[_EventGridEvent], topic_resource: str) -> list[Eve
     return events
 
 
+def _complete_in(domain: DomainInput, published: list[_EventGridEvent]) -> list[Event]:
+    """The same for events of a domain, each of which is of a topic of its own."""
+    events = []
+    for event in published:
+        topic_resource = domain.resource(event.topic or "", SCHEMA_NAME)
+        event.topic = None
+        events += _complete([event], topic_resource)
+    return events
+
+
 def _check_topic(topic: str, topic_resource: str) -> None:
     if topic.lower() != topic_resource.lower():
         raise InvalidEvent(
@@ -157,18 +173,18 @@ def _check_time(text: str) -> None:
         raise bodies.wrong(SCHEMA_NAME, "eventTime", what)
 
 
-def _explained(body: bytes, topic_resource: str) -> InvalidEvent:
+def _explained(body: bytes, topic_resource: str, domain: DomainInput | None) -> InvalidEvent:
     """What is wrong with a body that the fast path refused: the first thing, in order."""
     try:
         bodies.check_json(body)
         for element in bodies.elements(SCHEMA_NAME, body):
-            _check_event(element, topic_resource)
+            _check_event(element, topic_resource, domain)
     except InvalidEvent as error:
         return error
     return bodies.not_conforming(SCHEMA_NAME)
 
 
-def _check_event(element: bytes, topic_resource: str) -> None:
+def _check_event(element: bytes, topic_resource: str, domain: DomainInput | None) -> None:
     members = {name: bytes(value) for name, value in _decode_members(element).items()}
     for name in _REQUIRED:
         if members.get(name, b"null") in (b"null", b'""'):
@@ -184,7 +200,11 @@ def _check_event(element: bytes, topic_resource: str) -> None:
             _text(members, name)
     _check_time(_text(members, "eventTime") or "")
     _check_metadata_version(_text(members, "metadataVersion"))
-    _check_topic(_text(members, "topic") or topic_resource, topic_resource)
+    topic = _text(members, "topic")
+    if domain is not None:
+        domain.resource(topic or "", SCHEMA_NAME)
+    else:
+        _check_topic(topic or topic_resource, topic_resource)
 
 
 def _text(members: dict[str, bytes], name: str) -> str | None:

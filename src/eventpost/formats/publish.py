@@ -9,6 +9,7 @@ from eventpost.core.events import Event, Schema
 from eventpost.core.subscriptions import Topic
 from eventpost.formats import bodies, cloudevents, eventgrid, sas
 from eventpost.formats.custom import CustomInput
+from eventpost.formats.domains import DomainInput
 
 KEY = b"aeg-sas-key"
 TOKEN = b"aeg-sas-token"
@@ -31,21 +32,25 @@ def decode_publish(
     headers: dict[bytes, bytes],
     topic_resource: str,
     custom: CustomInput | None = None,
+    domain: DomainInput | None = None,
 ) -> list[Event]:
     """The events of a publish request on a topic of `schema`, with the request's trace.
 
     Header names are in lower case. `custom` holds the rules of a custom schema, and is None for the
-    others. Raises InvalidEvent; nothing of the request is kept then.
+    others; `domain` those of a domain, likewise. Raises InvalidEvent; nothing of the request is
+    kept then.
     """
     if len(body) > bodies.REQUEST_BYTES_MAX:
         raise bodies.too_large(bodies.REQUEST_BYTES_MAX)
     if schema is _EVENT_GRID:
-        events = eventgrid.decode(body, topic_resource)
+        events = eventgrid.decode(body, topic_resource, domain)
     elif schema is _CLOUD_EVENTS:
         events = cloudevents.decode(body, headers)
+        if domain is not None:
+            domain.check_sources(events)
     else:
         assert custom is not None, "a topic of a custom schema has its rules"
-        events = custom.decode(body, topic_resource)
+        events = custom.decode(body, topic_resource, domain)
     if b"traceparent" in headers and (found := trace(headers)):
         for event in events:
             event.trace = found

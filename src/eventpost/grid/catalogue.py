@@ -37,21 +37,31 @@ OLD_DESTINATION_S = 120.0
 
 def put_topic(engine: "Engine", topic: Topic, done: Done) -> None:
     """Create a topic, or change its keys."""
-    engine.add_topic(topic)
-    engine.journal.open.catalogue.append(PutTopic(topic))
+    add_topic(engine, topic)
     engine.journal.wait(done)
 
 
+def add_topic(engine: "Engine", topic: Topic) -> None:
+    """The same with the open commit, which whoever adds more to it will wait for."""
+    engine.add_topic(topic)
+    engine.journal.open.catalogue.append(PutTopic(topic))
+
+
 def remove_topic(engine: "Engine", topic_id: int, done: Done) -> None:
-    """Remove a topic with its events, sources, subscriptions, and their dead letters."""
+    """Remove a topic with its events, sources, subscriptions, and their dead letters; a domain with
+    its topics and theirs, too."""
+    gone = [each.id for each in engine.domain_topics.get(topic_id, {}).values()]
+    gone.append(topic_id)
+    known = set(gone)
     for source in list(engine.sources.values()):
-        if source.topic_id == topic_id:
+        if source.topic_id in known:
             _drop_source(engine, source.id)
     for subscription in list(engine.subscriptions.values()):
-        if subscription.topic_id == topic_id:
+        if subscription.topic_id in known:
             engine.drop_lanes(subscription.id)
-    engine.drop_topic(topic_id)
-    engine.journal.open.catalogue.append(RemoveTopic(topic_id))
+    for each in gone:
+        engine.drop_topic(each)
+        engine.journal.open.catalogue.append(RemoveTopic(each))
     engine.journal.wait(done)
 
 
@@ -105,13 +115,28 @@ def change_subscription(engine: "Engine", subscription: Subscription, done: Done
 
 
 def remove_subscription(engine: "Engine", subscription_id: int, done: Done) -> int:
-    """Remove a subscription with its ladder rows and dead letters. Returns the deliveries that were
-    pending and are dropped."""
+    """Remove a subscription with its ladder rows and dead letters, and with the last one of a topic
+    that goes by itself, the topic. Returns the deliveries that were pending and are dropped."""
     pending = sum(lane.total().pending for lane in engine.lanes_of(subscription_id))
+    topic = engine.topics[engine.subscriptions[subscription_id].topic_id]
     engine.drop_lanes(subscription_id)
     engine.journal.open.catalogue.append(RemoveSubscription(subscription_id))
+    if _goes_by_itself(engine, topic):
+        engine.drop_topic(topic.id)
+        engine.journal.open.catalogue.append(RemoveTopic(topic.id))
     engine.journal.wait(done)
     return pending
+
+
+def _goes_by_itself(engine: "Engine", topic: Topic) -> bool:
+    """Whether it is the topic of a domain that deletes it with its last subscription, and has none
+    left."""
+    if not topic.domain_id:
+        return False
+    rules = engine.topics[topic.domain_id].domain
+    if rules is None or not rules.auto_delete_topic_with_last_subscription:
+        return False
+    return all(each.topic_id != topic.id for each in engine.subscriptions.values())
 
 
 def put_connection(engine: "Engine", connection: Connection, done: Done) -> None:
@@ -163,7 +188,8 @@ def _drop_source(engine: "Engine", source_id: int) -> None:
 def _renew_destination(engine: "Engine", lane: "Lane", old: Subscription) -> None:
     """Deliver over a new destination; the old one ends with its attempts."""
     replaced = lane.destination
-    lane.destination = engine.renew_destination(lane.partition.topic, lane.subscription)
+    topic = engine.topics[lane.subscription.topic_id]
+    lane.destination = engine.renew_destination(topic, lane.subscription)
     closed_s = old.endpoint.response_timeout_s + OLD_DESTINATION_S
     engine.clock.call_later(closed_s, replaced.close)
 

@@ -83,7 +83,7 @@ class DeadLetters:
             event = notices.notice(
                 letter,
                 lane.partition.schema,
-                topic=lane.partition.topic.name,
+                topic=engine.topics[lane.subscription.topic_id].name,
                 subscription=lane.subscription.name,
                 topic_resource=engine.notices_resource,
                 event_id=engine.new_event_id(),

@@ -123,6 +123,8 @@ class Engine:
         self.deliveries_held = 0
         self.deliveries_max = self.limits.deliveries_max
         self.topics: dict[int, Topic] = {}
+        self.domain_topics: dict[int, dict[str, Topic]] = {}
+        """Topics of domains by the domain's id and their names in lower case."""
         self.subscriptions: dict[int, Subscription] = {}
         self.connections: dict[str, Connection] = {
             each.name: each for each in recovered.connections
@@ -267,8 +269,9 @@ class Engine:
         return found
 
     def partitions_of(self, topic_id: int) -> list[Partition]:
-        topic = self.topics[topic_id]
-        return [self.partitions[topic_id, index] for index in range(topic.partition_count)]
+        """Where its events are: those of its domain for a topic of one."""
+        log = self.topics[self.topics[topic_id].log_id]
+        return [self.partitions[log.id, index] for index in range(log.partition_count)]
 
     def is_expired(self, policy: RetryPolicy, offered_ms: int) -> bool:
         return is_expired(policy, offered_ms, self.clock.now_ms())
@@ -347,6 +350,8 @@ class Engine:
         """Know a topic, new or changed; returns its partitions."""
         is_new = topic.id not in self.topics
         self.topics[topic.id] = topic
+        if topic.domain_id:
+            self.domain_topics.setdefault(topic.domain_id, {})[topic.name.casefold()] = topic
         found = []
         for index in range(topic.partition_count):
             if is_new:
@@ -359,14 +364,17 @@ class Engine:
         return found
 
     def drop_topic(self, topic_id: int) -> None:
-        """Forget a topic whose subscriptions are gone."""
-        for partition in self.partitions_of(topic_id):
+        """Forget a topic whose subscriptions are gone; a domain's topics go before it."""
+        topic = self.topics.pop(topic_id)
+        for index in range(topic.partition_count):
+            partition = self.partitions.pop((topic_id, index))
             partition.is_removed = True
             self.journal.withdraw(partition)
-            del self.partitions[topic_id, partition.index]
         if self.notices is not None and self.notices.topic_id == topic_id:
             self.notices = None
-        del self.topics[topic_id]
+        if topic.domain_id:
+            del self.domain_topics[topic.domain_id][topic.name.casefold()]
+        self.domain_topics.pop(topic_id, None)
 
     def _new_lane(self, partition: Partition, subscription: Subscription) -> Lane:
         self.subscriptions[subscription.id] = subscription

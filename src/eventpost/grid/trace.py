@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from eventpost.core.domains import joined, split
 from eventpost.core.filters import ClauseResult
 from eventpost.core.interfaces import (
     AttemptRecord,
@@ -38,7 +39,8 @@ class Where(StrEnum):
 
 
 class DeliveryStory(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True):
-    """What became of the event for one subscription."""
+    """What became of the event for one subscription; one to a topic of a domain is told as
+    `TOPIC/SUBSCRIPTION`."""
 
     subscription: str
     where: Where
@@ -133,7 +135,9 @@ def _delivery(
     letters: list[DeadLetter],
 ) -> DeliveryStory:
     subscription = lane.subscription
-    story = DeliveryStory(subscription=subscription.name, where=Where.DELIVERED)
+    topic = lane.engine.topics[subscription.topic_id]
+    name = joined(split(topic.name)[1], subscription.name) if topic.domain_id else subscription.name
+    story = DeliveryStory(subscription=name, where=Where.DELIVERED)
     for letter in letters:
         if letter.subscription_id == subscription.id:
             story.where = Where.REPLAYING if letter.replayed_ms else Where.DEAD

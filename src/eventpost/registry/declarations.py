@@ -13,6 +13,7 @@ from eventpost.registry.declared import (
     AdvancedFilterDeclaration,
     AttributeDeclaration,
     ConnectionDeclaration,
+    DomainDeclaration,
     FilterDeclaration,
     RetryDeclaration,
     SourceDeclaration,
@@ -28,6 +29,7 @@ Declaration = TypeVar("Declaration", bound=msgspec.Struct)
 __all__ = [
     "SubscriptionDeclaration",
     "TopicDeclaration",
+    "DomainDeclaration",
     "ConnectionDeclaration",
     "SourceDeclaration",
     "FilterDeclaration",

@@ -5,7 +5,7 @@ from msgspec import UNSET, Struct, UnsetType
 from eventpost.core.errors import InvalidRequest
 from eventpost.core.events import Schema
 from eventpost.core.sources import InputMapping, MessageFormat
-from eventpost.core.subscriptions import FINAL_STATUSES
+from eventpost.core.subscriptions import FINAL_STATUSES, DomainRules
 from eventpost.registry import forms, shapes
 
 
@@ -42,6 +42,25 @@ class TopicDeclaration(Declared, frozen=True, kw_only=True):
             defaults={
                 name.lower(): text for name, text in self.input_mapping_default_values.items()
             },
+        )
+
+
+class DomainDeclaration(TopicDeclaration, frozen=True, kw_only=True):
+    """A domain as declared, with topics of it that are to be there from the start."""
+
+    auto_create_topic_with_first_subscription: bool = True
+    auto_delete_topic_with_last_subscription: bool = True
+    topics: list[str] = []
+
+    @property
+    def rules(self) -> DomainRules:
+        return DomainRules(
+            auto_create_topic_with_first_subscription=(
+                self.auto_create_topic_with_first_subscription
+            ),
+            auto_delete_topic_with_last_subscription=(
+                self.auto_delete_topic_with_last_subscription
+            ),
         )
 
 

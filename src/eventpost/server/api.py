@@ -19,6 +19,7 @@ from eventpost.server import (
     arm,
     connections,
     deadletters,
+    domains,
     events,
     openapi,
     problems,
@@ -37,6 +38,7 @@ HTTPExceptionHandler = Callable[[Request, Exception], Awaitable[Response]]
 
 SUBJECTS = (
     topics.subject,
+    domains.subject,
     subscriptions.subject,
     connections.subject,
     sources.subject,

@@ -16,16 +16,17 @@ from eventpost.core.subscriptions import Topic
 from eventpost.credentials.bearer_settings import PUBLISH
 from eventpost.formats import publish, topics
 from eventpost.formats.custom import CustomInput
+from eventpost.formats.domains import DomainInput
 from eventpost.http.server.request import Request
 from eventpost.server.authentication import authorize
 from eventpost.server.ports import DataPort
 from eventpost.server.publish_answers import PublishAnswers
-from eventpost.server.pull import PullPlane, builtin
+from eventpost.server.pull import PullPlane, builtin, no_endpoint
 
 PATHS_CACHED_MAX = 10_000
 """Spellings of known topics' paths that are kept; beyond it the cache starts anew."""
 
-_PATH = re.compile(rb"(/topics)?(?:/([^/]+))?/api/events/?", re.IGNORECASE)
+_PATH = re.compile(rb"(/topics|/domains)?(?:/([^/]+))?/api/events/?", re.IGNORECASE)
 _KEY = publish.KEY
 _decode = publish.decode_publish
 _is_same = hmac.compare_digest
@@ -35,10 +36,17 @@ class _Entry:
     """What a request to one topic needs, prepared."""
 
     __slots__ = (
-        *("custom", "id", "is_builtin", "key1", "key2", "name", "resource", "schema", "topic"),
+        *("custom", "domain", "id", "is_builtin", "key1", "key2"),
+        *("name", "resource", "schema", "topic"),
     )
 
-    def __init__(self, topic: Topic, resource: str, custom: CustomInput | None) -> None:
+    def __init__(
+        self,
+        topic: Topic,
+        resource: str,
+        custom: CustomInput | None,
+        domain: DomainInput | None,
+    ) -> None:
         self.topic = topic
         self.id = topic.id
         self.name = topic.name
@@ -47,12 +55,13 @@ class _Entry:
         self.key2 = topic.key2.encode()
         self.schema = topic.input_schema
         self.custom = custom
+        self.domain = domain
         self.resource = resource
 
 
 class DataPlane:
-    """The FastHandler of `/topics/{topic}/api/events`, `/{topic}/api/events` and what `PullPlane`
-    answers."""
+    """The FastHandler of `/topics/{topic}/api/events`, `/domains/{domain}/api/events`,
+    `/{topic}/api/events` and what `PullPlane` answers."""
 
     def __init__(self, app: DataPort) -> None:
         self._app = app
@@ -92,7 +101,9 @@ class DataPlane:
                 authorize(self._app, request, entry.topic, PUBLISH)
             if entry.is_builtin:
                 raise builtin(entry.name)
-            events = _decode(entry.schema, request.body, index, entry.resource, entry.custom)
+            events = _decode(
+                entry.schema, request.body, index, entry.resource, entry.custom, entry.domain
+            )
             done = partial(self._kept, request, entry, started_s)
             self._app.grid.publish(entry.id, events, done)
         except EventpostError as error:
@@ -142,14 +153,17 @@ class DataPlane:
         self._entries.pop(path, None)
         match = _PATH.fullmatch(path)
         assert match is not None, "only accepted paths are handled"
-        prefix, raw_name = match.groups()
+        prefix, raw_name = match.group(1) or b"", match.group(2)
         if raw_name is None:
-            raw_name = prefix[1:] if prefix else b""
+            prefix, raw_name = b"", prefix[1:]
         name = unquote(raw_name.decode("latin-1"))
         topic = self._topic(name)
+        if topic.domain_id or (prefix.lower() == b"/domains" and not topic.is_domain):
+            raise no_endpoint(topic)
         prefix_setting = self._app.settings.server.topic_resource_prefix
-        resource = topics.resource(topic.name, prefix_setting)
-        entry = _Entry(topic, resource, self._app.custom_input(topic))
+        resource = topics.resource_of(topic, prefix_setting)
+        domain = self._app.domain_input(topic)
+        entry = _Entry(topic, resource, self._app.custom_input(topic), domain)
         # Another spelling of the name is found anew each time: a topic of exactly that name may
         # come to be.
         if topic.name == name:

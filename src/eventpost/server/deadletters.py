@@ -150,9 +150,12 @@ def selected(app: AppPort, selection: DeadLetterSelection) -> DeadLetterQuery:
         query.source_id = app.sources.get(selection.source).id
     if selection.subscription is not None:
         topic, subscription = app.subscription(selection.subscription, selection.topic)
-        query.topic_id, query.subscription_id = topic.id, subscription.id
+        query.topic_id, query.subscription_id = topic.log_id, subscription.id
     elif selection.topic is not None:
-        query.topic_id = app.topic(selection.topic).id
+        topic = app.topic(selection.topic)
+        query.topic_id = topic.log_id
+        if topic.domain_id:
+            query.subscription_ids = [each.id for each in app.subscriptions(topic.name)]
     return query
 
 
@@ -168,14 +171,18 @@ class _Names:
 
     def __init__(self, app: AppPort) -> None:
         self.topics = {topic.id: topic.name for topic in app.topics()}
-        self.subscriptions = {each.id: each.name for each in app.subscriptions()}
+        self.subscriptions = {
+            each.id: (app.topic_of(each).name, each.name) for each in app.subscriptions()
+        }
         self.sources = {each.id: each.name for each in app.sources.all()}
 
     def view(self, letter: DeadLetter, *, has_event: bool = False) -> DeadLetterView:
+        topic = self.topics.get(letter.topic_id, "")
+        topic, subscription = self.subscriptions.get(letter.subscription_id, (topic, ""))
         return views.dead_letter(
             letter,
-            topic=self.topics.get(letter.topic_id, ""),
-            subscription=self.subscriptions.get(letter.subscription_id, ""),
+            topic=topic,
+            subscription=subscription,
             source=self.sources.get(letter.source_id, ""),
             has_event=has_event,
         )

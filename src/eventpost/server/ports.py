@@ -22,10 +22,11 @@ from eventpost.core.interfaces import (
     Usage,
 )
 from eventpost.core.sources import NO_MAPPING, Connection, InputMapping, Source, SourceReport
-from eventpost.core.subscriptions import Subscription, Topic
+from eventpost.core.subscriptions import DomainRules, Subscription, Topic
 from eventpost.credentials.bearer import Tokens
 from eventpost.credentials.reports import Report
 from eventpost.formats.custom import CustomInput
+from eventpost.formats.domains import DomainInput
 from eventpost.formats.locktokens import LockTokens
 from eventpost.grid.pull import Handed
 from eventpost.grid.settling import Action, Key, Result
@@ -76,7 +77,13 @@ class TopicsPort(Protocol):
         """The publish rules of a topic of a custom schema; None for any other."""
         ...
 
-    def topics(self) -> list[Topic]: ...
+    def domain_input(self, topic: Topic) -> DomainInput | None:
+        """What a domain asks of its events; None for any other topic."""
+        ...
+
+    def topics(self) -> list[Topic]:
+        """Those with a log: domains, but not the topics of domains."""
+        ...
 
     def topic(self, name: str) -> Topic:
         """Raises NotFound. The same object until the topic changes."""
@@ -142,6 +149,26 @@ class ConnectionsPort(Protocol):
         ...
 
 
+class DomainsPort(Protocol):
+    """Domains, and the topics of each."""
+
+    def all(self) -> list[Topic]: ...
+    def get(self, name: str) -> Topic:
+        """Raises NotFound."""
+        ...
+
+    async def create(
+        self, name: str, input_schema: Schema, mapping: InputMapping, rules: DomainRules
+    ) -> Topic: ...
+    async def change(self, name: str, rules: DomainRules) -> Topic: ...
+    def topics(self, domain: str) -> list[Topic]: ...
+    def topic(self, domain: str, name: str) -> Topic:
+        """Raises NotFound."""
+        ...
+
+    async def create_topic(self, domain: str, name: str) -> Topic: ...
+
+
 class SourcesPort(Protocol):
     """Queues from which messages are pulled into topics."""
 
@@ -168,6 +195,8 @@ class AppPort(TopicsPort, Protocol):
     """Set when the server begins to stop: streams end then."""
 
     @property
+    def domains(self) -> DomainsPort: ...
+    @property
     def connections(self) -> ConnectionsPort: ...
     @property
     def sources(self) -> SourcesPort: ...
@@ -183,6 +212,10 @@ class AppPort(TopicsPort, Protocol):
     async def regenerate_key(self, name: str, key_name: str) -> Topic: ...
 
     def subscriptions(self, topic: str | None = None) -> list[Subscription]: ...
+    def topic_of(self, subscription: Subscription) -> Topic:
+        """What it is to: a topic, a domain, or a topic of one."""
+        ...
+
     def subscription(self, name: str, topic: str | None) -> tuple[Topic, Subscription]:
         """Raises NotFound, and Conflict when several topics have one of that name."""
         ...

@@ -10,7 +10,8 @@ from time import perf_counter
 
 import msgspec
 
-from eventpost.core.errors import EventpostError, Forbidden, Overloaded
+from eventpost.core.domains import split
+from eventpost.core.errors import EventpostError, Forbidden, NotFound, Overloaded
 from eventpost.core.events import Delivery, Schema
 from eventpost.core.subscriptions import Topic
 from eventpost.credentials.bearer_settings import PUBLISH, RECEIVE
@@ -42,6 +43,21 @@ def builtin(name: str) -> Forbidden:
         f"The topic {name} is built in.",
         why="Only eventpost itself publishes to it.",
         fix="Publish to a topic of your own; subscriptions may attach to this one.",
+    )
+
+
+def no_endpoint(topic: Topic) -> NotFound:
+    """What is published to elsewhere."""
+    domain, name = split(topic.name)
+    if not name:
+        fix = f"Publish to /topics/{domain}/api/events." if not topic.is_domain else ""
+        fix = fix or f"Publish to /domains/{domain}/api/events; each event names its topic."
+        what = "a domain" if topic.is_domain else "no domain"
+        return NotFound("TopicNotFound", f"{domain} is {what}.", fix=fix)
+    return NotFound(
+        "TopicNotFound",
+        f"{name} is a topic of the domain {domain}, which has one endpoint for all of them.",
+        fix=f"Publish to /domains/{domain}/api/events, with {name} as each event's topic.",
     )
 
 
@@ -112,6 +128,8 @@ class PullPlane:
     def _publish(self, request: Request, topic: Topic) -> None:
         if topic.is_builtin:
             raise builtin(topic.name)
+        if topic.is_domain or topic.domain_id:
+            raise no_endpoint(topic)
         if topic.input_schema is not Schema.CLOUD_EVENTS:
             raise invalid(
                 f"The topic {topic.name} takes events of schema '{topic.input_schema}' at "
@@ -224,7 +242,7 @@ class PullPlane:
     # --- leaves -----------------------------------------------------------------------------------
 
     def _resource(self, topic: Topic) -> str:
-        return topics.resource(topic.name, self._app.settings.server.topic_resource_prefix)
+        return topics.resource_of(topic, self._app.settings.server.topic_resource_prefix)
 
     def _no_post(self, request: Request, topic: Topic) -> bytes:
         if request.method == b"OPTIONS":

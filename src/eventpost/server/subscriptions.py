@@ -1,6 +1,7 @@
 """Event subscriptions: declare, change, hold, move, and ask why an event matches or not.
 
-A name is unique within its topic; `?topic=` is needed only when several topics have it.
+A name is unique within its topic; `?topic=` is needed only when several topics have it. A topic of
+a domain is named `DOMAIN/TOPIC`.
 """
 
 from typing import Any
@@ -31,10 +32,9 @@ async def list_subscriptions(call: Call[TopicChoice, None]) -> SubscriptionList:
     """List the event subscriptions of one topic or of all."""
     if call.query.topic is not None:
         call.app.topic(call.query.topic)
-    topics = {topic.id: topic for topic in call.app.topics()}
     return SubscriptionList(
         value=[
-            view(call.app, topics[subscription.topic_id], subscription)
+            view(call.app, call.app.topic_of(subscription), subscription)
             for subscription in call.app.subscriptions(call.query.topic)
         ]
     )
@@ -51,11 +51,10 @@ async def create_subscription(call: Call[None, SubscriptionDeclaration]) -> Subs
         raise shapes.InvalidField(
             "InvalidField", "topic is missing.", fix="Give the topic to subscribe to."
         )
-    topic = call.app.topic(call.body.topic)
     draft = declarations.to_core(call.body, limits=call.app.settings.limits)
     start = call.body.start_at(call.app.now_ms())
-    subscription = await call.app.create_subscription(topic.name, draft, start)
-    return view(call.app, topic, subscription)
+    subscription = await call.app.create_subscription(call.body.topic, draft, start)
+    return view(call.app, call.app.topic_of(subscription), subscription)
 
 
 @subject.get("/subscriptions/{name}")

@@ -1,10 +1,12 @@
 """Topics, their keys, and publishing to them as an administrator."""
 
 from collections.abc import AsyncGenerator
+from typing import Any
 
 import msgspec
 
 from eventpost.core import bounds
+from eventpost.core.errors import NotFound
 from eventpost.core.subscriptions import Topic
 from eventpost.formats import topics as topic_format
 from eventpost.registry import forms
@@ -25,8 +27,9 @@ subject = Subject("topics")
 
 @subject.get("/topics")
 async def list_topics(call: Call[None, None]) -> TopicList:
-    """List all topics, the built-in ones included."""
-    return TopicList(value=[view(call.app, topic) for topic in call.app.topics()])
+    """List all topics, the built-in ones included; domains and their topics are listed apart."""
+    topics = [topic for topic in call.app.topics() if not topic.is_domain]
+    return TopicList(value=[view(call.app, topic) for topic in topics])
 
 
 @subject.post("/topics", status=201)
@@ -43,19 +46,19 @@ async def create_topic(call: Call[None, TopicDeclaration]) -> TopicView:
 @subject.get("/topics/{topic}")
 async def show_topic(call: Call[None, None]) -> TopicView:
     """Show one topic and where to publish to it."""
-    return view(call.app, call.app.topic(call.topic))
+    return view(call.app, _topic(call))
 
 
 @subject.delete("/topics/{topic}")
 async def delete_topic(call: Call[None, None]) -> None:
     """Delete a topic with its events, subscriptions and dead letters."""
-    await call.app.delete_topic(call.topic)
+    await call.app.delete_topic(_topic(call).name)
 
 
 @subject.get("/topics/{topic}/keys")
 async def list_keys(call: Call[None, None]) -> KeysView:
     """Show the two access keys of a topic."""
-    return _keys(call.app.topic(call.topic))
+    return _keys(_topic(call))
 
 
 @subject.post("/topics/{topic}/keys/regenerate")
@@ -64,14 +67,15 @@ async def regenerate_key(call: Call[None, KeyChoice]) -> KeysView:
 
     Move publishers to the other key first, and nothing is refused meanwhile.
     """
-    return _keys(await call.app.regenerate_key(call.topic, call.body.key_name))
+    return _keys(await call.app.regenerate_key(_topic(call).name, call.body.key_name))
 
 
 @subject.post("/topics/{topic}/publish")
 async def publish_events(call: Call[None, bytes]) -> Published:
     """Publish events with the admin token: one event or an array, in the topic's schema.
 
-    The answer comes once they are on disk, as on the data plane.
+    The answer comes once they are on disk, as on the data plane. A domain is published to by its
+    name, and each event names its topic.
     """
     return Published(event_count=await call.app.publish(call.topic, call.body))
 
@@ -103,7 +107,7 @@ async def _tailed(app: AppPort, topic: str) -> AsyncGenerator[TailedEvent, None]
 def view(app: AppPort, topic: Topic) -> TopicView:
     return TopicView(
         name=topic.name,
-        id=topic_format.resource(topic.name, app.settings.server.topic_resource_prefix),
+        id=topic_format.resource_of(topic, app.settings.server.topic_resource_prefix),
         endpoint=f"{app.public_url.rstrip('/')}/topics/{topic.name}/api/events",
         input_schema=topic.input_schema.value,
         input_mapping_fields=topic.input_mapping.fields,
@@ -111,6 +115,18 @@ def view(app: AppPort, topic: Topic) -> TopicView:
         created_time=forms.time_text(topic.created_ms),
         is_builtin=topic.is_builtin,
     )
+
+
+def _topic(call: Call[None, Any]) -> Topic:
+    """Raises NotFound for a domain, which has routes of its own."""
+    topic = call.app.topic(call.topic)
+    if topic.is_domain or topic.domain_id:
+        raise NotFound(
+            "TopicNotFound",
+            f"{topic.name} is a domain, or a topic of one.",
+            fix="See eventpost domain.",
+        )
+    return topic
 
 
 def _keys(topic: Topic) -> KeysView:

@@ -46,7 +46,7 @@ class Services:
     executor: Executor
     """For what blocks and is short: opening a queue."""
     new_event_id: Callable[[], str]
-    topic_resource: Callable[[str], str]
+    topic_resource: Callable[[Topic], str]
     classify: Callable[[Evidence], str]
     """From any thread."""
     log: Callable[..., None]

@@ -352,7 +352,7 @@ def target_of(topic: Topic, source: Source, services: Services) -> Target:
     is_custom = topic.input_schema is Schema.CUSTOM
     return Target(
         schema=topic.wire_schema,
-        topic_resource=services.topic_resource(topic.name),
+        topic_resource=services.topic_resource(topic),
         queue=source.queue,
         mapping=source.mapping,
         new_id=new_id,

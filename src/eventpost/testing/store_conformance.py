@@ -471,6 +471,8 @@ class StoreConformance:
             return found
 
         assert ids() == [1, 2, 3, 4]
+        assert ids(subscription_ids=[2, 9]) == [2]
+        assert ids(subscription_ids=[]) == []
         assert ids(subscription_id=2) == [2]
         assert ids(topic_id=2) == [4]
         assert ids(ids=[4, 1, 99]) == [1, 4]

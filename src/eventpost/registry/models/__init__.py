@@ -16,6 +16,13 @@ from eventpost.registry.models.deadletters import (
     PurgeRequest,
     ReplayRequest,
 )
+from eventpost.registry.models.domains import (
+    DomainList,
+    DomainTopicDeclaration,
+    DomainTopicList,
+    DomainTopicView,
+    DomainView,
+)
 from eventpost.registry.models.events import DeliveryStoryView, StoryList, StoryView, TraceQuery
 from eventpost.registry.models.server import (
     BackedUp,
@@ -62,6 +69,11 @@ __all__ = [
     "Count",
     "Problem",
     "TopicView",
+    "DomainList",
+    "DomainTopicDeclaration",
+    "DomainTopicList",
+    "DomainTopicView",
+    "DomainView",
     "TopicList",
     "KeysView",
     "KeyChoice",

@@ -53,6 +53,7 @@ OF_SOURCE = "SELECT id FROM dead_letter WHERE source_id = ? AND source_id > 0 LI
 _CLAUSES = {
     "topic_id": "topic_id = :topic_id",
     "subscription_id": "subscription_id = :subscription_id",
+    "subscription_ids": "subscription_id IN (SELECT value FROM json_each(:subscription_ids))",
     "source_id": "source_id = :source_id AND source_id > 0",
     "ids": "id IN (SELECT value FROM json_each(:ids))",
     "since_ms": "dead_ms >= :since_ms",
@@ -164,8 +165,9 @@ def _where(query: DeadLetterQuery) -> tuple[str, dict[str, Any]]:
     wanted = {name: getattr(query, name) for name in _CLAUSES}
     bindings = {name: value for name, value in wanted.items() if value is not None}
     clauses = [_CLAUSES[name] for name in bindings]
-    if query.ids is not None:
-        bindings["ids"] = msgspec.json.encode(query.ids).decode()
+    for name in ("ids", "subscription_ids"):
+        if name in bindings:
+            bindings[name] = msgspec.json.encode(bindings[name]).decode()
     if query.exported_to is not None:
         clauses.append(_EXPORTED)
         bindings["exported_to"] = msgspec.json.encode(query.exported_to).decode()
