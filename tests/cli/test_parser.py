@@ -89,7 +89,8 @@ def test_every_command_that_prints_data_can_print_json() -> None:
         if "--json" not in {option for each in parser._actions for option in each.option_strings}
     }
 
-    assert without == {"serve", "demo", "topic delete", "completion"}
+    deletes = {"topic delete", "domain delete", "domain topic delete"}
+    assert without == {"serve", "demo", "completion", *deletes}
 
 
 def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:

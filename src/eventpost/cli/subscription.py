@@ -49,7 +49,7 @@ def add(group: Commands) -> None:
         ],
     )
     named(parser, "3 to 50 letters, digits and '-'")
-    _topic(parser, "the topic that it subscribes to", is_required=True)
+    _topic(parser, "what it subscribes to: TOPIC, DOMAIN or DOMAIN/TOPIC", is_required=True)
     parser = command(
         verbs,
         "list",
@@ -57,7 +57,7 @@ def add(group: Commands) -> None:
         summary="list the subscriptions of one topic or of all",
         parents=[as_json(), connection(), azure()],
     )
-    _topic(parser, "only those of this topic")
+    _topic(parser, "only those of this topic (or DOMAIN, or DOMAIN/TOPIC)")
     parser = _one(verbs, "show", show, summary="show one subscription, its books and failures")
     parser.add_argument(
         "--include-full-endpoint-url",
@@ -130,7 +130,7 @@ def _topic_named(text: str) -> str:
 
     name = topic_of(text)
     if is_resource(name):
-        raise argparse.ArgumentTypeError(f"`{text}` is no topic of Microsoft.EventGrid")
+        raise argparse.ArgumentTypeError(f"`{text}` is no topic or domain of Microsoft.EventGrid")
     return name
 
 

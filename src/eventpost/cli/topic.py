@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from eventpost.cli import confirming, output, pairs
+from eventpost.cli import confirming, output, pairs, topic_options
 from eventpost.cli.connecting import connect
 from eventpost.cli.parser import (
     EXIT_DONE,
@@ -15,15 +15,11 @@ from eventpost.cli.parser import (
     connection,
     named,
     noun,
-    nouns,
 )
 
 if TYPE_CHECKING:
     from eventpost.client import Client
-    from eventpost.server.models import KeysView, TailedEvent, TopicView
-
-KEY_NAMES = ("key1", "key2")
-SCHEMAS = ("eventgridschema", "cloudeventschemav1_0", "customeventschema")
+    from eventpost.server.models import TailedEvent, TopicView
 
 
 def add(group: Commands) -> None:
@@ -31,27 +27,7 @@ def add(group: Commands) -> None:
     shared = [as_json(), connection(), azure()]
     parser = command(topic, "create", create, summary="create a topic", parents=shared)
     named(parser, "3 to 50 letters, digits and '-'")
-    parser.add_argument(
-        "--input-schema",
-        choices=SCHEMAS,
-        type=str.lower,
-        default=SCHEMAS[0],
-        help=f"schema of its events (default: {SCHEMAS[0]})",
-    )
-    parser.add_argument(
-        "--input-mapping-fields",
-        nargs="*",
-        default=[],
-        metavar="NAME=PATH",
-        help="of customeventschema: where id, eventtime, eventtype, subject, dataversion stand",
-    )
-    parser.add_argument(
-        "--input-mapping-default-values",
-        nargs="*",
-        default=[],
-        metavar="NAME=VALUE",
-        help="of customeventschema: eventtype, subject, dataversion where nothing stands",
-    )
+    topic_options.add_schema(parser, mapped="id, eventtime, eventtype, subject, dataversion")
     command(topic, "list", list_topics, summary="list all topics", parents=shared)
     parser = command(topic, "show", show, summary="show one topic", parents=shared)
     named(parser, "the topic")
@@ -64,30 +40,8 @@ def add(group: Commands) -> None:
         epilog="On a terminal it asks first.",
     )
     named(parser, "the topic")
-    _add_keys(topic)
+    topic_options.add_keys(topic, "topic", list_keys, regenerate_key)
     _add_tail(topic)
-
-
-def _add_keys(topic: Commands) -> None:
-    parser = topic.add_parser(
-        "key", help="show and renew access keys", description="Show and renew access keys."
-    )
-    keys = nouns(parser, dest="key_verb")
-    shared = [as_json(), connection(), azure()]
-    parser = command(keys, "list", list_keys, summary="show the two access keys", parents=shared)
-    named(parser, "the topic")
-    parser.add_argument(
-        "--key-name", choices=KEY_NAMES, help="only this one, and nothing but the key"
-    )
-    parser = command(
-        keys,
-        "regenerate",
-        regenerate_key,
-        summary="make one key anew, the other keeps working",
-        parents=shared,
-    )
-    named(parser, "the topic")
-    parser.add_argument("--key-name", choices=KEY_NAMES, required=True, help="which one")
 
 
 def _add_tail(topic: Commands) -> None:
@@ -157,19 +111,13 @@ def _losses(client: "Client", name: str) -> str:
 def list_keys(arguments: argparse.Namespace) -> int:
     with connect(arguments) as client:
         keys = client.list_keys(arguments.name)
-    if arguments.key_name is None:
-        _print_keys(keys, arguments)
-    elif arguments.json:
-        output.json({arguments.key_name: getattr(keys, arguments.key_name)})
-    else:
-        output.line(getattr(keys, arguments.key_name))
-    return EXIT_DONE
+    return topic_options.print_keys(keys, arguments)
 
 
 def regenerate_key(arguments: argparse.Namespace) -> int:
     with connect(arguments) as client:
-        _print_keys(client.regenerate_key(arguments.name, arguments.key_name), arguments)
-    return EXIT_DONE
+        keys = client.regenerate_key(arguments.name, arguments.key_name)
+    return topic_options.print_both(keys, arguments)
 
 
 def tail(arguments: argparse.Namespace) -> int:
@@ -195,24 +143,13 @@ def _print(topic: "TopicView", arguments: argparse.Namespace) -> None:
         {
             "name": topic.name,
             "input schema": topic.input_schema,
-            "input mapping": _mapping(topic.input_mapping_fields),
-            "default values": _mapping(topic.input_mapping_default_values),
+            "input mapping": topic_options.mapping(topic.input_mapping_fields),
+            "default values": topic_options.mapping(topic.input_mapping_default_values),
             "endpoint": topic.endpoint,
             "created": topic.created_time,
             "id": topic.id,
         }
     )
-
-
-def _mapping(mapping: dict[str, str]) -> list[str]:
-    return [f"{name}={value}" for name, value in mapping.items()]
-
-
-def _print_keys(keys: "KeysView", arguments: argparse.Namespace) -> None:
-    if arguments.json:
-        output.json(keys)
-    else:
-        output.fields({"key1": keys.key1, "key2": keys.key2})
 
 
 def _print_tailed(tailed: "TailedEvent", arguments: argparse.Namespace) -> None:

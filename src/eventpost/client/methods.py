@@ -8,6 +8,7 @@ from eventpost.client.calls import Call, Lines, Pages
 from eventpost.client.operations import (
     connections,
     deadletters,
+    domains,
     server,
     sources,
     subscriptions,
@@ -78,6 +79,18 @@ class Operations:
     regenerate_key = _Calling(topics.regenerate_key)
     publish_events = _Calling(topics.publish_events)
     tail_topic = _Following(topics.tail_topic)
+
+    list_domains = _Calling(domains.list_domains)
+    create_domain = _Calling(domains.create_domain)
+    show_domain = _Calling(domains.show_domain)
+    update_domain = _Calling(domains.update_domain)
+    delete_domain = _Calling(domains.delete_domain)
+    list_domain_keys = _Calling(domains.list_domain_keys)
+    regenerate_domain_key = _Calling(domains.regenerate_domain_key)
+    list_domain_topics = _Calling(domains.list_domain_topics)
+    create_domain_topic = _Calling(domains.create_domain_topic)
+    show_domain_topic = _Calling(domains.show_domain_topic)
+    delete_domain_topic = _Calling(domains.delete_domain_topic)
 
     list_subscriptions = _Calling(subscriptions.list_subscriptions)
     create_subscription = _Calling(subscriptions.create_subscription)

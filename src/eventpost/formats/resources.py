@@ -6,6 +6,7 @@ Layer: formats. Azure compares them without regard to case, and so does this.
 import re
 from dataclasses import dataclass
 
+from eventpost.core.domains import joined
 from eventpost.core.errors import InvalidRequest
 from eventpost.core.limits import excerpt
 
@@ -13,6 +14,9 @@ RESOURCE_CHARS_MAX = 2_048
 
 _PREFIX = r"/subscriptions/[^/]+/resourceGroups/[^/]+/providers"
 _TOPIC = re.compile(rf"{_PREFIX}/Microsoft\.EventGrid/topics/([^/]+)", re.IGNORECASE)
+_DOMAIN = re.compile(
+    rf"{_PREFIX}/Microsoft\.EventGrid/domains/([^/]+)(?:/topics/([^/]+))?", re.IGNORECASE
+)
 _ACCOUNT = re.compile(rf"{_PREFIX}/Microsoft\.Storage/storageAccounts/([^/]+)", re.IGNORECASE)
 _CONTAINER = re.compile(r"/blobServices/default/containers/([^/]+)", re.IGNORECASE)
 _QUEUE = re.compile(r"/queueServices/default/queues/([^/]+)", re.IGNORECASE)
@@ -31,9 +35,18 @@ def is_resource(text: str) -> bool:
 
 
 def topic_of(text: str) -> str:
-    """The name of a topic: of its resource id, or the text itself when it is no such id."""
-    match = _TOPIC.fullmatch(text.rstrip("/")) if is_resource(text) else None
-    return match[1] if match else text
+    """The name of a topic, of a domain, or of a topic of one (`DOMAIN/TOPIC`): of its resource id,
+    or the text itself when it is no such id."""
+    if not is_resource(text):
+        return text
+    resource = text.rstrip("/")
+    match = _TOPIC.fullmatch(resource)
+    if match is not None:
+        return match[1]
+    match = _DOMAIN.fullmatch(resource)
+    if match is None:
+        return text
+    return joined(match[1], match[2]) if match[2] else match[1]
 
 
 def container(text: str) -> InAccount | None:
