@@ -9,6 +9,7 @@ from eventpost.core.errors import InvalidRequest
 from eventpost.registry import masks
 from eventpost.registry.declarations import (
     ConnectionDeclaration,
+    DomainDeclaration,
     SourceDeclaration,
     SubscriptionDeclaration,
     TopicDeclaration,
@@ -72,6 +73,7 @@ def planned(
     text: str,
     *,
     topics: list[TopicDeclaration] | None = None,
+    domains: list[DomainDeclaration] | None = None,
     subscriptions: list[SubscriptionDeclaration] | None = None,
     connections: list[ConnectionDeclaration] | None = None,
     sources: list[SourceDeclaration] | None = None,
@@ -79,6 +81,7 @@ def planned(
 ) -> list[Change]:
     current = Declarations(
         topics=topics or [],
+        domains=domains or [],
         subscriptions=subscriptions or [],
         connections=connections or [],
         sources=sources or [],
@@ -90,6 +93,7 @@ def wanted(text: str) -> Declarations:
     config = file.parse(text, name="eventpost.yaml")
     return Declarations(
         topics=declared.declared_topics(config),
+        domains=declared.declared_domains(config),
         subscriptions=declared.declared_subscriptions(config),
         connections=declared.declared_connections(config),
         sources=declared.declared_sources(config),
@@ -385,3 +389,76 @@ def test_pull_and_push_are_not_exchanged(is_pulled: bool) -> None:
 
     assert change.action is Action.IMPOSSIBLE
     assert [each.field for each in change.differences] == ["endpointType"]
+
+
+def test_a_domain_comes_before_who_subscribes_to_it() -> None:
+    """A topic of a domain that is declared, or that comes by itself, needs no declaration."""
+    text = (
+        "domains: {stations: {topics: [radio-1]}}\n"
+        "subscriptions:\n"
+        "  one: {topic: stations/radio-1, endpoint: https://a.example}\n"
+        "  two: {topic: stations/radio-2, endpoint: https://a.example}\n"
+        "  all: {topic: stations, endpoint: https://a.example}\n"
+    )
+
+    assert steps(planned(text))[:2] == [
+        ("create", "domain stations"),
+        ("create", "subscription one"),
+    ]
+    with pytest.raises(InvalidRequest, match="no topic `others/radio-1`"):
+        planned("subscriptions: {one: {topic: others/radio-1, endpoint: https://a.example}}")
+
+
+def test_what_changes_of_a_domain() -> None:
+    """Rules are changed and missing topics made; another schema would need another domain."""
+    there = DomainDeclaration(name="stations", topics=["Radio-1", "radio-9"])
+
+    assert planned("domains: {stations: {topics: [radio-1]}}", domains=[there]) == []
+    text = "domains: {stations: {auto_create_topic_with_first_subscription: false, topics: [n-1]}}"
+    assert steps(planned(text, domains=[there])) == [
+        ("update", "domain stations"),
+        ("create", "domain topic n-1"),
+    ]
+    text = "domains: {stations: {input_schema: cloudeventschemav1_0}}"
+    assert steps(planned(text, domains=[there])) == [("impossible", "domain stations")]
+
+
+def test_pruning_of_domains() -> None:
+    """Domains and topics that the file does not name go; a topic that goes with its last
+    subscription is left to that."""
+    gone = DomainDeclaration(name="gone")
+    kept = DomainDeclaration(name="stations", topics=["used-1", "left-1", "goes-1"])
+    (shown,) = map(
+        as_the_server_shows,
+        subscriptions_of(
+            "subscriptions: {old: {topic: stations/goes-1, endpoint: https://a.example}}"
+        ),
+    )
+    text = (
+        "domains: {stations: {}}\n"
+        "subscriptions: {one: {topic: stations/used-1, endpoint: https://a.example}}\n"
+    )
+
+    changes = planned(text, domains=[gone, kept], subscriptions=[shown], is_pruning=True)
+
+    assert steps(changes) == [
+        ("create", "subscription one"),
+        ("delete", "subscription old"),
+        ("delete", "domain gone"),
+        ("delete", "domain topic left-1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("domains:\n  stations: {input_schema: customeventschema}", "topic is not mapped"),
+        ("domains:\n  stations: {topics: [a b]}", "cannot name a topic"),
+        ("domains:\n  stations: {topiks: []}", "topics"),
+    ],
+)
+def test_a_domain_that_cannot_be(text: str, says: str) -> None:
+    """What is wrong with a declared domain is told with its line."""
+    with pytest.raises(InvalidRequest, match=r"eventpost\.yaml:2") as refused:
+        planned(text)
+    assert says in f"{refused.value} {refused.value.fix}"

@@ -167,7 +167,7 @@ def test_an_arm_template() -> None:
 @pytest.mark.parametrize(
     ("item", "why"),
     [
-        (listed(topic=ACCOUNT, id=ACCOUNT), "no topic of Microsoft.EventGrid"),
+        (listed(topic=ACCOUNT, id=ACCOUNT), "no topic or domain of Microsoft.EventGrid"),
         (listed(name="[variables('x')]"), "expression"),
         (listed(destination={"endpointType": "EventHub", "resourceId": "/x"}), "destination"),
         (listed(retryPolicy={"maxDeliveryAttempts": 31}), "31"),
@@ -216,3 +216,43 @@ def test_written_yaml_is_read_back() -> None:
 
     assert yaml12.read(yaml_text.written(sections), name="f").value == sections
     assert json.loads(json.dumps(sections)) == sections
+
+
+def test_domains_and_who_subscribes_to_them() -> None:
+    """Domains, their topics, and subscriptions to both are carried over, listed or in a template;
+    what is subscribed to is declared, whether or not it was in the file."""
+    prefix = ACCOUNT.partition("/providers/")[0] + "/providers/Microsoft.EventGrid/domains"
+    document = [
+        {
+            "name": "stations",
+            "type": "Microsoft.EventGrid/domains",
+            "inputSchema": "CloudEventSchemaV1_0",
+            "autoDeleteTopicWithLastSubscription": False,
+            "autoCreateTopicWithFirstSubscription": True,
+        },
+        {
+            "name": "radio-1",
+            "id": f"{prefix}/stations/topics/radio-1",
+            "type": "Microsoft.EventGrid/domains/topics",
+        },
+        listed(name="whole", topic=f"{prefix}/stations", id=f"{prefix}/stations/x"),
+        listed(name="one", topic=f"{prefix}/stations/topics/radio-2", id="/x"),
+        {
+            **listed(name="others/radio-3/blues", topic=None, id=None),
+            "type": "Microsoft.EventGrid/domains/topics/eventSubscriptions",
+        },
+    ]
+
+    found = imported.read(document)
+
+    assert found.domains == {
+        "stations": {
+            "input_schema": "cloudeventschemav1_0",
+            "auto_delete_topic_with_last_subscription": False,
+            "topics": ["radio-1", "radio-2"],
+        },
+        "others": {"topics": ["radio-3"]},
+    }
+    assert found.topics == {}
+    scopes = {name: each["topic"] for name, each in found.subscriptions.items()}
+    assert scopes == {"whole": "stations", "one": "stations/radio-2", "blues": "others/radio-3"}

@@ -388,9 +388,9 @@ def test_what_a_subscription_does_not_have(
 
 
 def test_what_is_not_managed_here(client: Client) -> None:
-    """Domains, namespaces and the rest are told not to be here."""
-    with pytest.raises(ResourceNotFoundError, match="domains"):
-        client.domains.get("radio", "stations")
+    """System topics, namespaces and the rest are told not to be here."""
+    with pytest.raises(ResourceNotFoundError, match="system topics"):
+        client.system_topics.get("radio", "stations")
     with pytest.raises(ResourceNotFoundError, match="ResourceNotSupported"):
         client.namespaces.get("radio", "stations")
 

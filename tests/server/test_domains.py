@@ -219,8 +219,8 @@ def test_what_domains_do_not_have(
 def test_each_event_goes_to_its_topic(
     server: Served, admin: httpx.Client, domain: str, webhook: Receiver
 ) -> None:
-    """Events of one request reach who subscribes to their topic, and all of them the domain's
-    subscribers; each bears the resource id of its topic."""
+    """Events of one request reach who subscribes to their topic, and all of them who subscribes to
+    the domain; each bears the resource id of its topic."""
     subscribe(admin, webhook, "stations/radio-1", "one")
     subscribe(admin, webhook, "stations/radio-2", "two")
     subscribe(admin, webhook, "stations", "all")

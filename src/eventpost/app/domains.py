@@ -12,7 +12,6 @@ from eventpost.core.events import Schema
 from eventpost.core.sources import InputMapping
 from eventpost.core.subscriptions import DomainRules, Topic
 from eventpost.grid import catalogue
-from eventpost.telemetry import logs
 
 if TYPE_CHECKING:
     from eventpost.app.application import App
@@ -114,7 +113,6 @@ class Domains:
         if found is not None:
             return found
         catalogue.add_topic(grid, topic)
-        logs.log("topic.created", topic=topic.name)
         return topic
 
     def check_room(self, topic: Topic) -> None:

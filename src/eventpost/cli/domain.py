@@ -5,7 +5,7 @@ Subscriptions to a domain, or to a topic of one, are `eventpost subscription ...
 """
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eventpost.cli import confirming, output, pairs, topic_options
 from eventpost.cli.connecting import connect
@@ -116,13 +116,16 @@ def _of_domain(parser: Parser) -> None:
 
 
 def create(arguments: argparse.Namespace) -> int:
+    rules: dict[str, Any] = {
+        rule: given for rule, given in _given(arguments).items() if given is not None
+    }
     with connect(arguments) as client:
         domain = client.create_domain(
             arguments.name,
             input_schema=arguments.input_schema,
             input_mapping_fields=pairs.texts(arguments.input_mapping_fields),
             input_mapping_default_values=pairs.texts(arguments.input_mapping_default_values),
-            **{rule: True if given is None else given for rule, given in _given(arguments).items()},
+            **rules,
         )
         _print(domain, arguments)
     return EXIT_DONE

@@ -29,6 +29,8 @@ class Template:
     event_type: str = TYPE_DEFAULT
     subject: str = SUBJECT_DEFAULT
     data: msgspec.Raw = field(default_factory=lambda: msgspec.Raw(b"null"))
+    topic: str = ""
+    """Of a domain."""
 
     def event(self, given: dict[str, msgspec.Raw] | None = None) -> dict[str, object]:
         """One event: `given` first, then what the schema requires and is still missing."""
@@ -37,12 +39,15 @@ class Template:
         made: dict[str, object] = {"id": str(uuid.uuid4())}
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         if self.schema is Schema.CLOUD_EVENTS:
-            made |= {"specversion": "1.0", "source": SOURCE, "type": self.event_type, "time": now}
+            source = self.topic or SOURCE
+            made |= {"specversion": "1.0", "source": source, "type": self.event_type, "time": now}
             if given is None or "subject" in given:
                 made["subject"] = self.subject
         else:
             made |= {"eventType": self.event_type, "subject": self.subject, "eventTime": now}
             made["dataVersion"] = "1.0"
+            if self.topic:
+                made["topic"] = self.topic
         if given is None or not given.keys() & {"data", "data_base64"}:
             made["data"] = self.data
         return made | (given or {})

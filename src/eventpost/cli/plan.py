@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from eventpost.client import Client
     from eventpost.config.plan import Change
     from eventpost.core.limits import Limits
-    from eventpost.server.models import SubscriptionView
+    from eventpost.registry.declarations import DomainDeclaration, TopicDeclaration
+    from eventpost.server.models import DomainView, SubscriptionView, TopicView
 
 SIGNS = {"create": "+", "update": "~", "delete": "-", "impossible": "!"}
 
@@ -72,7 +73,6 @@ def _changes(client: "Client", arguments: argparse.Namespace) -> "list[Change]":
     from eventpost.config import declared, file
     from eventpost.config.plan import Declarations
     from eventpost.config.plan import plan as planned
-    from eventpost.registry.declarations import TopicDeclaration
 
     config = file.load(arguments.file)
     for value in config.subscriptions.values():
@@ -82,20 +82,36 @@ def _changes(client: "Client", arguments: argparse.Namespace) -> "list[Change]":
     limits = _limits(client)
     wanted = Declarations(
         topics=declared.declared_topics(config),
+        domains=declared.declared_domains(config, limits),
         subscriptions=declared.declared_subscriptions(config, limits),
         connections=declared.declared_connections(config, limits),
         sources=declared.declared_sources(config, limits),
     )
     current = Declarations(
-        topics=[
-            TopicDeclaration(name=topic.name, input_schema=topic.input_schema)
-            for topic in client.list_topics()
-        ],
+        topics=[_topic(each) for each in client.list_topics()],
+        domains=[_domain(client, each) for each in client.list_domains()],
         subscriptions=[_with_full_url(client, each) for each in client.list_subscriptions()],
         connections=client.list_connections(),
         sources=client.list_sources(),
     )
     return planned(wanted, current, is_pruning=arguments.prune)
+
+
+def _topic(shown: "TopicView") -> "TopicDeclaration":
+    from eventpost.registry.declarations import TopicDeclaration
+
+    return TopicDeclaration(
+        **{name: getattr(shown, name) for name in TopicDeclaration.__struct_fields__}
+    )
+
+
+def _domain(client: "Client", shown: "DomainView") -> "DomainDeclaration":
+    """With the topics that it has."""
+    from eventpost.registry.declarations import DomainDeclaration
+
+    names = [name for name in DomainDeclaration.__struct_fields__ if name != "topics"]
+    topics = [each.name for each in client.list_domain_topics(shown.name)]
+    return DomainDeclaration(**{name: getattr(shown, name) for name in names}, topics=topics)
 
 
 def _limits(client: "Client") -> "Limits":
@@ -134,6 +150,23 @@ def _apply(client: "Client", change: "Change") -> None:
                 input_mapping_fields=declaration["inputMappingFields"],
                 input_mapping_default_values=declaration["inputMappingDefaultValues"],
             )
+        case "create", "domain":
+            client.create_domain(
+                change.name,
+                input_schema=declaration["inputSchema"],
+                input_mapping_fields=declaration["inputMappingFields"],
+                input_mapping_default_values=declaration["inputMappingDefaultValues"],
+                topics=declaration["topics"],
+                **_rules(declaration),
+            )
+        case "create", "domain topic":
+            client.create_domain_topic(change.topic, change.name)
+        case "update", "domain":
+            client.update_domain(change.name, **_rules(declaration))
+        case "delete", "domain":
+            client.delete_domain(change.name)
+        case "delete", "domain topic":
+            client.delete_domain_topic(change.topic, change.name)
         case "create", "connection":
             client.create_connection(declaration)
         case "create", "source":
@@ -154,6 +187,13 @@ def _apply(client: "Client", change: "Change") -> None:
             client.delete_source(change.name)
         case "delete", _:
             client.delete_subscription(change.name, topic=change.topic)
+
+
+def _rules(domain: dict[str, bool]) -> dict[str, bool]:
+    return {
+        "auto_create_topic_with_first_subscription": domain["autoCreateTopicWithFirstSubscription"],
+        "auto_delete_topic_with_last_subscription": domain["autoDeleteTopicWithLastSubscription"],
+    }
 
 
 def _print(changes: "list[Change]", arguments: argparse.Namespace) -> None:
@@ -179,6 +219,8 @@ def _print_change(change: "Change") -> None:
 def _of(change: "Change") -> str:
     match change.kind:
         case "subscription":
+            return f" of {change.topic}"
+        case "domain topic":
             return f" of {change.topic}"
         case "source":
             return f" into {change.topic}"

@@ -17,6 +17,7 @@ from eventpost.cli.parser import (
     connection,
 )
 from eventpost.cli.progress import progress
+from eventpost.core.domains import split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +42,7 @@ def add(group: Commands) -> None:
         " lack (id, eventTime, eventType, subject) is filled in.",
     )
     option = parser.add_argument
-    option("topic", metavar="TOPIC", help="the topic")
+    option("topic", metavar="TOPIC", help="the topic, or DOMAIN/TOPIC for one of a domain")
     option("source", metavar="-", nargs="?", choices=(files.STDIN,), help="read events from stdin")
     option("--event-type", metavar="TYPE", help="type of the event")
     option("--subject", help="subject of the event")
@@ -61,11 +62,16 @@ def publish(arguments: argparse.Namespace) -> int:
 
     path = arguments.file or arguments.source
     given = new_events.parse(files.read(path), name=path) if path else []
+    domain, named = split(arguments.topic)
     with connect(arguments) as client:
-        topic = client.show_topic(arguments.topic)
-        key = client.list_keys(arguments.topic).key1
+        if named:
+            schema = client.show_domain(domain).input_schema
+            key = client.list_domain_keys(domain).key1
+        else:
+            schema = client.show_topic(arguments.topic).input_schema
+            key = client.list_keys(arguments.topic).key1
         place = client.place
-    template = _template(arguments, topic.input_schema)
+    template = _template(arguments, schema, named)
     events = new_events.batch(template, given)
     if arguments.count is None:
         bodies: Iterator[bytes] = iter([msgspec.json.encode(events)])
@@ -85,7 +91,8 @@ def publish(arguments: argparse.Namespace) -> int:
     return EXIT_BAD if tally.failed else EXIT_DONE
 
 
-def _template(arguments: argparse.Namespace, input_schema: str) -> "Template":
+def _template(arguments: argparse.Namespace, input_schema: str, topic: str) -> "Template":
+    """`topic` is that of a domain, or ""."""
     from eventpost.cli.new_events import SUBJECT_DEFAULT, TYPE_DEFAULT, Template, data
     from eventpost.core.events import Schema
 
@@ -94,6 +101,7 @@ def _template(arguments: argparse.Namespace, input_schema: str) -> "Template":
         event_type=arguments.event_type or TYPE_DEFAULT,
         subject=arguments.subject or SUBJECT_DEFAULT,
         data=data(arguments.data or "null"),
+        topic=topic,
     )
 
 
@@ -122,7 +130,7 @@ def _sending(
             "InvalidCount", f"--in-flight is {in_flight}.", fix=f"Give 1 to {IN_FLIGHT_MAX}."
         )
     return Sending(
-        url=f"{place.url}/topics/{arguments.topic}/api/events",
+        url=f"{place.url}{_path(arguments.topic)}",
         key=key,
         content_type=CONTENT_TYPES[template.schema],
         bodies=bodies,
@@ -131,6 +139,11 @@ def _sending(
         rate_per_s=rate_per_s(arguments.rate, field="--rate") if arguments.rate else None,
         ca_file=str(place.ca_file) if place.ca_file else None,
     )
+
+
+def _path(topic: str) -> str:
+    domain, named = split(topic)
+    return f"/{'domains' if named else 'topics'}/{domain}/api/events"
 
 
 def _send(sending: "Sending", tally: "Tally") -> bool:

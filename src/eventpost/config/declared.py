@@ -7,11 +7,13 @@ from typing import TypeVar
 import msgspec
 
 from eventpost.config.file import ConfigFile, mapping
+from eventpost.core.bounds import check_domain_topic_name, check_input_mapping
 from eventpost.core.errors import InvalidRequest
 from eventpost.core.limits import LIMITS, Limits
 from eventpost.registry import pulled, shapes
 from eventpost.registry.declarations import (
     ConnectionDeclaration,
+    DomainDeclaration,
     SourceDeclaration,
     SubscriptionDeclaration,
     TopicDeclaration,
@@ -31,6 +33,20 @@ def declared_topics(file: ConfigFile) -> list[TopicDeclaration]:
         _ = topic.schema  # raises for a name that is no schema
         topics.append(msgspec.structs.replace(topic, name=topic.name or key))
     return topics
+
+
+def declared_domains(file: ConfigFile, limits: Limits = LIMITS) -> list[DomainDeclaration]:
+    """The file's domains, each with topics. Raises InvalidRequest with the line."""
+    domains = []
+    for key, value in file.domains.items():
+        domain = _read(file, "domains", key, value, DomainDeclaration)
+        domain = msgspec.structs.replace(domain, name=domain.name or key)
+        with placed(file.document.place(("domains", key))):
+            check_input_mapping(domain.schema, domain.mapping, limits, is_domain=True)
+            for topic in domain.topics:
+                check_domain_topic_name(topic, limits)
+        domains.append(domain)
+    return domains
 
 
 def declared_subscriptions(

@@ -9,13 +9,14 @@ from eventpost.config.declared import complete
 from eventpost.registry import masks, pulled
 from eventpost.registry.declarations import (
     ConnectionDeclaration,
+    DomainDeclaration,
     SourceDeclaration,
     SubscriptionDeclaration,
     TopicDeclaration,
 )
 
 Declared = TypeVar("Declared", bound=msgspec.Struct)
-LEFT_OUT = ("start", "name", "topic")
+LEFT_OUT = ("start", "name", "topic", "topics")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,8 @@ def _fields(declared: msgspec.Struct) -> dict[str, object]:
             full = complete(_plain(declared, SubscriptionDeclaration), where=where)
         case SourceDeclaration():
             full = pulled.completed(_plain(declared, SourceDeclaration))
+        case DomainDeclaration():
+            full = _whole_domain(declared)
         case TopicDeclaration():
             full = _whole_topic(declared)
         case _:
@@ -67,6 +70,14 @@ def _whole_topic(declared: TopicDeclaration) -> TopicDeclaration:
         input_schema=declared.schema.value,
         input_mapping_fields=declared.mapping.fields,
         input_mapping_default_values=declared.mapping.defaults,
+    )
+
+
+def _whole_domain(declared: DomainDeclaration) -> DomainDeclaration:
+    whole = _whole_topic(declared)
+    return msgspec.structs.replace(
+        declared,
+        **{name: getattr(whole, name) for name in whole.__struct_fields__ if name != "name"},
     )
 
 

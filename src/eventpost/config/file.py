@@ -1,5 +1,5 @@
-"""`eventpost.yaml`: its settings, and the topics, subscriptions, connections and sources that it
-declares.
+"""`eventpost.yaml`: its settings, and the topics, domains, subscriptions, connections and sources
+that it declares.
 
 Every mistake is named with file and line, an unknown key with the nearest known one.
 """
@@ -13,7 +13,7 @@ from eventpost.config.inventory import Setting, base_type, sections, settings
 from eventpost.config.yaml12 import Document
 from eventpost.core.errors import InvalidRequest
 
-DECLARATIONS = ("connections", "topics", "subscriptions", "sources")
+DECLARATIONS = ("connections", "topics", "domains", "subscriptions", "sources")
 
 
 @dataclass(slots=True)
@@ -24,6 +24,7 @@ class ConfigFile:
     settings: dict[str, tuple[object, str]] = field(default_factory=dict)
     """Values by setting name, each with `FILE:LINE`."""
     topics: dict[str, object] = field(default_factory=dict)
+    domains: dict[str, object] = field(default_factory=dict)
     subscriptions: dict[str, object] = field(default_factory=dict)
     connections: dict[str, object] = field(default_factory=dict)
     sources: dict[str, object] = field(default_factory=dict)

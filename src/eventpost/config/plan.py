@@ -8,17 +8,30 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from eventpost.config.differences import Difference, between
+from eventpost.core.domains import joined, split
 from eventpost.core.errors import InvalidRequest
 from eventpost.core.subscriptions import BUILTIN_TOPIC_PREFIX, PULL
 from eventpost.registry import shapes
 from eventpost.registry.declarations import (
     ConnectionDeclaration,
+    DomainDeclaration,
     SourceDeclaration,
     SubscriptionDeclaration,
     TopicDeclaration,
 )
 
-Declaration = TopicDeclaration | SubscriptionDeclaration | ConnectionDeclaration | SourceDeclaration
+Declaration = (
+    TopicDeclaration
+    | DomainDeclaration
+    | SubscriptionDeclaration
+    | ConnectionDeclaration
+    | SourceDeclaration
+)
+DOMAIN_RULES = (
+    "autoCreateTopicWithFirstSubscription",
+    "autoDeleteTopicWithLastSubscription",
+)
+"""What of a domain can be changed."""
 
 
 class Action(StrEnum):
@@ -33,6 +46,7 @@ class Declarations:
     """Everything that a file declares, or that a server has."""
 
     topics: Sequence[TopicDeclaration] = ()
+    domains: Sequence[DomainDeclaration] = ()
     subscriptions: Sequence[SubscriptionDeclaration] = ()
     connections: Sequence[ConnectionDeclaration] = ()
     sources: Sequence[SourceDeclaration] = ()
@@ -44,9 +58,9 @@ class Change:
 
     action: Action
     kind: str
-    """`connection`, `topic`, `subscription` or `source`."""
+    """`connection`, `topic`, `domain`, `domain topic`, `subscription` or `source`."""
     topic: str
-    """"" for a connection."""
+    """"" for a connection; the domain for a topic of one."""
     name: str
     declaration: Declaration | None = None
     differences: list[Difference] = field(default_factory=list)
@@ -68,6 +82,7 @@ def plan(wanted: Declarations, current: Declarations, *, is_pruning: bool = Fals
     changes = [
         *_connection_changes(wanted, current),
         *_topic_changes(wanted, current),
+        *_domain_changes(wanted, current),
         *_subscription_changes(wanted, current),
         *_source_changes(wanted, current),
     ]
@@ -78,13 +93,15 @@ def plan(wanted: Declarations, current: Declarations, *, is_pruning: bool = Fals
 
 
 def _check_topics(wanted: Declarations, current: Declarations) -> None:
-    known = sorted({each.name for each in (*wanted.topics, *current.topics)})
+    """A topic of a domain comes with its first subscription, or the server says why not."""
+    domains = {each.name for each in (*wanted.domains, *current.domains)}
+    known = sorted({each.name for each in (*wanted.topics, *current.topics)} | domains)
     users = [
         *(("Subscription", each.name, each.topic) for each in wanted.subscriptions),
         *(("Source", each.name, each.topic) for each in wanted.sources),
     ]
     for what, name, topic in users:
-        if topic not in known:
+        if topic not in known and split(topic)[0] not in domains:
             raise InvalidRequest(
                 "TopicNotFound",
                 f"{what} {name}: there is no topic `{topic}`.",
@@ -135,6 +152,32 @@ def _topic_changes(wanted: Declarations, current: Declarations) -> Iterable[Chan
         )
 
 
+def _domain_changes(wanted: Declarations, current: Declarations) -> Iterable[Change]:
+    has = {each.name: each for each in current.domains}
+    for domain in wanted.domains:
+        known = has.get(domain.name)
+        if known is None:
+            yield from _change("domain", domain.name, domain, None)
+            continue
+        differences = between(known, domain)
+        if differences:
+            is_possible = all(each.field in DOMAIN_RULES for each in differences)
+            yield Change(
+                action=Action.UPDATE if is_possible else Action.IMPOSSIBLE,
+                kind="domain",
+                topic=domain.name,
+                name=domain.name,
+                declaration=domain,
+                differences=differences,
+            )
+        there = {name.casefold() for name in known.topics}
+        for topic in domain.topics:
+            if topic.casefold() not in there:
+                yield Change(
+                    action=Action.CREATE, kind="domain topic", topic=domain.name, name=topic
+                )
+
+
 def _subscription_changes(wanted: Declarations, current: Declarations) -> Iterable[Change]:
     has = {(each.topic, each.name): each for each in current.subscriptions}
     for each in wanted.subscriptions:
@@ -177,8 +220,8 @@ def _source_changes(wanted: Declarations, current: Declarations) -> Iterable[Cha
 def _change(
     kind: str,
     topic: str,
-    wanted: SubscriptionDeclaration | ConnectionDeclaration | SourceDeclaration,
-    current: SubscriptionDeclaration | ConnectionDeclaration | SourceDeclaration | None,
+    wanted: Declaration,
+    current: Declaration | None,
 ) -> Iterable[Change]:
     differences = [] if current is None else between(current, wanted)
     if current is None or differences:
@@ -213,6 +256,7 @@ def _pruned(wanted: Declarations, current: Declarations) -> Iterable[Change]:
     for topic in current.topics:
         if topic.name not in topics and not topic.name.startswith(BUILTIN_TOPIC_PREFIX):
             yield _gone("topic", topic.name, topic.name)
+    yield from _pruned_domains(wanted, current)
     connections = {
         *(connection.name for connection in wanted.connections),
         *(each.connection for each in wanted.subscriptions),
@@ -221,6 +265,24 @@ def _pruned(wanted: Declarations, current: Declarations) -> Iterable[Change]:
     for connection in current.connections:
         if connection.name not in connections:
             yield _gone("connection", "", connection.name)
+
+
+def _pruned_domains(wanted: Declarations, current: Declarations) -> Iterable[Change]:
+    """A topic that goes with its last subscription is left to that."""
+    scopes = {each.topic for each in wanted.subscriptions}
+    subscribed = {each.topic for each in current.subscriptions}
+    names = {domain.name: domain for domain in wanted.domains}
+    for domain in current.domains:
+        if domain.name not in names and domain.name not in {split(each)[0] for each in scopes}:
+            yield _gone("domain", domain.name, domain.name)
+            continue
+        declared = names[domain.name].topics if domain.name in names else ()
+        kept = {joined(domain.name, topic) for topic in declared} | scopes
+        for topic in domain.topics:
+            scope = joined(domain.name, topic)
+            goes_anyhow = domain.rules.auto_delete_topic_with_last_subscription
+            if scope not in kept and not (goes_anyhow and scope in subscribed):
+                yield _gone("domain topic", domain.name, topic)
 
 
 def _gone(kind: str, topic: str, name: str) -> Change:

@@ -1,7 +1,8 @@
 """The routes of Azure Resource Manager, as far as the management SDKs for Event Grid need them.
 
-Layer: server. Topics and their event subscriptions are those of the management API: there is one
-model, and this is another view of it. Subscription and resource group of a path may be anything.
+Layer: server. Topics, domains and their event subscriptions are those of the management API: there
+is one model, and this is another view of it. Subscription and resource group of a path may be
+anything.
 Rules: Microsoft.EventGrid, api-version 2025-02-15; what its Python client takes as an answer.
 """
 
@@ -15,10 +16,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from eventpost.core.domains import joined
 from eventpost.core.errors import Conflict, EventpostError, InvalidRequest, NotFound
 from eventpost.core.subscriptions import Topic
 from eventpost.registry import shapes
-from eventpost.server import arm_resources, problems
+from eventpost.server import arm_resources, domains, problems
 from eventpost.server.authentication import check_token
 from eventpost.server.ports import AppPort
 
@@ -27,10 +29,17 @@ METHODS = ["GET", "PUT", "PATCH", "DELETE", "POST"]
 _EVENT_GRID = r"/providers/Microsoft\.EventGrid"
 _ROOT = rf"/+subscriptions/(?P<account>[^/]+)(?:/resourceGroups/(?P<group>[^/]+))?{_EVENT_GRID}"
 _TOPIC = rf"{_ROOT}/topics/(?P<topic>[^/]+)"
-_SUBSCRIPTIONS = rf"{_TOPIC}(?:{_EVENT_GRID})?/eventSubscriptions"
+_DOMAIN = rf"{_ROOT}/domains/(?P<domain>[^/]+)"
+_DOMAIN_TOPIC = rf"{_DOMAIN}/topics/(?P<domain_topic>[^/]+)"
+_SCOPE = (
+    rf"{_ROOT}/(?:topics/(?P<topic>[^/]+)"
+    r"|domains/(?P<domain>[^/]+)(?:/topics/(?P<domain_topic>[^/]+))?)"
+)
+_SUBSCRIPTIONS = rf"{_SCOPE}(?:{_EVENT_GRID})?/eventSubscriptions"
 _ONE = rf"{_SUBSCRIPTIONS}/(?P<name>[^/]+)"
 _ALL = rf"{_ROOT}(?:/locations/[^/]+)?(?:/topicTypes/(?P<type>[^/]+))?/eventSubscriptions"
 _TOPICS_TYPE = "microsoft.eventgrid.topics"
+_DOMAINS_TYPE = "microsoft.eventgrid.domains"
 
 _log = logging.getLogger(__name__)
 
@@ -54,11 +63,29 @@ class Asked(NamedTuple):
 
     @property
     def topic(self) -> Topic:
-        """Raises NotFound. Azure compares names without regard to case."""
+        """What the path names: a topic, a domain, or a topic of one. Raises NotFound. Azure
+        compares names without regard to case."""
+        if "domain_topic" in self.parts:
+            return self.app.domains.topic(self.parts["domain"], self.parts["domain_topic"])
+        if "domain" in self.parts:
+            return self.app.domains.get(self.parts["domain"])
         name = self.parts["topic"]
         folded = name.lower()
-        found = [each for each in self.app.topics() if each.name.lower() == folded]
-        return found[0] if len(found) == 1 else self.app.topic(name)
+        topics = [each for each in self.app.topics() if not each.is_domain]
+        found = [each for each in topics if each.name.lower() == folded]
+        if len(found) == 1:
+            return found[0]
+        exact = self.app.topic(name)
+        if exact.is_domain:
+            raise NotFound("TopicNotFound", f"{name} is a domain, and no topic.")
+        return exact
+
+    @property
+    def scope(self) -> Topic:
+        """The same for a new subscription, which may make the topic of a domain."""
+        if "domain_topic" not in self.parts:
+            return self.topic
+        return self.app.domains.wanted(joined(self.parts["domain"], self.parts["domain_topic"]))
 
 
 Answer = tuple[int, object]
@@ -105,8 +132,8 @@ async def _answered(app: AppPort, request: Request) -> Answer:
     raise NotFound(
         "ResourceNotSupported",
         f"There is nothing at {path}.",
-        why="Of Azure Resource Manager topics of Microsoft.EventGrid and their event subscriptions "
-        "are here; domains, system topics, namespaces and partners are not.",
+        why="Of Azure Resource Manager topics and domains of Microsoft.EventGrid and their event "
+        "subscriptions are here; system topics, namespaces and partners are not.",
         fix="Pull subscriptions and everything else are made with the management API.",
     )
 
@@ -145,7 +172,7 @@ def _json(status: int, content: object) -> Response:
 
 
 async def list_topics(asked: Asked) -> Answer:
-    topics = asked.app.topics()
+    topics = [each for each in asked.app.topics() if not each.is_domain]
     return 200, {"value": [arm_resources.topic(asked.app, asked.group, each) for each in topics]}
 
 
@@ -194,13 +221,70 @@ async def regenerate_key(asked: Asked) -> Answer:
     return 200, {"key1": topic.key1, "key2": topic.key2}
 
 
+# --- domains --------------------------------------------------------------------------------------
+
+
+async def list_domains(asked: Asked) -> Answer:
+    found = asked.app.domains.all()
+    return 200, {"value": [arm_resources.domain(asked.app, asked.group, each) for each in found]}
+
+
+async def show_domain(asked: Asked) -> Answer:
+    return 200, arm_resources.domain(asked.app, asked.group, asked.topic)
+
+
+async def put_domain(asked: Asked) -> Answer:
+    declared = arm_resources.declared_domain(asked.parts["domain"], asked.body)
+    app = asked.app
+    try:
+        domain = asked.topic
+    except NotFound:
+        domain = await app.domains.create(
+            declared.name, declared.schema, declared.mapping, declared.rules
+        )
+    else:
+        domain = await domains.change(app, domain, declared)
+    return 201, arm_resources.domain(app, asked.group, domain)
+
+
+async def patch_domain(asked: Asked) -> Answer:
+    declared = arm_resources.patched_domain(asked.topic, asked.body)
+    domain = await domains.change(asked.app, asked.topic, declared)
+    return 200, arm_resources.domain(asked.app, asked.group, domain)
+
+
+async def list_domain_topics(asked: Asked) -> Answer:
+    found = asked.app.domains.topics(asked.parts["domain"])
+    shown = [arm_resources.domain_topic(asked.group, each) for each in found]
+    return 200, {"value": shown}
+
+
+async def show_domain_topic(asked: Asked) -> Answer:
+    return 200, arm_resources.domain_topic(asked.group, asked.topic)
+
+
+async def put_domain_topic(asked: Asked) -> Answer:
+    try:
+        topic = asked.topic
+    except NotFound:
+        domain, name = asked.parts["domain"], asked.parts["domain_topic"]
+        topic = await asked.app.domains.create_topic(domain, name)
+    return 201, arm_resources.domain_topic(asked.group, topic)
+
+
 # --- event subscriptions --------------------------------------------------------------------------
 
 
 async def list_all(asked: Asked) -> Answer:
-    kind = asked.parts.get("type", _TOPICS_TYPE)
-    found = asked.app.subscriptions() if kind.lower() == _TOPICS_TYPE else []
+    kind = asked.parts.get("type", "")
+    found = asked.app.subscriptions()
+    if kind != "":
+        found = [each for each in found if _type_of(asked.app.topic_of(each)) == kind.lower()]
     return 200, {"value": [arm_resources.subscription(asked.app, asked.group, s) for s in found]}
+
+
+def _type_of(topic: Topic) -> str:
+    return _DOMAINS_TYPE if topic.is_domain or topic.domain_id else _TOPICS_TYPE
 
 
 async def list_subscriptions(asked: Asked) -> Answer:
@@ -217,7 +301,7 @@ async def put_subscription(asked: Asked) -> Answer:
     properties = asked.body.get("properties")
     if not isinstance(properties, dict):
         raise InvalidRequest("InvalidField", "properties is missing.", fix="Give properties.")
-    topic, name = asked.topic, asked.parts["name"]
+    topic, name = asked.scope, asked.parts["name"]
     try:
         _, current = arm_resources.found(asked.app, topic, name)
     except NotFound:
@@ -265,6 +349,17 @@ _ROUTES = (
     _route("DELETE", _TOPIC, delete_topic),
     _route("POST", rf"{_TOPIC}/listKeys", list_keys),
     _route("POST", rf"{_TOPIC}/regenerateKey", regenerate_key),
+    _route("GET", rf"{_ROOT}/domains", list_domains),
+    _route("GET", _DOMAIN, show_domain),
+    _route("PUT", _DOMAIN, put_domain),
+    _route("PATCH", _DOMAIN, patch_domain),
+    _route("DELETE", _DOMAIN, delete_topic),
+    _route("POST", rf"{_DOMAIN}/listKeys", list_keys),
+    _route("POST", rf"{_DOMAIN}/regenerateKey", regenerate_key),
+    _route("GET", rf"{_DOMAIN}/topics", list_domain_topics),
+    _route("GET", _DOMAIN_TOPIC, show_domain_topic),
+    _route("PUT", _DOMAIN_TOPIC, put_domain_topic),
+    _route("DELETE", _DOMAIN_TOPIC, delete_topic),
     _route("GET", _ALL, list_all),
     _route("GET", _SUBSCRIPTIONS, list_subscriptions),
     _route("GET", _ONE, show_subscription),

@@ -1,19 +1,26 @@
-"""Topics and event subscriptions between Azure Resource Manager's form and the application.
+"""Topics, domains and event subscriptions between Azure Resource Manager and the application.
 
 Layer: server.
 """
 
 from typing import Any
 
+from eventpost.core.domains import split
 from eventpost.core.errors import InvalidRequest, NotFound
 from eventpost.core.subscriptions import Subscription, Topic
 from eventpost.registry import declarations
+from eventpost.registry.azure import domains as azure_domains
 from eventpost.registry.azure import inward, outward, topics
-from eventpost.registry.declarations import SubscriptionDeclaration, TopicDeclaration
+from eventpost.registry.declarations import (
+    DomainDeclaration,
+    SubscriptionDeclaration,
+    TopicDeclaration,
+)
+from eventpost.server import domains
 from eventpost.server.ports import AppPort
 
 attributes = outward.attributes
-_TOPICS = "providers/Microsoft.EventGrid/topics"
+_PROVIDER = "providers/Microsoft.EventGrid"
 
 
 def declared_topic(name: str, body: dict[str, Any]) -> TopicDeclaration:
@@ -23,7 +30,34 @@ def declared_topic(name: str, body: dict[str, Any]) -> TopicDeclaration:
 
 def topic(app: AppPort, group: str, shown: Topic) -> dict[str, Any]:
     endpoint = f"{app.public_url.rstrip('/')}/topics/{shown.name}/api/events"
-    return topics.shown(shown, f"{group}/{_TOPICS}/{shown.name}", endpoint)
+    return topics.shown(shown, resource_id(group, shown), endpoint)
+
+
+def declared_domain(name: str, body: dict[str, Any]) -> DomainDeclaration:
+    """Raises InvalidRequest for what a domain does not have here, by its name."""
+    return azure_domains.declared(name, body)
+
+
+def patched_domain(current: Topic, body: dict[str, Any]) -> DomainDeclaration:
+    """The domain as a PATCH leaves it; what it says nothing of stays. Raises InvalidRequest."""
+    return azure_domains.patched(domains.declared(current), body)
+
+
+def domain(app: AppPort, group: str, shown: Topic) -> dict[str, Any]:
+    return azure_domains.shown(shown, resource_id(group, shown), domains.endpoint(app, shown))
+
+
+def domain_topic(group: str, shown: Topic) -> dict[str, Any]:
+    return azure_domains.topic_shown(shown, resource_id(group, shown))
+
+
+def resource_id(group: str, topic: Topic) -> str:
+    """Of a topic, a domain, or a topic of one."""
+    domain, name = split(topic.name)
+    if not (topic.is_domain or topic.domain_id):
+        return f"{group}/{_PROVIDER}/topics/{topic.name}"
+    own = f"{group}/{_PROVIDER}/domains/{domain}"
+    return f"{own}/topics/{name}" if name else own
 
 
 def found(app: AppPort, topic: Topic, name: str) -> tuple[Topic, Subscription]:
@@ -36,8 +70,8 @@ def found(app: AppPort, topic: Topic, name: str) -> tuple[Topic, Subscription]:
 
 
 def subscription(app: AppPort, group: str, shown: Subscription) -> dict[str, Any]:
-    topic = next(each for each in app.topics() if each.id == shown.topic_id)
-    topic_id = f"{group}/{_TOPICS}/{topic.name}"
+    topic = app.topic_of(shown)
+    topic_id = resource_id(group, topic)
     return outward.shown(
         shown,
         topic,

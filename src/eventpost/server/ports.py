@@ -167,6 +167,10 @@ class DomainsPort(Protocol):
         ...
 
     async def create_topic(self, domain: str, name: str) -> Topic: ...
+    def wanted(self, scope: str) -> Topic:
+        """What a new subscription is to; the topic of a domain may come with it. Raises
+        NotFound."""
+        ...
 
 
 class SourcesPort(Protocol):

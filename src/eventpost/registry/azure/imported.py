@@ -6,15 +6,17 @@ Layer: registry. What could not be carried over is listed with the reason, never
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import msgspec
 
+from eventpost.core.domains import joined, split
 from eventpost.core.errors import InvalidRequest
 from eventpost.formats import resources
 from eventpost.registry import declarations
-from eventpost.registry.azure import accounts, inward, topics
-from eventpost.registry.declarations import SubscriptionDeclaration
+from eventpost.registry.azure import accounts, domains, inward, topics
+from eventpost.registry.declarations import SubscriptionDeclaration, TopicDeclaration
 
 _BESIDE = frozenset(
     (
@@ -24,9 +26,19 @@ _BESIDE = frozenset(
 )
 """What stands beside the properties of a resource, where the Azure CLI prints them flat."""
 _IN_MAPPING = ("value", "isSecret", "sourceField")
+_NAME = r"[A-Za-z0-9-]{3,50}\b"
 _TOPIC = re.compile(
-    r"Microsoft\.EventGrid/topics(?:/|'\s*,\s*')([A-Za-z0-9-]{3,50})\b", re.IGNORECASE
+    rf"Microsoft\.EventGrid/topics(?:/|'\s*,\s*')(?P<topic>{_NAME})"
+    rf"|Microsoft\.EventGrid/domains(?:/topics)?(?:/|'\s*,\s*')(?P<domain>{_NAME})"
+    rf"(?:(?:/topics/|'\s*,\s*')(?P<domain_topic>{_NAME}))?",
+    re.IGNORECASE,
 )
+_CHILD_TYPES = {
+    "microsoft.eventgrid/topics/eventsubscriptions": 1,
+    "microsoft.eventgrid/domains/eventsubscriptions": 1,
+    "microsoft.eventgrid/domains/topics/eventsubscriptions": 2,
+}
+"""Parts of a child's name before its own, which say what it subscribes to."""
 _PARAMETER = re.compile(r"\[parameters\('([^']+)'\)\]")
 _UPPER = re.compile(r"([A-Z])")
 
@@ -46,6 +58,7 @@ class Imported:
 
     connections: dict[str, dict[str, Any]] = field(default_factory=dict)
     topics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    domains: dict[str, dict[str, Any]] = field(default_factory=dict)
     subscriptions: dict[str, dict[str, Any]] = field(default_factory=dict)
     left: list[Left] = field(default_factory=list)
 
@@ -54,6 +67,7 @@ class Imported:
         found = {
             "connections": self.connections,
             "topics": self.topics,
+            "domains": self.domains,
             "subscriptions": self.subscriptions,
         }
         return {name: section for name, section in found.items() if section}
@@ -94,11 +108,12 @@ def _items(document: object) -> list[dict[str, Any]]:
 
 
 def _nested(item: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Event subscriptions inside a template's topic."""
+    """Event subscriptions inside a template's topic or domain."""
     for each in item.get("resources") or ():
         if isinstance(each, dict):
             name = str(each.get("name", "")).rpartition("/")[2]
-            scope = f"Microsoft.EventGrid/topics/{item.get('name', '')}"
+            kind = "domains" if _is_domain(str(item.get("type", ""))) else "topics"
+            scope = f"Microsoft.EventGrid/{kind}/{item.get('name', '')}"
             yield {**each, "name": name, "scope": each.get("scope", scope)}
 
 
@@ -123,8 +138,13 @@ def _take(item: dict[str, Any], found: Imported) -> None:
             _take_subscription(item, name.rpartition("/")[2], found)
         elif kind == topics.TYPE.lower():
             _take_topic(item, name, found)
+        elif _is_domain(kind):
+            _take_domain(item, name, found)
+        elif kind == domains.TOPIC_TYPE.lower():
+            _take_domain_topic(item, name, found)
         else:
-            found.left.append(Left(where, "", "It is neither a topic nor an event subscription."))
+            why = "It is no topic, no domain and no event subscription."
+            found.left.append(Left(where, "", why))
     except InvalidRequest as error:
         found.left.append(Left(where, "", str(error)))
 
@@ -146,15 +166,60 @@ def _is_expression(text: str) -> bool:
 def _take_topic(item: dict[str, Any], name: str, found: Imported) -> None:
     where = f"topic {name}"
     _check_name(name)
+    refuse = partial(_left, found, where)
+    found.topics[name] = _shown(topics.declared(name, _body(item), refuse))
+
+
+def _take_domain(item: dict[str, Any], name: str, found: Imported) -> None:
+    where = f"domain {name}"
+    _check_name(name)
+    declared = domains.declared(name, _body(item), partial(_left, found, where))
+    shown = _shown(declared)
+    for rule in domains.RULES.values():
+        if not getattr(declared, rule):
+            shown[rule] = False
+    found.domains[name] = shown | found.domains.get(name, {})
+
+
+def _take_domain_topic(item: dict[str, Any], name: str, found: Imported) -> None:
+    """Its name is `DOMAIN/TOPIC` in a template, and the last part of its id else."""
+    match = _TOPIC.search(str(item.get("id", "")))
+    domain, _, topic = name.partition("/")
+    if match and match["domain_topic"]:
+        domain, topic = match["domain"], match["domain_topic"]
+    _check_name(domain)
+    if not topic:
+        raise InvalidRequest("InvalidImport", f"The topic {name} names no domain.")
+    _use(joined(domain, topic), found)
+
+
+def _use(scope: str, found: Imported) -> None:
+    """What is subscribed to is declared, too."""
+    domain, topic = split(scope)
+    if topic:
+        named = found.domains.setdefault(domain, {}).setdefault("topics", [])
+        if topic not in named:
+            named.append(topic)
+    elif domain not in found.domains:
+        found.topics.setdefault(domain, {})
+
+
+def _is_domain(kind: str) -> bool:
+    return kind.lower() == domains.TYPE.lower()
+
+
+def _body(item: dict[str, Any]) -> dict[str, Any]:
     body: dict[str, Any] = {"properties": _properties(item)}
-    body |= {key: item[key] for key in ("tags", "identity", "sku") if key in item}
-    declared = topics.declared(name, body, lambda field, why: _left(found, where, field, why))
+    return body | {key: item[key] for key in ("tags", "identity", "sku") if key in item}
+
+
+def _shown(declared: TopicDeclaration) -> dict[str, Any]:
     shown: dict[str, Any] = {"input_schema": declared.input_schema}
     if declared.input_mapping_fields:
         shown["input_mapping_fields"] = declared.input_mapping_fields
     if declared.input_mapping_default_values:
         shown["input_mapping_default_values"] = declared.input_mapping_default_values
-    found.topics[name] = shown
+    return shown
 
 
 def _left(found: Imported, where: str, field: str, why: str) -> None:
@@ -177,7 +242,7 @@ def _take_subscription(item: dict[str, Any], name: str, found: Imported) -> None
     where = f"event subscription {name}"
     _check_name(name)
     properties = _unflattened(_properties(item))
-    topic = _topic(item, properties)
+    topic = _topic(item, properties, found)
 
     def refuse(field: str, why: str) -> None:
         _left(found, where, field, why)
@@ -197,26 +262,34 @@ def _take_subscription(item: dict[str, Any], name: str, found: Imported) -> None
     declarations.to_core(declared)  # within the bounds
     for connection in wanted:
         found.connections[connection.name] = {"kind": connection.kind, **connection.settings}
-    found.topics.setdefault(topic, {})
-    key = name if name not in found.subscriptions else f"{topic}-{name}"
+    _use(topic, found)
+    key = name if name not in found.subscriptions else f"{topic.replace('/', '-')}-{name}"
     named = {} if key == name else {"name": name}
     found.subscriptions[key] = {**named, "topic": topic, **_snake(given)}
 
 
-def _topic(item: dict[str, Any], properties: dict[str, Any]) -> str:
-    """The topic that it subscribes to. Raises InvalidRequest for another source of events."""
-    in_name = str(item.get("name", "")).partition("/")
-    is_child = str(item.get("type", "")).lower() == "microsoft.eventgrid/topics/eventsubscriptions"
-    if is_child and in_name[1] and not _is_expression(in_name[0]):
-        return in_name[0]
+def _topic(item: dict[str, Any], properties: dict[str, Any], found: Imported) -> str:
+    """The topic, the domain or the topic of one that it subscribes to. Raises InvalidRequest for
+    another source of events."""
+    kind = str(item.get("type", "")).lower()
+    parents = str(item.get("name", "")).split("/")[:-1]
+    if parents and len(parents) == _CHILD_TYPES.get(kind) and not _is_expression(parents[0]):
+        if "/domains/" in kind:
+            found.domains.setdefault(parents[0], {})
+        return "/".join(parents)
     for text in (properties.get("topic"), item.get("scope"), item.get("id"), item.get("name")):
         match = _TOPIC.search(text) if isinstance(text, str) else None
-        if match:
-            return match[1]
+        if match is None:
+            continue
+        if match["topic"]:
+            return match["topic"]
+        found.domains.setdefault(match["domain"], {})
+        topic = match["domain_topic"]
+        return joined(match["domain"], topic) if topic else match["domain"]
     source = properties.get("topic") or item.get("scope") or "something"
     raise InvalidRequest(
         "SourceNotSupported",
-        f"It subscribes to {source}, which is no topic of Microsoft.EventGrid.",
+        f"It subscribes to {source}, which is no topic or domain of Microsoft.EventGrid.",
         why="Events of Azure's own services do not arise here.",
         fix="Let a webhook in Azure forward them to a topic.",
     )

@@ -10,12 +10,15 @@ from eventpost.core.subscriptions import (
     Filter,
     Operator,
     RetryPolicy,
+    Topic,
 )
 from eventpost.formats import topics
+from eventpost.formats.domains import DomainInput
 from eventpost.formats.publish import decode_publish
 
 SUBJECTS = ("genre/blues", "genre/jazz", "Genre/Blues/slow", "news")
 TYPES = ("Radio.SongRequested", "Radio.SongPlayed")
+DOMAIN_TOPICS = ("radio-1", "radio-2", "Radio-2", "radio-3")
 SIZES = (0, 0, 0, 200, 3_000)
 HEADERS = {
     Schema.EVENT_GRID: {b"content-type": b"application/json"},
@@ -23,10 +26,18 @@ HEADERS = {
 }
 
 
-def events(draw: random.Random, schema: Schema, topic_name: str, ids: list[str]) -> list[Event]:
+def events(draw: random.Random, topic: Topic, ids: list[str]) -> list[Event]:
     """One published batch, as the publish endpoint takes it in."""
-    body = json.dumps([_object(draw, schema, event_id) for event_id in ids]).encode()
-    return decode_publish(schema, body, HEADERS[schema], topics.resource(topic_name))
+    schema = topic.input_schema
+    objects = [_object(draw, schema, event_id) for event_id in ids]
+    domain = None
+    if topic.is_domain:
+        domain = DomainInput(topic)
+        field = "source" if schema is Schema.CLOUD_EVENTS else "topic"
+        objects = [each | {field: draw.choice(DOMAIN_TOPICS)} for each in objects]
+    body = json.dumps(objects).encode()
+    resource = topics.resource_of(topic)
+    return decode_publish(schema, body, HEADERS[schema], resource, None, domain)
 
 
 def _object(draw: random.Random, schema: Schema, event_id: str) -> dict[str, object]:

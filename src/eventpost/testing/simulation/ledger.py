@@ -197,12 +197,18 @@ class Ledger:
 
     def __init__(self) -> None:
         self.logs: dict[int, TopicLog] = {}
+        self.domains: dict[int, int] = {}
+        """Of topics of domains, whose events are in the domain's log: the domain by topic."""
         self.accounts: dict[int, Account] = {}
         self.by_id: dict[str, Entry] = {}
         self.handed_over = 0
 
     def log_of(self, account: Account) -> TopicLog:
-        return self.logs[account.now.subscription.topic_id]
+        return self.log_to(account.now.subscription)
+
+    def log_to(self, subscription: Subscription) -> TopicLog:
+        """The log that it reads."""
+        return self.logs[self.domains.get(subscription.topic_id, subscription.topic_id)]
 
     def living(self) -> list[tuple[int, Account]]:
         """Subscriptions that exist, and that nobody asked to remove."""

@@ -52,6 +52,11 @@ def _check_topics(world: "World", recovered: Recovered) -> None:
                 log.is_removal_asked or not log.is_durable, f"topic {topic_id} was acknowledged"
             )
             log.is_removed = log.is_removal_asked = True
+    subscribed = {subscription.topic_id for subscription in recovered.subscriptions}
+    for topic in recovered.topics:
+        if topic.domain_id:
+            require(topic.domain_id in found, f"{topic.name} outlived its domain")
+            require(topic.id in subscribed, f"{topic.name} outlived its last subscription")
 
 
 def _read_log(world: "World", process: "Process", topic_id: int, end: int) -> None:

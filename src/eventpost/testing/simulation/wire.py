@@ -43,7 +43,7 @@ class Wire:
         self._process = process
         self._subscription = subscription
         self._account: Account = world.ledger.accounts[subscription.id]
-        self._log: TopicLog = world.ledger.logs[subscription.topic_id]
+        self._log: TopicLog = world.ledger.log_to(subscription)
         self._receiver: Receiver = world.receiver(subscription.id)
         self._attempts = process.attempts.setdefault(subscription.id, Attempts())
 

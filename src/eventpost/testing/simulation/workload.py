@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import msgspec
 
+from eventpost.core.domains import split
 from eventpost.core.errors import Overloaded
 from eventpost.core.events import Schema
-from eventpost.core.subscriptions import DEAD_LETTER_TOPIC, Subscription, Topic
+from eventpost.core.subscriptions import DEAD_LETTER_TOPIC, DomainRules, Subscription, Topic
 from eventpost.grid import catalogue
 from eventpost.grid.lane import Lane
 from eventpost.testing.simulation import declarations
@@ -17,6 +18,7 @@ from eventpost.testing.simulation.process import Process
 from eventpost.testing.simulation.world import World
 
 BATCH_MAX = 20
+DOMAIN_CHANCE = 0.3
 Action = Callable[[Process], None]
 
 
@@ -70,7 +72,7 @@ class Workload:
 
     def _prepare(self, process: Process) -> bool:
         """Make what is missing, as the application does at its start. True when it did."""
-        topics = list(process.engine.topics.values())
+        topics = _logs(process)
         if DEAD_LETTER_TOPIC not in {topic.name for topic in topics}:
             self._add_topic(process, DEAD_LETTER_TOPIC)
         elif len(topics) <= self._world.plan.topics:
@@ -83,6 +85,7 @@ class Workload:
 
     def _add_topic(self, process: Process, name: str) -> None:
         is_plain = name == DEAD_LETTER_TOPIC or self._draw.random() < 0.7
+        is_domain = name != DEAD_LETTER_TOPIC and self._draw.random() < DOMAIN_CHANCE
         topic = Topic(
             id=process.engine.new_topic_id(),
             name=name,
@@ -90,6 +93,7 @@ class Workload:
             key2="",
             created_ms=process.clock.now_ms(),
             input_schema=Schema.EVENT_GRID if is_plain else Schema.CLOUD_EVENTS,
+            domain=DomainRules() if is_domain else None,
         )
         # An id of a topic that was never acknowledged may be given again.
         log = self._ledger.logs[topic.id] = TopicLog(topic)
@@ -107,19 +111,23 @@ class Workload:
     def remove_topic(self, process: Process) -> None:
         topics = [each for each in process.engine.topics.values() if not each.is_builtin]
         topic = self._draw.choice(topics)
-        log = self._ledger.logs[topic.id]
+        log = self._ledger.logs.get(topic.id)
+        gone = {topic.id}
+        gone.update(each.id for each in process.engine.domain_topics.get(topic.id, {}).values())
         accounts = [
             account
             for account in self._ledger.accounts.values()
-            if account.now.subscription.topic_id == topic.id and not account.is_removed
+            if account.now.subscription.topic_id in gone and not account.is_removed
         ]
-        log.is_removal_asked = True
+        if log is not None:
+            log.is_removal_asked = True
         for account in accounts:
             account.is_removal_asked = True
 
         def done(is_durable: bool) -> None:
             if is_durable:
-                log.is_removed = True
+                if log is not None:
+                    log.is_removed = True
                 for account in accounts:
                     account.is_removed = True
 
@@ -135,10 +143,10 @@ class Workload:
             self._publish(process, self._draw.randint(1, BATCH_MAX))
 
     def _publish(self, process: Process, count: int) -> None:
-        topics = [each for each in process.engine.topics.values() if not each.is_builtin]
+        topics = [each for each in _logs(process) if not each.is_builtin]
         topic = self._draw.choice(topics)
         ids = [self._world.new_id() for _ in range(count)]
-        batch = declarations.events(self._draw, topic.input_schema, topic.name, ids)
+        batch = declarations.events(self._draw, topic, ids)
         entries = [Entry(event, topic.id) for event in batch]
         self._ledger.handed_over += count
         for entry in entries:
@@ -160,20 +168,23 @@ class Workload:
         engine = process.engine
         if len(self._ledger.living()) >= self._world.plan.subscriptions_max:
             return
-        topic = self._draw.choice(list(engine.topics.values()))
+        log = self._draw.choice(_logs(process))
+        topic = self._scope(process, log)
         subscription_id = engine.new_subscription_id()
         subscription = Subscription(
             id=subscription_id,
             topic_id=topic.id,
             name=f"subscription-{subscription_id}-{self._world.new_id()}",
             created_ms=process.clock.now_ms(),
-            filter=declarations.filter_(self._draw),
+            filter=msgspec.structs.replace(
+                declarations.filter_(self._draw), domain_topic=split(topic.name)[1]
+            ),
             endpoint=declarations.endpoint(self._draw),
             retry=declarations.retry(self._draw),
             deadletter=self._draw.choice((None, "folder:letters")),
         )
-        partition = engine.partitions[topic.id, 0]
-        start = self._draw.choice((None, partition.routed, self._kept(process, topic.id)))
+        partition = engine.partitions[log.id, 0]
+        start = self._draw.choice((None, partition.routed, self._kept(process, log.id)))
         first = partition.routed if start is None else start
         account = self._ledger.accounts[subscription_id] = Account()
         account.put(Version(subscription, 0, (Passage(first, None, subscription.filter),)))
@@ -182,6 +193,28 @@ class Workload:
             account.is_durable = is_durable
 
         catalogue.add_subscription(engine, subscription, [start], done)
+
+    def _scope(self, process: Process, log: Topic) -> Topic:
+        """The topic itself; of a domain often one of its topics, made with its first
+        subscription."""
+        if not log.is_domain or self._draw.random() < 0.4:
+            return log
+        name = f"{log.name}/{self._draw.choice(declarations.DOMAIN_TOPICS)}"
+        topic = process.engine.domain_topics.get(log.id, {}).get(name.casefold())
+        if topic is None:
+            topic = Topic(
+                id=process.engine.new_topic_id(),
+                name=name,
+                key1="",
+                key2="",
+                created_ms=process.clock.now_ms(),
+                input_schema=log.input_schema,
+                partition_count=0,
+                domain_id=log.id,
+            )
+            catalogue.add_topic(process.engine, topic)
+        self._ledger.domains[topic.id] = log.id
+        return topic
 
     def _kept(self, process: Process, topic_id: int) -> int:
         """A position from which on nothing was trimmed."""
@@ -206,8 +239,10 @@ class Workload:
         if found is None or found[1].recovery is not None:
             return
         account, lane = found
-        wanted = declarations.filter_(self._draw)
         now = account.now
+        of_topic = now.subscription.filter.domain_topic
+        drawn = declarations.filter_(self._draw)
+        wanted = msgspec.structs.replace(drawn, domain_topic=of_topic)
         if wanted == now.subscription.filter:
             return
         subscription = msgspec.structs.replace(now.subscription, filter=wanted)
@@ -272,3 +307,8 @@ class Workload:
             account.is_removed = account.is_removed or is_durable
 
         catalogue.remove_subscription(process.engine, lane.subscription.id, done)
+
+
+def _logs(process: Process) -> list[Topic]:
+    """Topics that events are published to: domains, but not their topics."""
+    return [each for each in process.engine.topics.values() if not each.domain_id]
