@@ -5,7 +5,10 @@ UV := scripts/uv
 RUN := $(UV) run --no-sync
 ARGS ?=
 ROUNDS ?= 30
+# Most of what slow tests and crash tests take is waiting, also for programs of their own.
 WORKERS ?= 2
+WORKERS_SLOW ?= 4
+WORKERS_CRASH ?= 3
 # The distribution's own Python, when it will do, measures: like those of the official container
 # images it is built with profile-guided optimisation, and one built on the spot mostly is not.
 BENCH_PYTHON ?= $(shell /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo /usr/bin/python3)
@@ -58,11 +61,11 @@ test-quick: setup services
 
 test-slow: setup services
 	@echo "== slow tests"
-	@$(RUN) scripts/run-tests "slow and not crash" -n $(WORKERS) $(ARGS)
+	@$(RUN) scripts/run-tests "slow and not crash" -n $(WORKERS_SLOW) $(ARGS)
 
 test-crash: setup services
 	@echo "== crash tests"
-	@$(RUN) scripts/run-tests "crash" $(ARGS)
+	@$(RUN) scripts/run-tests "crash" -n $(WORKERS_CRASH) $(ARGS)
 
 check: setup
 	@$(RUN) scripts/check

@@ -41,6 +41,17 @@ def pigeon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(THIRD_PARTY))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is given the most time begins first, so that the other workers are not done long before
+    the one that has it."""
+    items.sort(key=_given_s, reverse=True)
+
+
+def _given_s(item: pytest.Item) -> float:
+    given = item.get_closest_marker("timeout")
+    return 0.0 if given is None or not given.args else float(given.args[0])
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     lines = [
         f"{report.nodeid.rpartition('::')[2]}: {line}"

@@ -3,11 +3,14 @@
 import ast
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 from tests.documentation import ROOT
+from tests.patience import NEVER_S, TEST_S_MAX
+from tests.queues.kafka.groups import REQUEST_MS_MAX
 
 FUNCTION_LINES_MAX = 70
 LONG_FUNCTIONS: dict[str, str] = {}
@@ -96,6 +99,26 @@ def test_tests_wait_on_conditions() -> None:
     hoping = {f"{by_path(path)}" for path in python("tests") if _has_hopeful_sleep(path)}
 
     assert hoping - set(SLEEPS) == set()
+
+
+def test_tests_assert_no_duration() -> None:
+    """No test asserts that something took less than so long: see `tests.patience`."""
+    hurried = [
+        f"{by_path(path)}:{node.lineno}"
+        for path in python("tests")
+        for node in nodes(path)
+        if isinstance(node, ast.Assert) and _bounds_a_duration(node.test)
+    ]
+
+    assert hurried == []
+
+
+def test_what_no_test_waits_out_is_longer_than_a_test() -> None:
+    """What is to outlast every test does."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]
+
+    assert settings["ini_options"]["timeout"] == TEST_S_MAX
+    assert TEST_S_MAX < REQUEST_MS_MAX / 1000 < NEVER_S
 
 
 def test_names_are_whole_words_and_say_something() -> None:
@@ -202,6 +225,16 @@ def _has_hopeful_sleep(path: Path) -> bool:
     return any(
         isinstance(node, ast.Call) and _is_sleep(node) and id(node) not in asking
         for node in nodes(path)
+    )
+
+
+def _bounds_a_duration(test: ast.expr) -> bool:
+    """Whether what has passed since a moment is compared with the most that it may be."""
+    return any(
+        isinstance(node, ast.Compare)
+        and any(isinstance(one, ast.Lt | ast.LtE) for one in node.ops)
+        and re.search(r"(monotonic|perf_counter|process_time)\(\) - ", ast.unparse(node))
+        for node in ast.walk(test)
     )
 
 

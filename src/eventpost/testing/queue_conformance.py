@@ -46,7 +46,7 @@ class QueueHarness(ABC):
     """A delay well above the time that one request takes."""
     quiet_s = 1.5
     """How long what must not come is waited for."""
-    patience_s = 30.0
+    patience_s = 60.0
     """Longer than anything takes that is waited for."""
     voids_old_receipts = True
     """Whether the server refuses the receipt of a message that was received anew. Emulators that do

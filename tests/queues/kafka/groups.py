@@ -26,7 +26,7 @@ PATIENCE_S = 60.0
 SESSION_MS = 6_000
 """The shortest that brokers allow."""
 REQUEST_MS_MAX = 300_000
-"""The longest that a call may be allowed: longer than a test, so none waits it out."""
+"""The longest that a call may be allowed: longer than a test may take, so none waits it out."""
 
 
 class Group:

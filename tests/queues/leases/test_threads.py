@@ -78,7 +78,7 @@ def test_many_workers(new_leases: Open, traits: Traits) -> None:
     """Many threads work through many messages: each is given out once, and all are settled."""
     count = 3_000
     memory = server(traits, count)
-    leases = new_leases(lambda: memory.queue(NAME))
+    leases = new_leases(lambda: memory.queue(NAME), limits=LeaseLimits(settle_linger_s=0.5))
     taken: list[bytes] = []
     workers = [
         threading.Thread(

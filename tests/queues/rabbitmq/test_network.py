@@ -17,14 +17,13 @@ from eventpost.queues.leases import LeaseLimits, Leases
 from eventpost.queues.rabbitmq.target import WAIT_S_MAX
 from eventpost.testing.fault_proxy import FaultProxy
 from eventpost.testing.queue_conformance import nothing_comes, send, settle, take
+from tests.patience import TEST_S_MAX
 from tests.queues.rabbitmq.brokers import HEARTBEAT_S_MAX, RabbitmqHarness, opened, settings
 from tests.services.ports import free_ports
 from tests.services.rabbitmq import RabbitMQ
 
 pytestmark = pytest.mark.slow
 PATIENCE_S = 60.0
-TEST_S_MAX = 120.0
-"""Of pyproject.toml: what would take longer fails."""
 
 
 class Proxied(RabbitmqHarness):
