@@ -15,6 +15,7 @@ from tests.services.certificates import Authority
 from tests.services.elasticmq import ElasticMQ
 from tests.services.kafka import Kafka
 from tests.services.moto import Moto
+from tests.services.postgresql import PostgreSQL
 from tests.services.presence import require_service
 from tests.services.rabbitmq import RabbitMQ
 from tests.services.redis import Redis
@@ -110,6 +111,18 @@ def redis(services_of_run: Path) -> Iterator[Redis]:
 @pytest.fixture
 def own_redis(own_service: OwnServices) -> Running[Redis]:
     return own_service(Redis)
+
+
+@pytest.fixture(scope="session")
+def postgresql(services_of_run: Path) -> Iterator[PostgreSQL]:
+    require_service(PostgreSQL)
+    with shared(PostgreSQL, services_of_run) as service:
+        yield service
+
+
+@pytest.fixture
+def own_postgresql(own_service: OwnServices) -> Running[PostgreSQL]:
+    return own_service(PostgreSQL)
 
 
 @pytest.fixture(scope="session")
