@@ -20,7 +20,7 @@ from eventpost.diagnosis import codes
 from eventpost.queues.interfaces import Message
 from eventpost.queues.leases import Leases
 from eventpost.queues.ledger import Ledger, LedgerError, LedgerLimits
-from eventpost.queues.ledger_file import VERSION
+from eventpost.queues.ledger_file import VERSION, FilePlace
 from eventpost.testing.disk import Disk
 from eventpost.testing.memory_queue import FORBIDDEN, MemoryServer
 from tests.conftest import Say
@@ -267,7 +267,7 @@ def test_a_power_cut_loses_nothing(tmp_path: Path, seed: int) -> None:
     whim = random.Random(seed)
     done: list[str] = []
     for cut in range(6):
-        ledger = Ledger(tmp_path / "ledger.sqlite", vfs=disk.name)
+        ledger = Ledger(FilePlace(tmp_path / "ledger.sqlite", vfs=disk.name))
         assert ledger.known(SONGS, done) == set(done)
         if whim.random() < 0.5:
             disk.cut_at_sync = disk.syncs + whim.randrange(1, 40)
@@ -471,7 +471,7 @@ def test_locked_by_another_process(path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_a_full_disk(tmp_path: Path) -> None:
     """When there is no room the finish fails and says so; with room again it works."""
     disk = Disk(tmp_path / "disk", seed=1)
-    ledger = Ledger(tmp_path / "ledger.sqlite", vfs=disk.name)
+    ledger = Ledger(FilePlace(tmp_path / "ledger.sqlite", vfs=disk.name))
     ledger.finish(SONGS, "1")
     disk.full_at_write = disk.writes + 1
 
@@ -489,7 +489,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
 def test_a_failed_sync_fails_the_finish(tmp_path: Path) -> None:
     """When the disk cannot sync, nobody is told that a message is finished for good."""
     disk = Disk(tmp_path / "disk", seed=1)
-    ledger = Ledger(tmp_path / "ledger.sqlite", vfs=disk.name)
+    ledger = Ledger(FilePlace(tmp_path / "ledger.sqlite", vfs=disk.name))
     ledger.finish(SONGS, "1")
     disk.fail_sync_at = disk.syncs + 1
 

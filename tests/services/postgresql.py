@@ -6,6 +6,7 @@ folders of tests are private, and their modes stay as they are.
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 from pathlib import Path
@@ -49,6 +50,7 @@ class PostgreSQL(Service):
 
     name = "postgresql"
     port_names = ("sql",)
+    stop_signal = signal.SIGINT
 
     @classmethod
     def lacks(cls) -> str | None:

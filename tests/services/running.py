@@ -69,7 +69,7 @@ class Running(Generic[S]):
     def stop(self) -> None:
         """Ask it to end, as an administrator would, and return when it has."""
         child = self._started()
-        os.kill(child.pid, signal.SIGTERM)
+        os.kill(child.pid, self.service.stop_signal)
         self.resume()
         try:
             _wait_for_end(child, STOP_S_MAX)
@@ -172,7 +172,7 @@ def _wait_for_end(child: subprocess.Popen[bytes], seconds_max: float) -> None:
     deadline = time.monotonic() + seconds_max
     while not _has_ended(child):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"It did not end within {seconds_max:.0f} s of SIGTERM.")
+            raise TimeoutError(f"It did not end within {seconds_max:.0f} s of its signal.")
         time.sleep(ASK_EVERY_S)
 
 

@@ -3,6 +3,7 @@
 import os
 import secrets
 import shutil
+import signal
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,8 @@ class Service(ABC):
 
     name: ClassVar[str]
     port_names: ClassVar[tuple[str, ...]]
+    stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
+    """What asks it to end, whoever is connected."""
 
     def __init__(self, directory: Path, ports: Mapping[str, int]) -> None:
         self.directory = directory

@@ -8,6 +8,7 @@ import pytest
 from dramatiq import Worker
 
 from eventpost.core.errors import InvalidRequest
+from eventpost.queues.ledger_file import FilePlace
 from eventpost.workers import ledgers
 from eventpost.workers.errors import LedgerUnusable
 from eventpost.workers.sqs import SQSBroker
@@ -44,19 +45,21 @@ def test_one_file_per_user_and_namespace(monkeypatch: pytest.MonkeyPatch, tmp_pa
     """By default in the user's state directory, which the environment may name."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert ledgers.default_path("radio") == tmp_path / "eventpost/workers/radio.ledger"
-    assert ledgers.open_ledger(None, "").path == tmp_path / "eventpost/workers/default.ledger"
+    assert ledgers.open_ledger(None, "").place == FilePlace(
+        tmp_path / "eventpost/workers/default.ledger"
+    )
     monkeypatch.delenv("XDG_STATE_HOME")
     monkeypatch.setenv("HOME", "/home/dj")
     expected = Path("/home/dj/.local/state/eventpost/workers/radio.ledger")
     assert ledgers.default_path("radio") == expected
 
 
-def test_a_ledger_is_a_file() -> None:
-    """A path, or a file's URL; what is no file is refused."""
-    assert ledgers.open_ledger("file:///var/x", "").path == Path("/var/x")
-    assert ledgers.open_ledger("x", "").path == Path("x")
-    with pytest.raises(InvalidRequest, match="redis"):
-        ledgers.open_ledger("redis://somewhere", "")
+def test_a_ledger_is_a_path_or_a_url() -> None:
+    """A path, or the URL of a file or of a server; what is neither is refused."""
+    assert ledgers.open_ledger("file:///var/x", "").place == FilePlace(Path("/var/x"))
+    assert ledgers.open_ledger("x", "").place == FilePlace(Path("x"))
+    with pytest.raises(InvalidRequest, match="mongodb"):
+        ledgers.open_ledger("mongodb://somewhere", "")
 
 
 def broker(ledger: Path) -> SQSBroker:

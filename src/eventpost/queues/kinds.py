@@ -231,6 +231,12 @@ def _registered(group: str, kind: str) -> object:
     return None
 
 
+def need_library(kind: str, library: str, extra: str) -> None:
+    """Raises InvalidRequest, which names the extra, when a library is not installed."""
+    if not _is_installed(library):
+        raise _missing(kind, library, extra)
+
+
 def _missing(kind: str, library: str, extra: str) -> InvalidRequest:
     return InvalidRequest(
         "ExtraMissing",

@@ -1,4 +1,4 @@
-"""What was finished, kept on disk: so that nothing is done twice because it could not be settled.
+"""What was finished, kept durably: so that nothing is done twice because it could not be settled.
 
 Layer: queues. Workers say `finish` when a message's work is done, before they settle it; a message
 that comes again is looked up with `known`, and settled instead of being done again. The key is the
@@ -11,47 +11,30 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
-from eventpost.queues.ledger_file import Entry, LedgerError, LedgerFile
+from eventpost.diagnosis import codes
+from eventpost.queues.ledger_file import FilePlace
+from eventpost.queues.ledger_rows import (
+    Entry,
+    LedgerError,
+    LedgerLimits,
+    LedgerPlace,
+    LedgerRows,
+    Risk,
+)
 
 __all__ = ["Ledger", "LedgerError", "LedgerLimits", "LedgerStats", "QueueLedger"]
 
-DAY_S = 86_400.0
 REST_S = 0.0005
 """Between two commits of a process: one that commits all the time would keep others out."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LedgerLimits:
-    """Bounds of the file."""
-
-    age_s_max: float = 15 * DAY_S
-    """How long a finished message is remembered that was not settled: longer than any queue keeps a
-    message by default."""
-    settled_age_s_max: float = 3_600.0
-    """And one that was: the servers of a queue may deliver once more what they have deleted."""
-    rows_max: int = 1_000_000
-    """About 100 MB. Beyond it the oldest go, those that were settled first."""
-    trim_every_s: float = 10.0
-    trim_rows_max: int = 5_000
-    """What one trim forgets at most, so that nobody waits long for it."""
-    settled_waiting_max: int = 1_000
-    """Settled ids that wait for the next commit; beyond it they make one."""
-    busy_s: float = 10.0
-    """How long to wait for another process that writes."""
-
-    def __post_init__(self) -> None:
-        for each in fields(self):
-            if getattr(self, each.name) <= 0:
-                raise ValueError(f"{each.name} is not positive")
-
-
 class LedgerStats(msgspec.Struct, frozen=True, kw_only=True):
-    path: str
+    place: str
     rows: int
     finished: int = 0
     """By this process, since it began."""
@@ -71,35 +54,35 @@ class _Group:
 
 
 class Ledger:
-    """Safe to call from any thread, and by several processes on one file.
+    """Safe to call from any thread, and by several processes on one place: a file, given by its
+    path, or a server.
 
     Opens on first use, and anew after a fork. Threads that finish at the same time share a commit.
     """
 
     def __init__(
         self,
-        path: Path | str,
+        place: LedgerPlace | Path | str,
         *,
         limits: LedgerLimits | None = None,
         now_s: Callable[[], float] = time.time,
-        vfs: str | None = None,
     ) -> None:
-        self.path = Path(path)
+        self.place = FilePlace(Path(place)) if isinstance(place, str | Path) else place
         self.limits = limits or LedgerLimits()
         self._now_s = now_s
-        self._vfs = vfs
         self._reset()
         _ledgers.add(self)
 
     def _reset(self) -> None:
         self._turn = threading.Condition()
         self._reading = threading.Lock()
-        self._file: LedgerFile | None = None
+        self._opening = threading.Lock()
+        self._rows: LedgerRows | None = None
         self._open_group = _Group()
         self._settled: list[Entry] = []
         self._is_writing = False
         self._others_count = 0
-        """Who waits for the file beside writers: they go first, or would never."""
+        """Who waits for the place beside writers: they go first, or would never."""
         self._rested_at_s = 0.0
         self._finished_count = 0
         self._commit_count = 0
@@ -136,12 +119,17 @@ class Ledger:
         with self._reading:
             return self._opened().known(queue, ids)
 
+    def risks(self) -> Sequence[Risk]:
+        """Why this place may forget what it was told. Opens it; raises LedgerError."""
+        with self._reading:
+            return self._opened().risks()
+
     def stats(self) -> LedgerStats:
         """Raises LedgerError."""
         with self._turn:
             self._wait_for_writer()
             return LedgerStats(
-                path=str(self.path),
+                place=self.place.name,
                 rows=self._opened().count(),
                 finished=self._finished_count,
                 commits=self._commit_count,
@@ -150,13 +138,13 @@ class Ledger:
             )
 
     def close(self) -> None:
-        """Write what waits, and let go of the file. The next call opens it again."""
+        """Write what waits, and let go of the place. The next call opens it again."""
         if self._settled:
             self._commit([])
         with self._turn:
             self._wait_for_writer()
             with self._reading:
-                self._drop_file()
+                self._drop_rows()
 
     # --- commits ----------------------------------------------------------------------------------
 
@@ -172,6 +160,10 @@ class Ledger:
             settled = self._close_group()
             try:
                 self._write(group, settled)
+            except BaseException as error:
+                # Nobody may take for durable what nobody foresaw.
+                group.error = LedgerError(codes.LEDGER_FAILED, f"{self.place.name}: {error!r}")
+                raise
             finally:
                 with self._turn:
                     self._rested_at_s = time.monotonic() + REST_S
@@ -205,29 +197,29 @@ class Ledger:
     def _write(self, group: _Group, settled: Sequence[Entry]) -> None:
         try:
             now_s = self._now_s()
-            file = self._opened()
-            file.write(group.finished, settled, now_s)
+            rows = self._opened()
+            rows.write(group.finished, settled, now_s)
         except LedgerError as error:
             group.error = error
             with self._reading:
-                self._drop_file()
+                self._drop_rows()
             return
         self._finished_count += len(group.finished)
         self._commit_count += 1
         try:
-            self._trim(file, len(group.finished), now_s)
+            self._trim(rows, len(group.finished), now_s)
         except LedgerError:
             # What was to be written is written. A ledger that cannot be trimmed grows, and is told.
             self._trim_failure_count += 1
 
-    def _trim(self, file: LedgerFile, count: int, now_s: float) -> None:
+    def _trim(self, rows: LedgerRows, count: int, now_s: float) -> None:
         limits = self.limits
         self._rows_since_trim += count
         if now_s < self._trim_at_s and self._rows_since_trim < max(1, limits.rows_max // 100):
             return
         self._trim_at_s = now_s + limits.trim_every_s
         self._rows_since_trim = 0
-        _, forgotten = file.trim(
+        _, forgotten = rows.trim(
             settled_before_s=now_s - limits.settled_age_s_max,
             before_s=now_s - limits.age_s_max,
             rows_max=limits.rows_max,
@@ -235,18 +227,18 @@ class Ledger:
         )
         self._forgotten_count += forgotten
 
-    def _opened(self) -> LedgerFile:
-        """The file. Opened by a writer and a reader at once it is opened by one of them."""
-        if self._file is None:
-            with _opening:
-                if self._file is None:
-                    self._file = LedgerFile(self.path, busy_s=self.limits.busy_s, vfs=self._vfs)
-        return self._file
+    def _opened(self) -> LedgerRows:
+        """The rows. Opened by a writer and a reader at once they are opened by one of them."""
+        if self._rows is None:
+            with self._opening:
+                if self._rows is None:
+                    self._rows = self.place.open(self.limits)
+        return self._rows
 
-    def _drop_file(self) -> None:
-        file, self._file = self._file, None
-        if file is not None:
-            file.close()
+    def _drop_rows(self) -> None:
+        rows, self._rows = self._rows, None
+        if rows is not None:
+            rows.close()
 
     # --- forks ------------------------------------------------------------------------------------
 
@@ -257,7 +249,7 @@ class Ledger:
         self._turn.acquire()
         self._wait_for_writer()
         self._reading.acquire()
-        self._drop_file()
+        self._drop_rows()
 
     def after_fork_in_parent(self) -> None:
         self._reading.release()
@@ -285,7 +277,6 @@ class QueueLedger:
         return self.ledger.known(self.queue, ids)
 
 
-_opening = threading.Lock()
 _ledgers: "weakref.WeakSet[Ledger]" = weakref.WeakSet()
 _forking: list[Ledger] = []
 

@@ -11,12 +11,13 @@ import os
 import random
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import apsw
 
-from eventpost.core.errors import EventpostError
 from eventpost.diagnosis import codes
+from eventpost.queues.ledger_rows import Entry, LedgerError, LedgerLimits, Risk
 
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
@@ -63,12 +64,20 @@ DELETE FROM finished WHERE (queue_id, message_id) IN (
 )
 """
 
-Entry = tuple[str, str]
-"""A queue's identity and a message's id."""
 
+@dataclass(frozen=True, slots=True)
+class FilePlace:
+    """A file on a local disk, which all processes of one machine share."""
 
-class LedgerError(EventpostError):
-    """The ledger cannot be used, or what was to be written is not there."""
+    path: Path
+    vfs: str | None = None
+
+    @property
+    def name(self) -> str:
+        return str(self.path)
+
+    def open(self, limits: LedgerLimits) -> "LedgerFile":
+        return LedgerFile(self.path, busy_s=limits.busy_s, vfs=self.vfs)
 
 
 class LedgerFile:
@@ -139,6 +148,9 @@ class LedgerFile:
             return self._count()
         except (apsw.Error, OSError) as error:
             raise unusable(self._path, error) from error
+
+    def risks(self) -> Sequence[Risk]:
+        return ()
 
     def close(self) -> None:
         self._reader.close()

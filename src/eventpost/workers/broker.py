@@ -50,7 +50,8 @@ class LeaseBroker(Broker):
 
     - `namespace`: prefix of its queues' names, `NAMESPACE-QUEUE`;
     - `lease_s`: how long a message is held before its lease is extended, again and again;
-    - `ledger`: the file that remembers what is finished; one per user and namespace by default;
+    - `ledger`: where is remembered what is finished: a file, one per user and namespace by default,
+      or the URL of a server that hosts share, `postgresql://` or `redis://`;
     - `create`: whether queues that do not exist are made, `auto` or `never`;
     - `receives_max`: how often a message may come without being finished;
     - `middleware`: Dramatiq's;
@@ -253,18 +254,15 @@ class LeaseBroker(Broker):
 
     def _check_ledger(self) -> None:
         try:
-            self.ledger.known("", [])
+            risks = ledgers.risks(self.ledger)
         except LedgerError as error:
             raise LedgerUnusable(f"{error.code}: {error}") from error
-        kind = ledgers.vanishing_disk(self.ledger.path)
-        if kind:
+        for risk in risks:
             log.warning(
-                "%s: the ledger %s lies on a disk (%s) that goes with its container: what is "
-                "finished and not deleted yet runs again after that. Fix: give ledger= a path on a "
-                "volume.",
-                ledgers.ON_CONTAINER_DISK,
-                self.ledger.path,
-                kind,
+                "%s: %s What is finished and not deleted yet may run again after that. Fix: %s",
+                risk.code,
+                risk.what,
+                risk.fix,
             )
 
     def _drain(self) -> None:

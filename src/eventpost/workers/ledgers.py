@@ -1,4 +1,4 @@
-"""Which file remembers what is finished, and whether it outlives the process's machine.
+"""Where is remembered what is finished, and whether that outlives the process's machine.
 
 Layer: workers.
 """
@@ -7,8 +7,10 @@ import os
 import re
 from pathlib import Path
 
-from eventpost.core.errors import InvalidRequest
 from eventpost.queues.ledger import Ledger
+from eventpost.queues.ledger_file import FilePlace
+from eventpost.queues.ledger_rows import Risk
+from eventpost.queues.ledger_url import place_at
 
 ON_CONTAINER_DISK = "EP5001"
 VANISHING = frozenset({"overlay", "aufs", "tmpfs", "ramfs"})
@@ -20,20 +22,28 @@ _ESCAPED = re.compile(r"\\([0-7]{3})")
 def open_ledger(given: str | Path | None, namespace: str) -> Ledger:
     """The ledger that a user names, or the one of this user and namespace. Opens nothing yet.
 
-    Raises InvalidRequest for a URL: only files are known.
+    Raises InvalidRequest for a URL that is none of a ledger, or lacks a part.
     """
     if given is None:
         return Ledger(default_path(namespace))
     if isinstance(given, str) and "://" in given:
-        scheme, _, rest = given.partition("://")
-        if scheme != "file":
-            raise InvalidRequest(
-                "UnknownLedger",
-                f"There is no ledger of the kind {scheme}.",
-                fix="Give the path of a file that all workers of this machine can write.",
-            )
-        return Ledger(Path(rest))
+        return Ledger(place_at(given))
     return Ledger(Path(given))
+
+
+def risks(ledger: Ledger) -> list[Risk]:
+    """Why it may forget what it was told. Opens it. Raises LedgerError."""
+    found = list(ledger.risks())
+    if isinstance(ledger.place, FilePlace):
+        kind = vanishing_disk(ledger.place.path)
+        if kind:
+            what = (
+                f"The ledger {ledger.place.path} lies on a disk ({kind}) that goes with its "
+                "container."
+            )
+            fix = "Give ledger= a path on a volume, or the URL of a server."
+            found.append(Risk(ON_CONTAINER_DISK, what, fix))
+    return found
 
 
 def default_path(namespace: str) -> Path:

@@ -162,7 +162,7 @@ def test_another_process_takes_over(site: Site, ledger: Ledger) -> None:
     assert left.finished >= len(BODIES) // 2
     site.proxy.mend()
 
-    second = Worker(site.place, Ledger(ledger.path), QUICK)
+    second = Worker(site.place, Ledger(ledger.place), QUICK)
     work(second, lambda: len(first.finished + second.finished) >= len(BODIES))
     begin_s = time.monotonic()
     work(second, lambda: time.monotonic() > begin_s + 2 * QUICK.lease_s)
@@ -261,7 +261,7 @@ def test_kafka_is_taken_over(kafka: Kafka, ledger: Ledger) -> None:
     work(first, lambda: len(first.finished) >= 20)
     assert first.leases.close(0.0).running == 1
 
-    second = Worker(place, Ledger(ledger.path), QUICK)
+    second = Worker(place, Ledger(ledger.place), QUICK)
     work(second, lambda: len(set(first.finished + second.finished)) >= len(BODIES))
 
     stats = second.leases.stats()
@@ -288,7 +288,7 @@ def test_killed_again_and_again(site: Site, ledger: Ledger, say: Say) -> None:
         assert time.monotonic() < end_s, f"{len(finished)} finished"
         if whim.random() < 0.5:
             site.fail(site.settle, site.forbidden)
-        lines = killed(site.place, ledger.path, whim.uniform(0.1, 1.5))
+        lines = killed(site.place, Path(ledger.place.name), whim.uniform(0.1, 1.5))
         kills += 1
         site.proxy.mend()
         for what, body in (line.split() for line in lines):
