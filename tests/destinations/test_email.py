@@ -676,7 +676,7 @@ def test_tls_that_is_demanded(tls: ssl.SSLContext) -> None:
 def test_plain_to_a_tls_port(tls: ssl.SSLContext) -> None:
     """A port that speaks TLS at once does not greet, and the finding says so."""
     with mail_server(tls=tls, is_implicit=True) as server:
-        to = endpoint(response_timeout_s=0.2)
+        to = endpoint(response_timeout_s=0.5)
 
         assert finding(deliver(connection(server.port), [delivery(1)], to=to)) == "EP3411"
 

@@ -23,7 +23,7 @@ from tests.services.kafka import Kafka
 from tests.services.rabbitmq import RabbitMQ
 from tests.services.service import fresh_name
 
-pytestmark = [pytest.mark.slow, pytest.mark.crash]
+pytestmark = [pytest.mark.slow, pytest.mark.crash, pytest.mark.timeout(600)]
 
 FRESH = 60
 """Messages that are sent before each run: three pages."""

@@ -17,7 +17,7 @@ from tests.simulation.conftest import Run
 SEEDS_MAX = 60
 EVENTS = 400
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_200)]
 
 
 def found(

@@ -24,7 +24,7 @@ from tests.services.kafka import Kafka
 from tests.workers.environment import BROKER, STEPS, WORK_S
 from tests.workers.harnesses import KafkaHarness, ProxiedHarness, SqsHarness, StorageQueueHarness
 
-pytestmark = pytest.mark.crash
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(600)]
 LEASE_S = 2.0
 
 

@@ -92,7 +92,7 @@ def connection(kafka: Kafka) -> KafkaConnection:
         auth="msk-iam",
         region=REGION,
         ca_file=str(kafka.ca_file),
-        request_timeout_ms=5_000,
+        request_timeout_ms=15_000,
         config={"broker.address.family": "v4"},
     )
 

@@ -35,9 +35,9 @@ class Proxied(RabbitmqHarness):
         self.settings = settings(
             server,
             port=self.proxy.port,
-            heartbeat_s=1,
-            connect_timeout_s=1.0,
-            request_timeout_s=1.0,
+            heartbeat_s=2,
+            connect_timeout_s=3.0,
+            request_timeout_s=3.0,
         )
 
     def stop(self) -> None:

@@ -18,8 +18,8 @@ from eventpost.testing.simulation.world import World
 
 CHECK_GAP_S = 0.2
 DRAIN_STEP_S = 10.0
-DRAIN_STEPS_MAX = 60
-"""Ten minutes: the longest schedule that is drawn has ended after two, and most runs need 4 steps.
+DRAIN_STEPS_MAX = 30
+"""Five minutes: the longest schedule that is drawn has ended after two, and most runs need 4 steps.
 A grid that never comes to rest keeps sending, so that each step more takes long."""
 RUN_S_MAX = 24 * 3_600.0
 
