@@ -77,9 +77,14 @@ class Sender:
 
 
 def patient(place: Place) -> Place:
-    if "request_timeout_s" not in place.connection:
-        return place
-    return replace(place, connection=place.connection | {"request_timeout_s": REQUEST_S_MAX})
+    """The same place for who waits long, and who sends nothing again by himself: SQS's client would
+    send a batch once more whose answer is late, and the queue would hold one sending twice."""
+    own: dict[str, object] = {}
+    if "request_timeout_s" in place.connection:
+        own["request_timeout_s"] = REQUEST_S_MAX
+    if place.kind == "sqs":
+        own["attempts_max"] = 1
+    return replace(place, connection=place.connection | own)
 
 
 def _message(number: int, *, sending: int) -> Message:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from eventpost.testing.fault_proxy import RESET_AFTER
 from tests.conftest import Say
 from tests.crash import pulled
 from tests.crash.conftest import NewProgram
@@ -159,6 +160,29 @@ def test_killed_while_deletes_are_refused(
         account = pulled.settled([program], outside, site.place, sender, figures)
 
     assert account.redelivered >= PREFETCH
+    check_exact(account)
+
+
+def test_a_sender_that_repeats(
+    new_program: NewProgram, outside: Outside, request: pytest.FixtureRequest, figures: Say
+) -> None:
+    """A sender that is not told of what its queue has sends it again, and the queue has it twice:
+    these are the sender's repeats, each an event of its own, and a kill adds none of ours."""
+    with ExitStack() as opened:
+        site = site_of("sqs", request, opened)
+        program = new_program(**SETTINGS, **site.place.secrets)
+        program.start()
+        pulled.prepare(program, outside, site.place)
+        with Sender(site.place, outside) as sender:
+            site.proxy.when("SendMessageBatch", RESET_AFTER, times=1)
+            outside.wait_for_acknowledged(20)
+            program.kill()
+            program.start()
+            outside.wait_for_acknowledged(20)
+
+        account = pulled.settled([program], outside, site.place, sender, figures)
+
+    assert account.sent_twice == pulled.BATCH
     check_exact(account)
 
 

@@ -31,9 +31,9 @@ T = TypeVar("T")
 PATIENCE_S = 60.0
 
 
-def until(condition: Callable[[], bool]) -> None:
+def until(condition: Callable[[], bool], *, patience_s: float = PATIENCE_S) -> None:
     """Ask until `condition` holds; fail when it does not in time."""
-    deadline_s = time.monotonic() + PATIENCE_S
+    deadline_s = time.monotonic() + patience_s
     while not condition():
         assert time.monotonic() < deadline_s, "waited too long"
         time.sleep(0.002)

@@ -85,7 +85,7 @@ class Station:
 
     def published(self) -> Counter[str]:
         """How often each body stands in the log."""
-        return self.server.loop.run(_bodies(self.server))
+        return self.server.loop.run(bodies_of(self.server, TOPIC))
 
     def shown(self) -> dict[str, Any]:
         found: dict[str, Any] = self.admin.get(f"/sources/{SOURCE}").json()
@@ -118,12 +118,12 @@ class Station:
         return [self.admin.get(f"/deadletters/{each['id']}").json() for each in listed]
 
 
-async def _bodies(server: Served) -> Counter[str]:
-    """From the segments of the topic, as they lie in the store."""
+async def bodies_of(server: Served, name: str) -> Counter[str]:
+    """From the segments of a topic, as they lie in the store."""
     import asyncio
 
     grid = server.app.grid
-    topic = server.app.topic(TOPIC)
+    topic = server.app.topic(name)
     answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     grid.store.read(topic.id, 0, 0, 1 << 30, answer.set_result)
     segments = await answer

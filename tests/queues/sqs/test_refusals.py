@@ -220,6 +220,17 @@ REFUSALS = {
         receive,
         "EP4519",
     ),
+    "a clock that is off, by the name of the query protocol": (
+        refusal(
+            "InvalidSignatureException",
+            "Signature not yet current: 20261128T142000Z is still later than 20261128T141500Z "
+            "(20261128T141000Z + 5 min.)",
+            status=403,
+            query_code="SignatureDoesNotMatch",
+        ),
+        receive,
+        "EP4519",
+    ),
 }
 
 
