@@ -3,7 +3,6 @@
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from eventpost import Client
 from tests.crash.launcher import CLOCK_OFFSET, POINT
+from tests.services.ports import free_ports
 
 WAIT_S = 60.0
 ROOT = Path(__file__).parents[2]
@@ -26,14 +26,6 @@ def until(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.01)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 class Program:
     """One data directory and one address. `prefix` is a command that starts the program."""
 
@@ -41,7 +33,7 @@ class Program:
         self, data: Path, log: Path, *, prefix: Sequence[str] = (), **settings: str
     ) -> None:
         self.data = data
-        self.port = free_port()
+        [self.port] = free_ports(1)
         self.kills = 0
         self._prefix = prefix
         self._settings = settings
