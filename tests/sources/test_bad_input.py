@@ -9,7 +9,7 @@ import ssl
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from functools import partial
@@ -21,6 +21,7 @@ import pytest
 from azure.storage.queue import QueueClient, QueueSasPermissions, generate_queue_sas
 
 from eventpost.testing.fault_proxy import FaultProxy
+from eventpost.testing.proxied_http import Asked
 from eventpost.testing.receiver import Answer
 from eventpost.testing.service_refusals import (
     AZURE_NO_ROLE,
@@ -31,8 +32,7 @@ from eventpost.testing.service_refusals import (
 from tests.queues.leases.places import Place
 from tests.queues.rabbitmq.brokers import administer
 from tests.queues.sqs.raw import RawServer, silent
-from tests.server.running import EVENT, Served, served
-from tests.server.running import until as until_within
+from tests.server.running import EVENT, Served, served, until
 from tests.services.aws_clients import client as aws_client
 from tests.services.azurite import ACCOUNT, KEY, Azurite, AzuriteWithTokens
 from tests.services.certificates import Authority
@@ -43,7 +43,6 @@ from tests.sources.station import QUICK, bodies_of
 
 pytestmark = pytest.mark.slow
 
-until = partial(until_within, patience_s=60.0)
 TEN_MINUTES = timedelta(minutes=10)
 NOT_FOR_TLS = {"EP2204", "EP2205", "EP2211"}
 """Servers of TLS answer plain text with an alert, or hang up: it depends on the server."""
@@ -153,9 +152,11 @@ def storagequeue(request: pytest.FixtureRequest) -> Iterator[Ground]:
     def through(address: str) -> dict[str, Any]:
         return _storage(f"http://{address}/{ACCOUNT}")
 
-    ahead = azure_refusal("AuthenticationFailed")
-    date = format_datetime(datetime.now(UTC) - TEN_MINUTES, usegmt=True)
-    ahead = Answer(ahead.status, ahead.body, {**ahead.headers, "Date": date})
+    def ahead(asked: Asked) -> Answer:
+        refused = azure_refusal("AuthenticationFailed")(asked)
+        date = format_datetime(datetime.now(UTC) - TEN_MINUTES, usegmt=True)
+        return replace(refused, headers={**refused.headers, "Date": date})
+
     refusals = {
         "no-permission": ("EP4202", "Storage Queue Data Message Processor", AZURE_NO_ROLE),
         "clock": ("EP4205", "ahead of the service's", ahead),
