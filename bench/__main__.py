@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from bench import explaining, keeping, pull, queues, rows
+from bench import explaining, keeping, moving, pull, queues, rows
 from bench.servers import Harness
 from eventpost.server.serving import loop_factory
 
@@ -50,6 +50,11 @@ def table(rate_half: float) -> dict[str, Row]:
         "queue_storagequeue": queues.row("storagequeue", 0.015),
         "queue_rabbitmq": queues.row("rabbitmq", 0.2),
         "queue_kafka": queues.row("kafka", 0.4),
+        "move": moving.move,
+        "idle_sqs": queues.idle_row("sqs"),
+        "idle_storagequeue": queues.idle_row("storagequeue"),
+        "idle_rabbitmq": queues.idle_row("rabbitmq"),
+        "idle_kafka": queues.idle_row("kafka"),
     }
 
 

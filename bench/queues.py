@@ -31,6 +31,7 @@ from tests.services.service import fresh_name
 
 from bench import queues_plain as plain
 from bench.load import event
+from bench.queues_idle import Count, Idle, per_hour, segments_to
 from bench.servers import Harness, Process, start_server
 from eventpost.core.outcomes import Delivered
 from eventpost.queues.interfaces import Message
@@ -62,6 +63,11 @@ class Ground:
     """For a run whose requests are counted: a long poll of a server that was stopped may still take
     a message out of the first."""
     http_port: int = 0
+    idle_s: float = 60.0
+    """How long an idle source is watched: until pauses are as long as they get, or for three long
+    polls."""
+    idle_count: Count | None = None
+    """Where no proxy counts."""
 
 
 def row(system: str, share: float) -> Callable[[Harness, int], Awaitable[Figures]]:
@@ -69,40 +75,54 @@ def row(system: str, share: float) -> Callable[[Harness, int], Awaitable[Figures
     return partial(_measured, GROUNDS[system], share)
 
 
-async def _measured(
-    new_ground: "Callable[[Path], AbstractContextManager[Ground]]",
-    share: float,
-    _harness: Harness,
-    count: int,
-) -> Figures:
+def idle_row(system: str) -> Callable[[Harness, int], Awaitable[Figures]]:
+    """The row of one system's empty queue."""
+    return partial(_idle, GROUNDS[system])
+
+
+NewGround = Callable[[Path], AbstractContextManager["Ground"]]
+
+
+async def _measured(new_ground: NewGround, share: float, _harness: Harness, count: int) -> Figures:
     messages = max(COUNTED, int(count * share))
     with tempfile.TemporaryDirectory() as directory, new_ground(Path(directory)) as ground:
         work = partial(ground.plain, messages)
-        await asyncio.to_thread(_filled, ground.first, messages)
+        await asyncio.to_thread(filled, ground.first, messages)
         plain_s, plain_cpu_s = await asyncio.to_thread(plain.on_the_servers_core, work)
-        moved_s, cpu_s, memory_mb = await _moved(ground.first, ground.second, messages)
+        moved = await _moved(ground.first, ground.second, messages)
         figures = {
             "messages": messages,
-            "messages_per_s": messages / moved_s,
+            "messages_per_s": messages / moved.seconds,
             "plain_per_s": messages / plain_s,
-            "rate_to_plain": plain_s / moved_s,
-            "server_cpu_s_per_1000": cpu_s / messages * 1000,
+            "rate_to_plain": plain_s / moved.seconds,
+            "server_cpu_s_per_1000": moved.cpu_s / messages * 1000,
             "plain_cpu_s_per_1000": plain_cpu_s / messages * 1000,
-            "memory_mb": memory_mb,
+            "memory_mb": moved.memory_mb,
         }
-        if ground.fresh is not None:
-            figures["requests_per_message"] = await _requests(
-                ground.fresh, ground.second, ground.http_port
-            )
+        if ground.http_port:
+            with FaultProxy("127.0.0.1", ground.http_port) as proxy:
+                await _moved(*_ends(proxy, ground), COUNTED, holds=ground.fresh)
+                figures["requests_per_message"] = len(proxy.requests) / COUNTED
         return figures
 
 
-async def _requests(fresh: Place, second: Place, port: int) -> float:
-    """Requests for each message of a short run: receive, send and delete together."""
-    with FaultProxy("127.0.0.1", port) as proxy:
-        there, back = (_through(proxy, port, each) for each in (fresh, second))
-        await _moved(there, back, COUNTED, filled=fresh)
-        return len(proxy.requests) / COUNTED
+async def _idle(new_ground: NewGround, _harness: Harness, _count: int) -> Figures:
+    """A source that has just had messages, and gets none any more."""
+    with tempfile.TemporaryDirectory() as directory, new_ground(Path(directory)) as ground:
+        if ground.idle_count is not None:
+            idle = Idle(ground.idle_count, ground.idle_s)
+            return (await _moved(ground.first, ground.second, COUNTED, idle=idle)).idle
+        with FaultProxy("127.0.0.1", ground.http_port) as proxy:
+            idle = Idle(lambda _: len(proxy.requests), ground.idle_s)
+            ends = _ends(proxy, ground)
+            return (await _moved(*ends, COUNTED, holds=ground.fresh, idle=idle)).idle
+
+
+def _ends(proxy: FaultProxy, ground: Ground) -> tuple[Place, Place]:
+    assert ground.fresh is not None
+    return _through(proxy, ground.http_port, ground.fresh), _through(
+        proxy, ground.http_port, ground.second
+    )
 
 
 def _through(proxy: FaultProxy, port: int, place: Place) -> Place:
@@ -111,24 +131,38 @@ def _through(proxy: FaultProxy, port: int, place: Place) -> Place:
     return replace(place, connection=connection, secrets=secrets)
 
 
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What a run through the grid took."""
+
+    seconds: float
+    """From when the source is created until every message is delivered and none is left there."""
+    cpu_s: float
+    memory_mb: float
+    idle: Figures
+
+
 async def _moved(
-    first: Place, second: Place, count: int, *, filled: Place | None = None
-) -> tuple[float, float, float]:
-    """Seconds from when the source is created until every message is delivered and none is left at
-    the source; the server's processor time and memory."""
-    await asyncio.to_thread(_filled, filled or first, count)
+    first: Place, second: Place, count: int, *, holds: Place | None = None, idle: Idle | None = None
+) -> Moved:
+    """Move so many messages through a server, and then watch it with nothing to do."""
+    await asyncio.to_thread(filled, holds or first, count)
     os.environ.update(first.secrets)
     process = await start_server()
     try:
         await asyncio.to_thread(_declared, process, first, second)
         cpu_s, start_s = process.cpu_s(), time.perf_counter()
         await asyncio.to_thread(_pulled, process, first, count)
-        return time.perf_counter() - start_s, process.cpu_s() - cpu_s, process.memory_mb()
+        seconds, cpu_s = time.perf_counter() - start_s, process.cpu_s() - cpu_s
+        memory_mb = process.memory_mb()
+        watched = await asyncio.to_thread(per_hour, process, idle) if idle is not None else {}
+        return Moved(seconds, cpu_s, memory_mb, watched)
     finally:
         process.stop()
 
 
-def _filled(place: Place, count: int) -> None:
+def filled(place: Place, count: int) -> None:
+    """Send so many messages to it."""
     with closing(place.open()) as queue:
         for first in range(0, count, PAGE):
             page = [
@@ -251,9 +285,14 @@ def _rabbitmq(directory: Path) -> Iterator[Ground]:
         options = {"create": True}
         names = [fresh_name("bench"), fresh_name("bench")]
         first, second = (Place("rabbitmq", settings, each, options) for each in names)
-        _filled(second, 1)
+        filled(second, 1)
         url = running.service.url
-        yield Ground(first, second, lambda count: plain.rabbitmq(url, names[0], names[1], count))
+        yield Ground(
+            first,
+            second,
+            lambda count: plain.rabbitmq(url, names[0], names[1], count),
+            idle_count=segments_to(running.service.ports["amqp"]),
+        )
 
 
 @contextmanager
@@ -264,7 +303,13 @@ def _kafka(directory: Path) -> Iterator[Ground]:
         settings = {"bootstrap": [bootstrap]}
         options = {"group": fresh_name("group")}
         first, second = (Place("kafka", settings, each, options) for each in names)
-        yield Ground(first, second, lambda count: plain.kafka(bootstrap, names[0], names[1], count))
+        yield Ground(
+            first,
+            second,
+            lambda count: plain.kafka(bootstrap, names[0], names[1], count),
+            idle_count=segments_to(int(bootstrap.rpartition(":")[2])),
+            idle_s=30.0,
+        )
 
 
 GROUNDS = {

@@ -5,10 +5,12 @@ deletes or acknowledges them, as a careful program does. It returns the seconds 
 """
 
 import asyncio
+import base64
 import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from bench.servers import SERVER_CORE
@@ -102,6 +104,38 @@ def rabbitmq(url: str, first: str, second: str, count: int) -> float:
         await over.wait()
         elapsed_s = time.perf_counter() - start_s
         await connection.close()
+        return elapsed_s
+
+    return asyncio.run(run())
+
+
+def rabbitmq_to_storagequeue(url: str, first: str, second: Any, count: int) -> float:
+    """aio-pika with a prefetch of 500, azure-storage-queue on several threads, then an ack each."""
+
+    async def run() -> float:
+        import aio_pika
+
+        connection = await aio_pika.connect(url)
+        taking = await connection.channel()
+        await taking.set_qos(prefetch_count=PREFETCH)
+        queue = await taking.get_queue(first)
+        left, over = [count], asyncio.Event()
+        loop, pool = asyncio.get_running_loop(), ThreadPoolExecutor(STORAGE_THREADS)
+        start_s = time.perf_counter()
+
+        async def move(message: Any) -> None:
+            text = base64.b64encode(message.body).decode()
+            await loop.run_in_executor(pool, partial(second.send_message, text, time_to_live=-1))
+            await message.ack()
+            left[0] -= 1
+            if not left[0]:
+                over.set()
+
+        await queue.consume(move)
+        await over.wait()
+        elapsed_s = time.perf_counter() - start_s
+        await connection.close()
+        pool.shutdown()
         return elapsed_s
 
     return asyncio.run(run())
