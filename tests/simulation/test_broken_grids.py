@@ -11,7 +11,8 @@ from eventpost.grid.checkpoint import LaneRecord, Outcomes, decode_outcomes, enc
 from eventpost.grid.departed import Departed
 from eventpost.grid.journal import Journal, PublishDone
 from eventpost.grid.partition import Partition
-from eventpost.testing.simulation import BrokenPromiseError, Plan
+from eventpost.grid.pull import PullLane
+from eventpost.testing.simulation import BrokenPromiseError, Plan, workload
 from tests.simulation.conftest import Run
 
 SEEDS_MAX = 60
@@ -105,3 +106,13 @@ def test_ladder_rows_that_stay_after_their_delivery_are_found(
     monkeypatch.setattr(Journal, "remove_row", lambda *_: None)
 
     assert found(run, first_seed)
+
+
+def test_locks_that_a_restart_forgets_are_found(
+    run: Run, first_seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A grid that gives out after a restart what somebody still holds is seen."""
+    monkeypatch.setattr(PullLane, "relock", lambda *_: None)
+    monkeypatch.setattr(workload, "PULL_CHANCE", 1.0)
+
+    assert "two consumers hold" in found(run, first_seed)

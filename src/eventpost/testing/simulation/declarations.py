@@ -5,6 +5,7 @@ import random
 
 from eventpost.core.events import Event, Schema
 from eventpost.core.subscriptions import (
+    PULL,
     AdvancedFilter,
     Endpoint,
     Filter,
@@ -75,6 +76,16 @@ def endpoint(draw: random.Random) -> Endpoint:
         preferred_batch_size_in_kilobytes=draw.choice((1, 64)),
         concurrency=draw.choice((1, 2, 8)),
         rate_per_s=draw.choice((None, None, None, 20.0, 0.5)),
+    )
+
+
+def pulled(draw: random.Random, lock_s: float) -> Endpoint:
+    """Where consumers come for the events."""
+    return Endpoint(
+        type=PULL,
+        delivery_schema=Schema.CLOUD_EVENTS,
+        receive_lock_duration_s=lock_s,
+        max_delivery_count=draw.choice((2, 10)),
     )
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from eventpost.testing.simulation import plan as kinds
 from eventpost.testing.simulation.books import require
+from eventpost.testing.simulation.consumers import GAP_S as CONSUMERS_GAP_S
+from eventpost.testing.simulation.consumers import Consumers
 from eventpost.testing.simulation.ledger import BrokenPromiseError
 from eventpost.testing.simulation.plan import Plan
 from eventpost.testing.simulation.process import Process
@@ -67,6 +69,7 @@ class _Run:
     def __init__(self, world: World) -> None:
         self._world = world
         self._workload = Workload(world)
+        self._consumers = Consumers(world)
         world.on_started = lambda process, recovered: check_recovered(world, process, recovered)
 
     def report(self) -> Report:
@@ -98,6 +101,7 @@ class _Run:
         self._again(plan.disk_fault_gap_s, world.arm_disk)
         self._again(plan.mood_gap_s, self._change_mood)
         self._again(CHECK_GAP_S, self._check)
+        self._consume()
         until_s = world.clock.monotonic_s() + RUN_S_MAX
         while not self._workload.is_done and world.clock.monotonic_s() < until_s:
             world.clock.step()
@@ -111,6 +115,12 @@ class _Run:
                 self._again(gap_s, action)
 
         self._world.clock.call_later(self._world.draw.expovariate(1 / gap_s), act)
+
+    def _consume(self) -> None:
+        """Consumers come for events as long as there is somebody to ask, in the calm too."""
+        self._consumers.act()
+        gap_s = self._world.draw.expovariate(1 / CONSUMERS_GAP_S)
+        self._world.clock.call_later(gap_s, self._consume)
 
     def _end(self) -> None:
         kind = self._world.draw.choice(kinds.ENDS)

@@ -7,7 +7,13 @@ import msgspec
 from eventpost.core.domains import split
 from eventpost.core.errors import Overloaded
 from eventpost.core.events import Schema
-from eventpost.core.subscriptions import DEAD_LETTER_TOPIC, DomainRules, Subscription, Topic
+from eventpost.core.subscriptions import (
+    DEAD_LETTER_TOPIC,
+    DomainRules,
+    Endpoint,
+    Subscription,
+    Topic,
+)
 from eventpost.grid import catalogue
 from eventpost.grid.lane import Lane
 from eventpost.testing.simulation import declarations
@@ -19,6 +25,8 @@ from eventpost.testing.simulation.world import World
 
 BATCH_MAX = 20
 DOMAIN_CHANCE = 0.3
+PULL_CHANCE = 0.2
+LOCKS_S = (0.3, 2.0, 20.0)
 Action = Callable[[Process], None]
 
 
@@ -179,7 +187,7 @@ class Workload:
             filter=msgspec.structs.replace(
                 declarations.filter_(self._draw), domain_topic=split(topic.name)[1]
             ),
-            endpoint=declarations.endpoint(self._draw),
+            endpoint=self._endpoint(log),
             retry=declarations.retry(self._draw),
             deadletter=self._draw.choice((None, "folder:letters")),
         )
@@ -215,6 +223,11 @@ class Workload:
             catalogue.add_topic(process.engine, topic)
         self._ledger.domains[topic.id] = log.id
         return topic
+
+    def _endpoint(self, log: Topic) -> Endpoint:
+        if log.is_domain or self._draw.random() >= PULL_CHANCE:
+            return declarations.endpoint(self._draw)
+        return declarations.pulled(self._draw, self._draw.choice(LOCKS_S))
 
     def _kept(self, process: Process, topic_id: int) -> int:
         """A position from which on nothing was trimmed."""
@@ -252,7 +265,12 @@ class Workload:
     def change_endpoint(self, process: Process) -> None:
         found = self._some(process)
         if found is not None and found[1].recovery is None:
-            self._change(process, found[0], endpoint=declarations.endpoint(self._draw))
+            endpoint = found[0].now.subscription.endpoint
+            if endpoint.is_pulled:  # what is held is held as long as it was said
+                changed = declarations.pulled(self._draw, endpoint.receive_lock_duration_s)
+            else:
+                changed = declarations.endpoint(self._draw)
+            self._change(process, found[0], endpoint=changed)
 
     def pause(self, process: Process) -> None:
         found = self._some(process)
