@@ -1,5 +1,6 @@
 """Domains: one endpoint, many topics, and who subscribes to one of them or to all."""
 
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -421,6 +422,80 @@ def test_the_story_of_an_event_of_a_domain(
     (clause,) = told["radio-2/same"]["clauses"]
     assert clause["clause"] == 'topic of the domain is "radio-2"'
     assert clause["found"] == '"radio-1"'
+
+
+def test_what_became_of_dead_letters_is_told(
+    server: Served, admin: httpx.Client, domain: str, webhook: Receiver
+) -> None:
+    """The notice of a dead letter, and the metrics, name the topic that the subscription is to."""
+    subscribe(admin, webhook, "stations/radio-1", "one")
+    subscribe(admin, webhook, "eventpost.deadletters", "notices")
+    webhook.choose = lambda request: 200 if request.path.endswith("notices") else 400
+
+    publish(server, domain, event("radio-1"))
+
+    until(lambda: bool(received(webhook, "notices")))
+    (notice,) = received(webhook, "notices")
+    assert notice["data"]["topic"] == "stations/radio-1"
+    with server.http() as http:
+        metrics = http.get("/metrics").text
+    (matched,) = [
+        line for line in metrics.splitlines() if "stations/radio-1" in line and "_matched_" in line
+    ]
+    assert 'subscription="one"' in matched
+    assert matched.endswith(" 1.0")
+
+
+def test_an_event_held_against_a_subscription(
+    admin: httpx.Client, domain: str, webhook: Receiver
+) -> None:
+    """`test` tells that an event of another topic does not match, and why."""
+    subscribe(admin, webhook, "stations/radio-1", "one")
+
+    own = admin.post("/subscriptions/one/test", json=event("radio-1")).json()
+    other = admin.post("/subscriptions/one/test", json=event("radio-2")).json()
+
+    assert (own["isMatch"], other["isMatch"]) == (True, False)
+    assert "radio-2" in other["clauses"][0]["why"]
+
+
+def test_dead_letters_of_a_domain_come_back_from_files(
+    server: Served, admin: httpx.Client, domain: str, webhook: Receiver, tmp_path: Path
+) -> None:
+    """Copies are read back with the topic that each event names, when the rows are gone."""
+    webhook.always = 400
+    place = f"folder:{tmp_path / 'letters'}"
+    subscribe(admin, webhook, "stations", "all", deadletter=place)
+    publish(server, domain, event("radio-1", 1), event("radio-2", 2))
+    until(lambda: len(list(tmp_path.glob("letters/**/*.json"))) == 1)
+    admin.post("/deadletters/purge", json={})
+    webhook.always = 200
+    webhook.requests.clear()
+
+    admin.post("/deadletters/replay", json={"place": place})
+
+    webhook.wait_for(2)
+    topics = {each["id"]: each["topic"] for each in received(webhook, "all")}
+    assert topics == {
+        "event-1": f"{PREFIX}/stations/topics/radio-1",
+        "event-2": f"{PREFIX}/stations/topics/radio-2",
+    }
+
+
+def test_a_changed_filter_keeps_to_its_topic(
+    server: Served, admin: httpx.Client, domain: str, webhook: Receiver
+) -> None:
+    """A subscription to a topic of a domain gets that topic's events alone, whatever else its
+    filter comes to say."""
+    subscribe(admin, webhook, "stations/radio-1", "one", filter={"subjectBeginsWith": "nothing"})
+    changes = {"filter": {"includedEventTypes": [EVENT["eventType"]], "subjectBeginsWith": ""}}
+    assert admin.patch("/subscriptions/one", json=changes).status_code == 200
+
+    publish(server, domain, event("radio-2", 1), event("radio-1", 2))
+
+    webhook.wait_for(1)
+    until(lambda: admin.get("/subscriptions/one").json()["books"]["delivered"] == 1)
+    assert [each["id"] for each in received(webhook, "one")] == ["event-2"]
 
 
 def test_a_domain_outlives_a_restart(tmp_path: Any, webhook: Receiver) -> None:

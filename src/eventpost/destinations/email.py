@@ -206,7 +206,7 @@ class _Line:
             topic.name, subscription.name, subject=options.subject, body=options.body
         )
         self._schema = subscription.endpoint.delivery_schema or topic.input_schema
-        self._topic_resource = topics.resource_of(topic, services.topic_prefix)
+        self._topic_resource = topics.source_of(topic, services.topic_prefix)
         self._have_got: OrderedDict[str, frozenset[str]] = OrderedDict()
         """By message id."""
 

@@ -43,7 +43,7 @@ class LambdaDestination:
         self._input_schema = topic.input_schema
         self._output_schema = endpoint.delivery_schema or topic.input_schema
         self._is_batched = endpoint.max_events_per_batch > 1
-        self._topic_resource = topics.resource_of(topic, services.topic_prefix)
+        self._topic_resource = topics.source_of(topic, services.topic_prefix)
         self._threads = Threads(endpoint.concurrency, f"eventpost-lambda-{subscription.name}")
         self._function: Function | None = None
 

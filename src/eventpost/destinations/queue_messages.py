@@ -86,7 +86,7 @@ class Composer:
         self._origin = Origin(
             input_schema=topic.input_schema,
             output_schema=endpoint.delivery_schema or topic.input_schema,
-            topic_resource=topics.resource_of(topic, services.topic_prefix),
+            topic_resource=topics.source_of(topic, services.topic_prefix),
             queue=endpoint.address,
             now_ms=services.now_ms,
         )

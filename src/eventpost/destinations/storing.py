@@ -77,7 +77,7 @@ class StorageDestination:
         self._services = services
         self._opener = Opener(services)
         self._output_schema = endpoint.delivery_schema or topic.input_schema
-        self._topic_resource = topics.resource_of(topic, services.topic_prefix)
+        self._topic_resource = topics.source_of(topic, services.topic_prefix)
         name = f"eventpost-{endpoint.type}-{subscription.name}"
         self._threads = Threads(min(endpoint.concurrency, THREADS_MAX), name)
         self._opening = threading.Lock()

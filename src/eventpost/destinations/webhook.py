@@ -73,7 +73,7 @@ class WebhookDestination:
         self._output_schema = endpoint.delivery_schema or topic.input_schema
         self._is_cloud_event = self._output_schema is Schema.CLOUD_EVENTS
         self._is_batched = endpoint.max_events_per_batch > 1
-        self._topic_resource = topics.resource_of(topic, services.topic_prefix)
+        self._topic_resource = topics.source_of(topic, services.topic_prefix)
         self._dynamic = dynamic_attributes(endpoint)
         self._signing_keys: list[bytes] = []
         self._target: Target | None = None

@@ -31,11 +31,16 @@ class _Envelope(msgspec.Struct, gc=False):
     """An Event Grid event without its data."""
 
     id: str
-    topic: str
     subject: str
     eventType: str  # noqa: N815 - Event Grid's name
     eventTime: str  # noqa: N815
     dataVersion: str = ""  # noqa: N815
+
+
+class _Topic(msgspec.Struct, gc=False):
+    """What an event of a domain says of its topic."""
+
+    topic: str
 
 
 class _CloudEvent(msgspec.Struct, gc=False):
@@ -51,6 +56,7 @@ class _CloudEvent(msgspec.Struct, gc=False):
 
 
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
+_decode_topic = msgspec.json.Decoder(_Topic).decode
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_text = msgspec.json.Decoder(str).decode
 _encode_json = msgspec.json.Encoder().encode
@@ -93,7 +99,7 @@ def alone(input_schema: Schema, output_schema: Schema, wire: bytes, topic_resour
 def cloud_event(wire: bytes, topic_resource: str) -> bytes:
     """An Event Grid event as a CloudEvent: the topic becomes `source`, `data` keeps its bytes.
 
-    That of an event of a domain is its own, whoever subscribes to the whole of it.
+    `topic_resource` is "" where every event says it itself.
     A `dataVersion` becomes `dataschema` as a fragment, `#1.0`, as Event Grid writes it.
     """
     envelope, data = split(_EVENT_GRID, wire)
@@ -102,7 +108,7 @@ def cloud_event(wire: bytes, topic_resource: str) -> bytes:
         _CloudEvent(
             cloudevents.SPEC_VERSION,
             event.id,
-            event.topic if event.topic.startswith(topic_resource) else topic_resource,
+            topic_resource or _decode_topic(envelope).topic,
             event.eventType,
             event.subject,
             event.eventTime,

@@ -23,5 +23,10 @@ def resource_of(topic: Topic, prefix: str = DEFAULT_PREFIX) -> str:
     return f"{own}{_TOPICS}{name}" if name else own
 
 
+def source_of(topic: Topic, prefix: str = DEFAULT_PREFIX) -> str:
+    """The `source` of its events as CloudEvents; "" for a domain, where each says it itself."""
+    return "" if topic.is_domain else resource_of(topic, prefix)
+
+
 def domain_prefix(prefix: str) -> str:
     return prefix.removesuffix(_TOPICS) + _DOMAINS if prefix.endswith(_TOPICS) else prefix

@@ -83,6 +83,7 @@ def _of_document(document: yaml12.Document, path: str) -> Declarations:
         return _each(config, section, kind, read, found.problems)
 
     found.topics = each("topics", "topic", declared.declared_topics)
+    found.topics += each("domains", "domain", lambda one: declared.declared_domains(one, limits))
     found.connections = each(
         "connections", "connection", lambda one: declared.declared_connections(one, limits)
     )

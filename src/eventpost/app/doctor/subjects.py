@@ -22,6 +22,7 @@ from eventpost.app.doctor import (
 from eventpost.app.doctor.declarations import Declarations
 from eventpost.app.doctor.settled import faulty, settings
 from eventpost.app.queues import settings_of
+from eventpost.core.domains import split
 from eventpost.core.errors import EventpostError, InvalidRequest
 from eventpost.core.events import Schema
 from eventpost.core.subscriptions import Endpoint
@@ -204,7 +205,8 @@ def _endpoint(
 
 
 def _schema(found: Declarations, subscription: SubscriptionDeclaration) -> Schema:
+    log, _ = split(subscription.topic)
     for topic in found.topics:
-        if topic.name == subscription.topic:
+        if topic.name == log:
             return topic.schema
     return Schema.EVENT_GRID
