@@ -116,3 +116,26 @@ def test_domains_in_a_file(grid: Program, receiver: Receiver) -> None:
     file.write_text(json.dumps(declared))
     impossible = grid.run("apply", "domains.yaml")
     assert (impossible.code, "delete the domain and create it anew" in impossible.out) == (1, True)
+
+
+def test_subscriptions_in_the_words_of_az(grid: Program, receiver: Receiver) -> None:
+    """`domain event-subscription` and `domain topic event-subscription` are the same subscriptions
+    under the names that `az eventgrid` has for them."""
+    grid.run("domain", "create", "d-words")
+    of_domain = ("--domain-name", "d-words")
+    of_topic = (*of_domain, "--domain-topic-name", "radio-1")
+    for group, scope in ((("domain",), of_domain), (("domain", "topic"), of_topic)):
+        words = (*group, "event-subscription")
+        made = grid.run(*words, "create", "-n", "words", *scope, "--endpoint", receiver.url)
+        assert made.code == 0, made.err
+        changed = grid.run(*words, "update", "-n", "words", *scope, "--labels", "blues", "--json")
+        assert changed.json["labels"] == ["blues"]
+        shown = grid.run(*words, "show", "-n", "words", *scope, "--json").json
+        assert shown["topic"] == ("d-words/radio-1" if len(group) == 2 else "d-words")
+        listed = grid.run(*words, "list", *scope, "--json").json
+        assert [each["topic"] for each in listed] == [shown["topic"]]
+    assert topics(grid, "d-words") == ["radio-1"]
+    for group, scope in ((("domain",), of_domain), (("domain", "topic"), of_topic)):
+        words = (*group, "event-subscription")
+        assert grid.run(*words, "delete", "-n", "words", *scope, "--yes").code == 0
+    assert topics(grid, "d-words") == []

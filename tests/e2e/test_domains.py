@@ -111,3 +111,37 @@ def test_an_event_without_a_topic(grid: Grid, receiver: Receiver) -> None:
     send(grid, by_key(grid), grid_event("radio-2"))
     (only,) = receiver.wait_for(1)
     assert named(only.event) == "radio-2"
+
+
+def test_a_topic_goes_with_a_subscription_that_expires(grid: Grid, receiver: Receiver) -> None:
+    """The last subscription of a topic takes it along when it ends by itself, too."""
+    grid.client.create_domain("stations")
+    grid.subscribe("stations/radio-1", receiver, expiration_time_utc="2026-01-01T00:10:00Z")
+    assert [each.name for each in grid.client.list_domain_topics("stations")] == ["radio-1"]
+
+    grid.clock.advance(601)
+    grid.settle()
+
+    assert grid.client.list_domain_topics("stations") == []
+    assert grid.client.list_subscriptions() == []
+
+
+def test_one_topic_that_lags_and_one_that_does_not(grid: Grid, receiver: Receiver) -> None:
+    """A subscription that was paused reads what came meanwhile for its own topic, and the books of
+    both balance."""
+    grid.client.create_domain("stations")
+    for topic in ("radio-1", "radio-2"):
+        grid.subscribe(f"stations/{topic}", f"{receiver.url}?to={topic}", name=topic)
+    grid.client.pause_subscription("radio-1")
+    events = [{"id": str(number), "topic": f"radio-{1 + number % 2}"} for number in range(40)]
+    grid.publish("stations", *events)
+    grid.settle()
+    assert {named(each.event) for each in receiver.requests} == {"radio-2"}
+
+    grid.client.resume_subscription("radio-1")
+    grid.settle()
+
+    came = [each.event["id"] for each in receiver.requests if each.path.endswith("to=radio-1")]
+    assert sorted(came, key=int) == [str(number) for number in range(0, 40, 2)]
+    assert grid.books("radio-1").delivered == grid.books("radio-2").delivered == 20
+    grid.check_books()

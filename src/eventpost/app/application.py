@@ -198,8 +198,9 @@ class App:
     def reopened(self, engine: "Engine") -> None:
         """The store was opened anew: what it holds is what counts."""
         engine.listeners = self.listeners
-        logs_ = (topic for topic in engine.topics.values() if not topic.domain_id)
-        self._topics = {topic.name: topic for topic in logs_}
+        self._topics = {
+            topic.name: topic for topic in engine.topics.values() if not topic.domain_id
+        }
         self._subscribing.resume()
         self.pulling.sync()
 
@@ -405,18 +406,17 @@ class App:
                 fix="publish to a topic of your own",
             )
         if found.domain_id:
-            domain = split(found.name)[0]
             raise InvalidRequest(
                 "DomainTopic",
                 f"{topic} is a topic of a domain, which is published to as a whole.",
-                fix=f"publish to {domain}; each event names its topic",
+                fix=f"publish to {split(found.name)[0]}; each event names its topic",
             )
         kind = b"cloudevents-batch" if body.lstrip().startswith(b"[") else b"cloudevents"
         headers = {b"content-type": b"application/%b+json" % kind}
         resource = self.topic_resource(found)
         custom = self.custom_input(found)
-        domain_rules = self.domain_input(found)
-        events = decode_publish(found.input_schema, body, headers, resource, custom, domain_rules)
+        domain = self.domain_input(found)
+        events = decode_publish(found.input_schema, body, headers, resource, custom, domain)
         await asking.kept(lambda done: self.grid.publish(found.id, events, done))
         return len(events)
 

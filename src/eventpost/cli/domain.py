@@ -1,19 +1,20 @@
 """`eventpost domain ...`: domains, their keys and their topics, in the words of `az eventgrid`.
 
-Subscriptions to a domain, or to a topic of one, are `eventpost subscription ... --topic DOMAIN` and
-`--topic DOMAIN/TOPIC`.
+Subscriptions to a domain, or to a topic of one, are those of `eventpost subscription`, with
+`--topic DOMAIN` and `--topic DOMAIN/TOPIC`; what `az` calls them is understood as well.
 """
 
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from eventpost.cli import confirming, output, pairs, topic_options
+from eventpost.cli import confirming, output, pairs, subscription, topic_options
 from eventpost.cli.connecting import connect
 from eventpost.cli.parser import (
     EXIT_DONE,
     EXIT_USAGE,
     Commands,
     Parser,
+    Run,
     as_json,
     azure,
     command,
@@ -23,8 +24,10 @@ from eventpost.cli.parser import (
     nouns,
 )
 from eventpost.cli.subscription_options import boolean
+from eventpost.core.domains import joined
 
 if TYPE_CHECKING:
+    from eventpost.cli.subscription import Scope
     from eventpost.client import Client
     from eventpost.server.models import DomainTopicView, DomainView
 
@@ -63,6 +66,7 @@ def add(group: Commands) -> None:
     )
     named(parser, "the domain")
     topic_options.add_keys(domain, "domain", list_keys, regenerate_key)
+    _add_subscriptions(domain, "a whole domain", _of_domain_alone)
     _add_topics(domain)
 
 
@@ -104,6 +108,40 @@ def _add_topics(domain: Commands) -> None:
     )
     named(parser, "the topic")
     _of_domain(parser)
+    _add_subscriptions(verbs, "one topic of a domain", _of_domain_topic)
+
+
+def _add_subscriptions(group: Commands, what: str, scope: "Scope") -> None:
+    """As `az` has them; they are subscriptions like all others."""
+    summary = f"create, list, show, change and delete subscriptions to {what}"
+    parser = group.add_parser(
+        "event-subscription", help=summary, description=f"{summary.capitalize()}."
+    )
+    verbs = nouns(parser, dest="event_subscription_verb")
+    subscription.add_azure_verbs(verbs, scope, _within)
+
+
+def _of_domain_alone(parser: Parser, _summary: str, _is_required: bool) -> None:
+    parser.add_argument(
+        "--domain-name", "--domain", required=True, metavar="DOMAIN", help="the domain"
+    )
+
+
+def _of_domain_topic(parser: Parser, _summary: str, _is_required: bool) -> None:
+    _of_domain(parser)
+    parser.add_argument(
+        "--domain-topic-name", required=True, metavar="TOPIC", help="the topic of the domain"
+    )
+
+
+def _within(run: Run) -> Run:
+    def scoped(arguments: argparse.Namespace) -> int:
+        topic = getattr(arguments, "domain_topic_name", None)
+        domain = arguments.domain_name
+        arguments.topic = joined(domain, topic) if topic else domain
+        return run(arguments)
+
+    return scoped
 
 
 def _of_domain(parser: Parser) -> None:

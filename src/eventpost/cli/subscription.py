@@ -1,6 +1,7 @@
 """`eventpost subscription ...`: event subscriptions, from their declaration to their rewinding."""
 
 import argparse
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from eventpost.cli import (
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from eventpost.server.models import MatchView, SubscriptionView
 
 
+Scope = Callable[[Parser, str, bool], None]
+"""Adds options to a parser, with a summary, required or not."""
+
+
 def add(group: Commands) -> None:
     verbs = noun(
         group,
@@ -39,26 +44,45 @@ def add(group: Commands) -> None:
         summary="create, change, inspect and move subscriptions",
         aliases=["event-subscription"],
     )
+    add_azure_verbs(verbs, _topic, lambda run: run)
+    _one(verbs, _topic, "pause", pause, summary="stop delivering; events keep being kept for it")
+    _one(verbs, _topic, "resume", resume, summary="go on delivering")
+    parser = _one(verbs, _topic, "rewind", rewind, summary="move the cursor backward or forward")
+    parser.add_argument(
+        "--to",
+        required=True,
+        metavar="TIME|POSITION",
+        help="a position, a time, an age such as 15m, earliest or now",
+    )
+    parser = _one(verbs, _topic, "test", test, summary="tell whether an event matches, and why not")
+    parser.add_argument("event", metavar="EVENT.json", help="file with one event; - reads stdin")
+
+
+def add_azure_verbs(verbs: Commands, scope: Scope, within: Callable[[Run], Run]) -> None:
+    """What `az eventgrid` has. `scope` adds the options that say what a subscription is to, and
+    `within` what makes `topic` of them."""
     parser = command(
         verbs,
         "create",
-        create,
+        within(create),
         summary="create an event subscription, its endpoint's handshake included",
         parents=[
             *(subscription_options.options(is_creating=True), as_json(), connection(), azure())
         ],
     )
     named(parser, "3 to 50 letters, digits and '-'")
-    _topic(parser, "what it subscribes to: TOPIC, DOMAIN or DOMAIN/TOPIC", is_required=True)
+    scope(parser, "what it subscribes to: TOPIC, DOMAIN or DOMAIN/TOPIC", True)
     parser = command(
         verbs,
         "list",
-        list_subscriptions,
+        within(list_subscriptions),
         summary="list the subscriptions of one topic or of all",
         parents=[as_json(), connection(), azure()],
     )
-    _topic(parser, "only those of this topic (or DOMAIN, or DOMAIN/TOPIC)")
-    parser = _one(verbs, "show", show, summary="show one subscription, its books and failures")
+    scope(parser, "only those of this topic (or DOMAIN, or DOMAIN/TOPIC)", False)
+    parser = _one(
+        verbs, scope, "show", within(show), summary="show one subscription, its books and failures"
+    )
     parser.add_argument(
         "--include-full-endpoint-url",
         nargs="?",
@@ -70,34 +94,26 @@ def add(group: Commands) -> None:
     )
     _one(
         verbs,
+        scope,
         "update",
-        update,
+        within(update),
         summary="change what is given, keep the rest; an empty value goes back to the default",
         parents=[subscription_options.options(is_creating=False)],
     )
     _one(
         verbs,
+        scope,
         "delete",
-        delete,
+        within(delete),
         summary="delete a subscription; what is pending is dropped",
         parents=[confirming.yes()],
         epilog="On a terminal it asks first.",
     )
-    _one(verbs, "pause", pause, summary="stop delivering; events keep being kept for it")
-    _one(verbs, "resume", resume, summary="go on delivering")
-    parser = _one(verbs, "rewind", rewind, summary="move the cursor backward or forward")
-    parser.add_argument(
-        "--to",
-        required=True,
-        metavar="TIME|POSITION",
-        help="a position, a time, an age such as 15m, earliest or now",
-    )
-    parser = _one(verbs, "test", test, summary="tell whether an event matches, and why not")
-    parser.add_argument("event", metavar="EVENT.json", help="file with one event; - reads stdin")
 
 
 def _one(
     verbs: Commands,
+    scope: Scope,
     name: str,
     run: Run,
     *,
@@ -109,11 +125,11 @@ def _one(
     shared = [*(parents or []), as_json(), connection(), azure()]
     parser = command(verbs, name, run, summary=summary, parents=shared, epilog=epilog)
     named(parser, "the subscription")
-    _topic(parser, "its topic, when several have one of that name")
+    scope(parser, "its topic, when several have one of that name", False)
     return parser
 
 
-def _topic(parser: Parser, summary: str, *, is_required: bool = False) -> None:
+def _topic(parser: Parser, summary: str, is_required: bool) -> None:
     """By its name, or by a resource id as `az` takes it."""
     parser.add_argument(
         *("--topic", "--topic-name", "--source-resource-id"),
