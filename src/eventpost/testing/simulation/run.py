@@ -22,7 +22,8 @@ CHECK_GAP_S = 0.2
 DRAIN_STEP_S = 10.0
 DRAIN_STEPS_MAX = 30
 """Five minutes: the longest schedule that is drawn has ended after two, and most runs need 4 steps.
-A grid that never comes to rest keeps sending, so that each step more takes long."""
+A grid that never comes to rest keeps sending, so that each step more takes long. What was dated by
+a wall clock that was ahead, and has been set back, waits for so much longer."""
 RUN_S_MAX = 24 * 3_600.0
 
 
@@ -145,7 +146,8 @@ class _Run:
         """Without faults everything settles; the books are balanced then."""
         world = self._world
         world.calm()
-        for _ in range(DRAIN_STEPS_MAX):
+        set_back_s = (world.clock_ahead_ms_max - world.clock_offset_ms) / 1_000
+        for _ in range(DRAIN_STEPS_MAX + round(set_back_s / DRAIN_STEP_S)):
             world.clock.advance(DRAIN_STEP_S)
             process = world.process
             if process is None:

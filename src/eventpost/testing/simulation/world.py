@@ -37,6 +37,8 @@ class World:
         self.clock = VirtualClock()
         self.started_s = self.clock.monotonic_s()
         self.clock_offset_ms = 0
+        self.clock_ahead_ms_max = 0
+        """The furthest that the wall clock ever was ahead."""
         self.disk = Disk(directory / "disk", plan.seed)
         self.ledger = Ledger()
         self.files = Files(self)
@@ -202,6 +204,7 @@ class World:
             return
         step_ms = self.draw.randint(-CLOCK_STEP_MS_MAX, CLOCK_STEP_MS_MAX)
         self.clock_offset_ms += step_ms
+        self.clock_ahead_ms_max = max(self.clock_ahead_ms_max, self.clock_offset_ms)
         self.faults[kinds.CLOCK_FORWARD if step_ms > 0 else kinds.CLOCK_BACK] += 1
 
     # --- faults -----------------------------------------------------------------------------------
