@@ -14,7 +14,7 @@ from eventpost.cli.firewall import rules, syncing
 from eventpost.cli.firewall.arm import Account
 from eventpost.core.errors import EventpostError, InvalidRequest
 from eventpost.testing.azure_identity import AzureIdentity
-from tests.cli.running import Done, Program, program
+from tests.cli.running import Done, Program, ended, program, until
 
 pytestmark = pytest.mark.slow
 OTHERS, FIRST, SECOND = "20.60.0.0/24", "52.10.1.1", "52.10.1.2"
@@ -45,6 +45,7 @@ class Arm:
         self.egress = [FIRST]
         self.region = ""
         self.forbids_writing = False
+        self.forbidden_count = 0
         self.before_write: Callable[[], None] = _nothing
         arm = self
 
@@ -106,6 +107,7 @@ class Arm:
 
     def written(self, acls: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         if self.forbids_writing:
+            self.forbidden_count += 1
             return 403, {"error": {"code": "AuthorizationFailed", "message": "no write"}}
         for each in acls["ipRules"]:
             network = IPv4Network(each["value"])
@@ -142,11 +144,15 @@ def runs(tmp_path: Path) -> Iterator[Program]:
 
 
 def sync(runs: Program, arm: Arm, *words: str) -> Done:
-    return runs.run(
+    return runs.run(*words_of(arm, *words))
+
+
+def words_of(arm: Arm, *words: str) -> list[str]:
+    return [
         *("firewall", "sync", "--account", "bluesradio", "--resource-group", "radio"),
         *("--endpoint", arm.url, "--ask", f"{arm.url}/ip", "--settle", "0"),
         *("--metadata", f"{arm.url}/location", *words),
-    )
+    ]
 
 
 def test_a_plan_changes_nothing(runs: Program, arm: Arm) -> None:
@@ -270,6 +276,22 @@ def test_what_the_service_refuses(runs: Program, arm: Arm) -> None:
     assert done.code == 1
     assert "Microsoft.Storage/storageAccounts/write" in done.err
     assert "Bearer" not in done.err
+
+
+def test_watching_goes_on_after_a_refusal(runs: Program, arm: Arm) -> None:
+    """Whoever watches tries again at the next look: what was refused is done once it may be."""
+    arm.forbids_writing = True
+    process = runs.start(*words_of(arm, "--watch", "0.05"))
+    try:
+        until(lambda: arm.forbidden_count >= 2)
+        arm.forbids_writing = False
+        until(lambda: FIRST in arm.rules)
+    finally:
+        process.terminate()
+        _, err = ended(process)
+
+    assert b"This time it was not done" in err
+    assert b"Microsoft.Storage/storageAccounts/write" in err
 
 
 def test_usage(runs: Program, arm: Arm, tmp_path: Path) -> None:

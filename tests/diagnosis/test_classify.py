@@ -149,7 +149,8 @@ def test_the_explanation_tells_what_was_seen() -> None:
     assert explanation.code == "EP2004"
     assert explanation.cause == (
         "192.0.2.7:8443 refused the connection after 3 ms: the machine is there, and nothing "
-        "accepts connections at that port. The handler is not running, or is being restarted."
+        "accepts connections at that port. The handler, broker or server there is not running, or "
+        "is being restarted."
     )
     assert explanation.check
     assert explanation.fix

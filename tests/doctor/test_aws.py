@@ -50,7 +50,10 @@ def test_healthy(moto: Moto, keys: None) -> None:
     assert account.rungs[1].detail.startswith("env (")
     assert ACCOUNT_ID in account.rungs[3].detail
     assert "endpoint" in names(jobs)
-    assert names(jobs)[-3:] == ["queue", "settle", "extend"]
+    assert names(jobs)[-2:] == ["queue", "authorization"]
+    assert jobs.rungs[-1].detail == (
+        "send allowed, receive not refused, settle allowed, extend allowed"
+    )
 
 
 @slow
@@ -81,12 +84,42 @@ def test_a_role_without_the_action(
         QueueName="jobs"
     )
 
-    found = examined(config(service.url, "jobs"), "jobs")
+    declared = config(service.url, "jobs")
+    found, out = examined(declared, "jobs"), examined(declared, "out")
 
-    assert verdict(found) == ("settle", "EP4101"), found
+    assert verdict(found) == ("authorization", "EP4101"), found
     assert found.broken is not None
-    assert "sqs:DeleteMessage" in found.broken.detail
-    assert "authentication" in found.proven
+    assert found.broken.detail.startswith(
+        "send refused, receive not refused, settle refused, extend refused."
+    )
+    assert '"Action":"sqs:DeleteMessage"' in found.broken.detail
+    assert {"authentication", "queue"} <= set(found.proven)
+    assert verdict(out) == ("authorization", "EP4101"), out
+    assert out.broken is not None
+    assert '"Action":"sqs:SendMessage"' in out.broken.detail
+
+
+@slow
+def test_a_role_that_may_only_send(
+    own_service: OwnServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who only sends has no finding for what it need not do; and asking stores nothing."""
+    service = own_service(MotoWithPolicies).service
+    # Moto takes a batch for an action of its own, which AWS has not.
+    needed = ("sqs:GetQueueUrl", "sqs:SendMessage", "sqs:SendMessageBatch")
+    given = user_who_may(service, *needed, "sqs:CreateQueue", "sqs:GetQueueAttributes")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", given["AccessKeyId"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", given["SecretAccessKey"])
+    own: Any = client(service.url, "sqs", given["AccessKeyId"], given["SecretAccessKey"])
+    url = own.create_queue(QueueName="jobs")["QueueUrl"]
+
+    out = examined(config(service.url, "jobs"), "out")
+
+    assert verdict(out) == ("", ""), out
+    assert out.rungs[-1].detail.startswith("send allowed, receive refused")
+    counts = [f"ApproximateNumberOfMessages{each}" for each in ("", "Delayed", "NotVisible")]
+    held = own.get_queue_attributes(QueueUrl=url, AttributeNames=counts)["Attributes"]
+    assert set(held.values()) == {"0"}
 
 
 def user_who_may(service: Moto, *actions: str) -> dict[str, str]:

@@ -37,7 +37,8 @@ def add(group: Commands) -> None:
     parser.add_argument(
         "--round-trip",
         action="store_true",
-        help="also ask webhooks for their consent, as before a first delivery",
+        help="also write: send each queue a message and fetch it back, and ask webhooks for "
+        "their consent, as before a first delivery",
     )
     parser.add_argument(
         "--requirements",

@@ -89,3 +89,11 @@ class ServerUnreachable(EventpostError):
     """Raised by the client; whether the request was carried out is unknown."""
 
     status = 503
+
+
+def extra_missing(what: str, library: str, fix: str) -> InvalidRequest:
+    """A library that is installed only when it is wanted; `fix` is an extra, or a whole command."""
+    command = fix if " " in fix else f"pip install 'eventpost[{fix}]', or 'eventpost[all]'."
+    return InvalidRequest(
+        "ExtraMissing", f"{what} needs the library {library}, which is not installed.", fix=command
+    )

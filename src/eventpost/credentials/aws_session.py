@@ -10,7 +10,7 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
-from eventpost.core.errors import InvalidRequest
+from eventpost.core.errors import InvalidRequest, extra_missing
 from eventpost.credentials.aws_settings import AwsConnection, Keys
 from eventpost.credentials.reports import shortened
 
@@ -64,11 +64,7 @@ def new_session(settings: AwsConnection, keys: Keys | None) -> Any:
     try:
         import botocore.session
     except ModuleNotFoundError as error:
-        raise InvalidRequest(
-            "ExtraMissing",
-            "A connection of kind aws needs the library botocore.",
-            fix="pip install 'eventpost[aws]', or 'eventpost[all]'.",
-        ) from error
+        raise extra_missing("A connection of kind aws", "botocore", "aws") from error
     session = botocore.session.Session(profile=settings.profile or None)
     if settings.region:
         session.set_config_variable("region", settings.region)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from eventpost.core.errors import InvalidRequest
+from eventpost.core.errors import extra_missing
 
 STORAGE_SCOPE = "https://storage.azure.com/.default"
 REFRESH_S = 300.0
@@ -169,11 +169,8 @@ def _chain(managed_identity_client_id: str) -> Any:
     try:
         from azure.identity import DefaultAzureCredential
     except ModuleNotFoundError as error:
-        raise InvalidRequest(
-            "ExtraMissing",
-            "A connection of kind azure-storage needs the library azure-identity.",
-            fix="pip install 'eventpost[azure]', or 'eventpost[all]'.",
-        ) from error
+        what = "A connection of kind azure-storage"
+        raise extra_missing(what, "azure-identity", "azure") from error
     said = {"managed_identity_client_id": managed_identity_client_id}
     return DefaultAzureCredential(**said if managed_identity_client_id else {})
 

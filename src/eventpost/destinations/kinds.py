@@ -26,7 +26,7 @@ from typing import cast
 
 import msgspec
 
-from eventpost.core.errors import InvalidRequest
+from eventpost.core.errors import InvalidRequest, extra_missing
 from eventpost.core.histogram import Histogram
 from eventpost.core.interfaces import Destination, Timer
 from eventpost.core.subscriptions import Endpoint, Subscription, Topic
@@ -196,11 +196,7 @@ def _imported(kind: str, module_name: str) -> object:
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.startswith("eventpost"):
             raise
-        raise InvalidRequest(
-            "ExtraMissing",
-            f"The endpoint type {kind} needs the library {error.name}.",
-            fix=f"pip install 'eventpost[{kind}]', or 'eventpost[all]'.",
-        ) from error
+        raise extra_missing(f"The endpoint type {kind}", str(error.name), kind) from error
 
 
 def _unknown(kind: str) -> InvalidRequest:

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from socket import gethostname
 from typing import Any, Protocol, Self, Unpack
 
-from eventpost.core.errors import InvalidRequest
+from eventpost.core.errors import InvalidRequest, extra_missing
 from eventpost.core.outcomes import Evidence, Failed, Fault
 from eventpost.formats.kafka_binding import Mode
 from eventpost.kafka.options import PublisherOptions, connection_of, producer_settings
@@ -279,8 +279,5 @@ def _full() -> Evidence:
 
 def _check_library() -> None:
     if find_spec("confluent_kafka") is None:
-        raise InvalidRequest(
-            "ExtraMissing",
-            "Publishing to Kafka needs the library confluent-kafka.",
-            fix="pip install 'eventpost[kafka]', and 'eventpost[aws]' for Amazon MSK by IAM.",
-        )
+        fix = "pip install 'eventpost[kafka]', and 'eventpost[aws]' for Amazon MSK by IAM."
+        raise extra_missing("Publishing to Kafka", "confluent-kafka", fix)

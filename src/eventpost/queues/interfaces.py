@@ -153,6 +153,8 @@ class Permission(msgspec.Struct, frozen=True, kw_only=True):
     refused: Failed | None = None
     """What says no; None when it is allowed, or not known."""
     is_known: bool = True
+    is_inferred: bool = False
+    """It was not refused, by a service that may look at other things before it looks at rights."""
 
 
 class Depth(msgspec.Struct, frozen=True, kw_only=True):

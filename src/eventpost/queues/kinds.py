@@ -42,7 +42,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
 
-from eventpost.core.errors import InvalidRequest
+from eventpost.core.errors import InvalidRequest, extra_missing
 from eventpost.queues.interfaces import Address, Queue
 
 QUEUE_GROUP = "eventpost.queues"
@@ -201,7 +201,7 @@ def check_library(kind: str, system: object) -> None:
     """
     library = getattr(system, "LIBRARY", "")
     if library and not _is_installed(library):
-        raise _missing(kind, library, getattr(system, "EXTRA", EXTRAS.get(kind, kind)))
+        raise extra_missing(kind, library, getattr(system, "EXTRA", EXTRAS.get(kind, kind)))
 
 
 @cache
@@ -220,7 +220,7 @@ def _imported(kind: str, module_name: str) -> object:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("eventpost"):
             raise
-        raise _missing(kind, error.name, EXTRAS.get(kind, kind)) from error
+        raise extra_missing(kind, error.name, EXTRAS.get(kind, kind)) from error
 
 
 def _registered(group: str, kind: str) -> object:
@@ -234,15 +234,7 @@ def _registered(group: str, kind: str) -> object:
 def need_library(kind: str, library: str, extra: str) -> None:
     """Raises InvalidRequest, which names the extra, when a library is not installed."""
     if not _is_installed(library):
-        raise _missing(kind, library, extra)
-
-
-def _missing(kind: str, library: str, extra: str) -> InvalidRequest:
-    return InvalidRequest(
-        "ExtraMissing",
-        f"{kind} needs the library {library}, which is not installed.",
-        fix=f"pip install 'eventpost[{extra}]', or 'eventpost[all]'.",
-    )
+        raise extra_missing(kind, library, extra)
 
 
 def _unknown(code: str, what: str, kind: str, known: list[str]) -> InvalidRequest:

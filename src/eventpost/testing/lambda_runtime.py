@@ -26,7 +26,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
-from eventpost.core.errors import InvalidRequest
+from eventpost.core.errors import extra_missing
 
 API = "/2018-06-01/runtime"
 ARN = "arn:aws:lambda:us-east-1:123456789012:function:"
@@ -77,10 +77,8 @@ class LambdaRuntime:
     ) -> None:
         """Nothing is started before the first call. Raises InvalidRequest without awslambdaric."""
         if find_spec("awslambdaric") is None:
-            raise InvalidRequest(
-                "ExtraMissing",
-                "Running a Lambda handler needs AWS's runtime interface client.",
-                fix="pip install awslambdaric",
+            raise extra_missing(
+                "Running a Lambda handler", "awslambdaric", "pip install awslambdaric"
             )
         self._handler = handler
         self._directory = directory

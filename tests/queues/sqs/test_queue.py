@@ -13,7 +13,7 @@ from eventpost.core.errors import InvalidRequest
 from eventpost.core.outcomes import DELIVERED, Delivered, Failed, Fault
 from eventpost.credentials.aws_settings import REQUEST_S_MAX
 from eventpost.diagnosis.classify import classify
-from eventpost.queues.interfaces import Message, Received, Rung, Settled
+from eventpost.queues.interfaces import Depth, Message, Permission, Received, Rung, Settled
 from eventpost.queues.sqs import SqsQueue
 from eventpost.queues.sqs.forms import MESSAGE_BYTES_MAX, Receipt
 from eventpost.testing.fault_proxy import FaultProxy
@@ -357,7 +357,7 @@ def test_a_probe_shows_what_it_found(moto: Moto, client: Any, name: str, jobs: S
     rungs = list(jobs.probe())
 
     way = ["credentials", "name", "connect", "authentication"]
-    assert names(rungs) == [*way, "queue", "settle", "extend"]
+    assert names(rungs) == [*way, "queue"]
     assert not any(rung.failed for rung in rungs)
     detail = {rung.name: rung.detail for rung in rungs}
     assert detail["credentials"].startswith("explicit AKIA")
@@ -386,7 +386,8 @@ def test_a_probe_of_a_queue_that_is_not_there(moto: Moto) -> None:
 
 
 def test_permissions(own_service: OwnServices, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a permission each call says which, and so does a probe, before anything is lost."""
+    """Without a permission each call says which, and so does a look at them, before anything is
+    lost."""
     service = own_service(MotoWithPolicies).service
     keys = _user_who_may(service, "sqs:GetQueueUrl", "sqs:CreateQueue", "sqs:ReceiveMessage")
     monkeypatch.setenv("SQS_TEST_KEY_ID", keys["AccessKeyId"])
@@ -396,13 +397,28 @@ def test_permissions(own_service: OwnServices, monkeypatch: pytest.MonkeyPatch) 
 
     (outcome,) = jobs.send([Message(body=b"x")])
     (verdict,) = jobs.settle([Received(id="1", body=b"", receipt=Receipt("r", time.monotonic()))])
-    rungs = list(jobs.probe())
+    found = {each.operation: each for each in jobs.permissions()}
 
-    for failed in (outcome, verdict, rungs[-1].failed):
+    for failed in (outcome, verdict, found["send"].refused, found["settle"].refused):
         assert isinstance(failed, Failed)
         assert classify(failed.evidence) == "EP4101", failed
-    assert names(rungs)[-1] == "settle"
-    assert "sqs:DeleteMessage" in rungs[-1].failed.evidence.detail  # type: ignore[union-attr]  # above
+    assert list(found) == ["send", "receive", "settle", "extend"]
+    assert found["settle"].refused is not None
+    assert "sqs:DeleteMessage" in found["settle"].refused.evidence.detail
+    assert found["receive"] == Permission(operation="receive", is_inferred=True)
+
+
+def test_asking_for_permissions_stores_and_takes_nothing(jobs: SqsQueue) -> None:
+    """Whoever may do everything is told so, and a queue is afterwards as it was."""
+    jobs.send([Message(body=b"x")])
+
+    found = jobs.permissions()
+
+    assert [each.is_known for each in found] == [True] * 4
+    assert not any(each.refused for each in found)
+    assert jobs.depth() == Depth(total=1, includes_held=True)
+    (one,) = received(jobs, 1)
+    assert (one.body, one.receive_count) == (b"x", 1)
 
 
 def _user_who_may(service: Moto, *actions: str) -> dict[str, str]:

@@ -7,11 +7,13 @@ another listener, a firewall that drops, a mechanism that is not enabled, a refu
 import contextlib
 import ssl
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
 from eventpost.app.doctor import aws
+from eventpost.app.doctor.round_trip import NAME, scratch
 from eventpost.app.doctor.settled import faulty, settings
 from eventpost.core.errors import EventpostError, InvalidRequest
 from eventpost.core.outcomes import Evidence, Failed, Fault, Stage
@@ -69,6 +71,23 @@ def topic_steps(
         ("topic", lambda: look.topic(topic, options, needed)),
         ("group", lambda: look.group(options.group) if is_source else None),
     ]
+
+
+def round_trip_step(
+    connection: KafkaConnection, topic: str, options: Options, *, is_source: bool
+) -> tuple[str, Look]:
+    """One record to the topic, and for who reads it, back. It writes."""
+
+    def look() -> Seen:
+        from eventpost.queues.kafka.round_trip import round_trip
+
+        body = scratch(str(uuid.uuid4()))
+        found = round_trip(connection, topic, options, body, reads=is_source)
+        if isinstance(found, Failed) and is_source and found.evidence.operation == "send":
+            return Unknown(f"we may not send to it: {found.evidence.detail}")
+        return found
+
+    return NAME, look
 
 
 class _Cluster:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from eventpost.app.doctor import aws, azure, kafka, rabbitmq
+from eventpost.app.doctor import aws, azure, kafka, rabbitmq, round_trip
 from eventpost.app.doctor.settled import faulty, settings
 from eventpost.core.errors import EventpostError
 from eventpost.core.outcomes import Failed
@@ -35,10 +35,16 @@ _LOOKED_AT = frozenset({"settings", "credentials", "name", "connect", "tls"})
 _SOURCE_NEEDS = ("receive", "settle", "extend")
 _DESTINATION_NEEDS = ("send",)
 _NAMES = {"connect": "route"}
+_FIFO = ".fifo"
 
 
 def steps_of(
-    kind: str, connection: msgspec.Struct | None, address: Address, *, is_source: bool
+    kind: str,
+    connection: msgspec.Struct | None,
+    address: Address,
+    *,
+    is_source: bool,
+    is_round_trip: bool = False,
 ) -> list[tuple[str, Step]]:
     """The ladder of a queue. `connection` None: the kind's defaults."""
 
@@ -53,14 +59,31 @@ def steps_of(
         connection = _defaults(kind)
     first: list[tuple[str, Step]] = [("settings", settings(settled))]
     if isinstance(connection, KafkaConnection):
-        own = kafka.connection_steps(connection)[:-1]
-        options = kinds.options_of(address, KafkaOptions)
-        topic = kafka.topic_steps(connection, address.name, options, is_source=is_source)
-        return (
-            [*first, *own, *topic] if not connection.config else [*first, *own, probe(open_queue)]
-        )
-    last = permissions(open_queue, _SOURCE_NEEDS if is_source else _DESTINATION_NEEDS)
-    return [*first, *_way(connection, address), probe(open_queue), last]
+        return [*first, *_of_kafka(connection, address, open_queue, is_source, is_round_trip)]
+    rights = permissions(open_queue, _SOURCE_NEEDS if is_source else _DESTINATION_NEEDS)
+    found = [*first, *_way(connection, address), probe(open_queue), rights]
+    if is_round_trip:
+        is_fifo = address.name.endswith(_FIFO)
+        found.append(round_trip.step(open_queue, is_fifo=is_fifo, is_source=is_source))
+    return found
+
+
+def _of_kafka(
+    connection: KafkaConnection,
+    address: Address,
+    open_queue: Open,
+    is_source: bool,
+    is_round_trip: bool,
+) -> list[tuple[str, Step]]:
+    own: list[tuple[str, Step]] = list(kafka.connection_steps(connection)[:-1])
+    options = kinds.options_of(address, KafkaOptions)
+    if connection.config:
+        own.append(probe(open_queue))
+    else:
+        own += kafka.topic_steps(connection, address.name, options, is_source=is_source)
+    if is_round_trip:
+        own.append(kafka.round_trip_step(connection, address.name, options, is_source=is_source))
+    return own
 
 
 def permissions(open_queue: Open, needed: Sequence[str]) -> tuple[str, Step]:
@@ -107,6 +130,8 @@ def _attempts(found: Sequence[Permission]) -> tuple[Attempt, ...]:
 def _word(permission: Permission) -> str:
     if permission.refused is not None:
         return "refused"
+    if permission.is_inferred and permission.is_known:
+        return "not refused"
     return "allowed" if permission.is_known else "not known"
 
 

@@ -58,7 +58,10 @@ def subjects(found: Declarations, *, is_round_trip: bool = False) -> list[Subjec
     return [
         *_problems(found),
         *(_subject("connection", each.name, _connecting(each)) for each in found.connections),
-        *(_subject("source", each.name, _pulling(found, each)) for each in found.sources),
+        *(
+            _subject("source", each.name, _pulling(found, each, is_round_trip))
+            for each in found.sources
+        ),
         *(
             _subject("subscription", each.name, _delivering(found, each, is_round_trip))
             for each in found.subscriptions
@@ -162,11 +165,15 @@ def _connecting_of(found: Declarations) -> Callable[[str, str | None], msgspec.S
     return connection
 
 
-def _pulling(found: Declarations, source: SourceDeclaration) -> Callable[[], Steps]:
+def _pulling(
+    found: Declarations, source: SourceDeclaration, is_round_trip: bool
+) -> Callable[[], Steps]:
     def make() -> Steps:
         connection = _settings_named(found, source.connection)
         address = Address(name=source.queue, options=source.options)
-        return queues.steps_of(source.kind, connection, address, is_source=True)
+        return queues.steps_of(
+            source.kind, connection, address, is_source=True, is_round_trip=is_round_trip
+        )
 
     return make
 
@@ -200,7 +207,9 @@ def _endpoint(
         return functions.steps_of(endpoint, connection or AwsConnection())
     if kinds.is_system(endpoint.type):
         address = Address(name=endpoint.address, options=endpoint.options)
-        return queues.steps_of(endpoint.type, connection, address, is_source=False)
+        return queues.steps_of(
+            endpoint.type, connection, address, is_source=False, is_round_trip=is_round_trip
+        )
     return endpoints.steps_of(endpoint, _connecting_of(found))
 
 

@@ -45,7 +45,7 @@ def add(group: Commands) -> None:
 
 def sync(arguments: argparse.Namespace) -> int:
     from eventpost.cli.firewall.arm import ENDPOINT, Arm
-    from eventpost.core.errors import InvalidRequest
+    from eventpost.core.errors import EventpostError, InvalidRequest
 
     subscription = arguments.subscription or os.environ.get(SUBSCRIPTION_VARIABLE, "")
     if not subscription:
@@ -62,10 +62,13 @@ def sync(arguments: argparse.Namespace) -> int:
         account=arguments.account,
         endpoint=arguments.endpoint or ENDPOINT,
     )
+    if arguments.watch is None:
+        return _once(arm, arguments)
     while True:
-        code = _once(arm, arguments)
-        if arguments.watch is None:
-            return code
+        try:
+            _once(arm, arguments)
+        except EventpostError as error:  # the next look may find it mended: watching goes on
+            output.note(f"This time it was not done: {error}")
         output.flush()
         time.sleep(arguments.watch)
 

@@ -66,12 +66,14 @@ def sync(
 ) -> Plan:
     """Make it so, and return what was done. Raises EventpostError when others keep undoing it."""
     done = Plan()
-    for _ in range(WRITES_MAX):
+    for write_count in range(WRITES_MAX + 1):
         account = rules.read()
         wanted = plan(account.rules, egress, ours.read())
         if wanted.is_empty:
             _remember(ours, account.rules, wanted)
             return done
+        if write_count == WRITES_MAX:
+            break
         # Marked before it is made: what is made and not marked would stay for ever.
         ours.write({*ours.read(), *wanted.add})
         rules.write(account, wanted.wanted)

@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 
 from eventpost.core.outcomes import Evidence, Failed, Fault, Outcome, Stage
 from eventpost.http.failures import bounded
-from eventpost.queues.interfaces import Depth, Message, Received, Rung, Settled, Verdict
+from eventpost.queues.interfaces import Depth, Message, Permission, Received, Rung, Settled, Verdict
 from eventpost.queues.kinds import Services
 from eventpost.queues.rabbitmq import failures, thread
 from eventpost.queues.rabbitmq.link import Core
+from eventpost.queues.rabbitmq.permissions import permissions
 from eventpost.queues.rabbitmq.probe import depth, probe
 from eventpost.queues.rabbitmq.session import State, receipt_of
 from eventpost.queues.rabbitmq.settings import RabbitmqConnection
@@ -80,6 +81,13 @@ class RabbitmqQueue:
             lambda core: probe(self._settings, self._target, core.thread, self._client_id),
         )
         return [Rung(name="connect", failed=looking)] if isinstance(looking, Failed) else looking
+
+    def permissions(self) -> Sequence[Permission] | Failed:
+        """Which permissions we have, found out without using any. Connects anew."""
+        return self._call(
+            "probe",
+            lambda core: permissions(self._settings, self._target, core.thread, self._client_id),
+        )
 
     def depth(self) -> Depth | Failed:
         """Messages that are ready. Connects anew."""

@@ -1,7 +1,6 @@
 """Whether a queue of SQS can be used, found out without writing or taking anything.
 
-Layer: queues. A permission that only a write would show is asked for with a receipt that is none:
-SQS looks at the permission first, and then finds that there is nothing to do.
+Layer: queues. What we may do with its messages is another question: `sqs.permissions`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,8 +12,6 @@ from eventpost.queues.interfaces import Rung
 from eventpost.queues.sqs import refusals
 from eventpost.queues.sqs.service import Service
 
-NO_RECEIPT = "eventpost-asks-whether-it-may-with-a-receipt-that-is-none"
-
 _ON_THE_WAY = ("credentials", "name", "connect", "tls", "authentication")
 _RUNG_OF_STAGE = {
     Stage.SETTINGS: "settings",
@@ -24,10 +21,6 @@ _RUNG_OF_STAGE = {
     Stage.PROXY: "connect",
     Stage.TLS: "tls",
 }
-_PERMISSIONS: tuple[tuple[str, str, dict[str, object]], ...] = (
-    ("settle", "delete_message_batch", {}),
-    ("extend", "change_message_visibility_batch", {"VisibilityTimeout": 0}),
-)
 _COUNTS = (
     ("ApproximateNumberOfMessages", "waiting"),
     ("ApproximateNumberOfMessagesNotVisible", "under lease"),
@@ -43,10 +36,7 @@ class RedrivePolicy(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 def probe(service: Service) -> Sequence[Rung]:
-    """The rungs in order, up to the first that does not hold.
-
-    Not asked: whether we may send and receive. That would write, or take a message.
-    """
+    """The rungs in order, up to the first that does not hold."""
     url = service.url("probe", may_create=False)
     if isinstance(url, Failed):
         return _not_found(url, service)
@@ -57,7 +47,7 @@ def probe(service: Service) -> Sequence[Rung]:
         queue = Rung(name="queue", detail="we may not read its attributes, and need not")
     else:
         return _up_to(answer, service)
-    return [*_passed(_ON_THE_WAY, service), queue, *_permissions(service)]
+    return [*_passed(_ON_THE_WAY, service), queue]
 
 
 def redrive_policy(attributes: Mapping[str, str]) -> RedrivePolicy | None:
@@ -112,19 +102,6 @@ def _passed(names: Sequence[str], service: Service) -> list[Rung]:
         for name in names
         if not (name == "tls" and is_plain)
     ]
-
-
-def _permissions(service: Service) -> list[Rung]:
-    rungs = []
-    for name, method, members in _PERMISSIONS:
-        entries = [{"Id": "0", "ReceiptHandle": NO_RECEIPT, **members}]
-        answer = service.call(name, method, Entries=entries)
-        is_denied = isinstance(answer, Failed) and refusals.verdict(answer) is answer
-        failed = answer if isinstance(answer, Failed) and is_denied else None
-        rungs.append(Rung(name=name, failed=failed, detail="" if failed else "we may"))
-        if failed is not None:
-            break
-    return rungs
 
 
 def _described(attributes: Mapping[str, str]) -> str:

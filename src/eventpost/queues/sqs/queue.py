@@ -9,11 +9,21 @@ import msgspec
 
 from eventpost.core.outcomes import DELIVERED, Failed, Outcome
 from eventpost.credentials import aws
-from eventpost.queues.interfaces import Address, Depth, Message, Received, Rung, Settled, Verdict
+from eventpost.queues.interfaces import (
+    Address,
+    Depth,
+    Message,
+    Permission,
+    Received,
+    Rung,
+    Settled,
+    Verdict,
+)
 from eventpost.queues.kinds import Services, options_of
 from eventpost.queues.sqs import batches, forms, probing, refusals
 from eventpost.queues.sqs.address import Place, place
 from eventpost.queues.sqs.forms import LEASE_S_MAX, MESSAGE_BYTES_MAX, SYSTEM, Entry, whole_seconds
+from eventpost.queues.sqs.permissions import permissions
 from eventpost.queues.sqs.polls import Page, Polls
 from eventpost.queues.sqs.service import Service, closed
 from eventpost.queues.sqs.settings import FIFO_TRAITS, TRAITS, WAIT_S_MAX, WAITS_S, Options
@@ -92,6 +102,10 @@ class SqsQueue:
 
     def probe(self) -> Sequence[Rung]:
         return probing.probe(self._service)
+
+    def permissions(self) -> Sequence[Permission]:
+        """Which actions we may take, found out without taking any of them."""
+        return permissions(self._service)
 
     def redrive_warning(self, receives_max: int) -> str:
         """Why a bound of receives is never reached: SQS itself moves messages away before. "" when
