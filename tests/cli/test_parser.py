@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from eventpost import __version__
-from eventpost.cli.main import build_parser, main
+from eventpost.cli.main import MODULES, build_parser, main
 from eventpost.cli.parser import EXIT_USAGE
 from eventpost.cli.subscription_options import changes, declaration
 
@@ -233,3 +233,25 @@ def test_an_empty_value_takes_a_field_back_to_its_default() -> None:
         "deadletter": None,
         "filter": {"advancedFilters": None, "includedEventTypes": None, "subjectEndsWith": ".jpg"},
     }
+
+
+def commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    [group] = [each for each in parser._actions if isinstance(each, argparse._SubParsersAction)]
+    return group.choices
+
+
+def test_a_command_alone_is_what_it_is_among_all() -> None:
+    """Only the command that is asked for is built, and it is the same as in the whole."""
+    whole = commands(build_parser())
+
+    assert [word for words in MODULES.values() for word in words] == list(whole)
+    for words in MODULES.values():
+        for word in words:
+            alone = commands(build_parser(word))
+            assert list(alone) == list(words)
+            assert alone[word].format_help() == whole[word].format_help()
+
+
+def test_a_word_that_is_no_command_is_held_against_all(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is no command is told with the command that was probably meant."""
+    assert "`explain`" in usage_error(capsys, "explian", "EP2004")

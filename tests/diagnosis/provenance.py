@@ -28,10 +28,32 @@ from eventpost.diagnosis import classify
 PROPERTY = "finding"
 """Of a test's report: `CODE WAY`, once for each finding."""
 OUTSIDE = frozenset({"socket.connect", "socket.getaddrinfo", "subprocess.Popen"})
-OUTSIDE |= {"sqlite3.connect", "os.mkdir", "os.chmod"}
 """Audit events of Python's by which a test reaches what is outside."""
-SERVICES = frozenset({"kafka", "rabbitmq", "azurite", "moto", "elasticmq"})
+SERVICES = frozenset({"kafka", "rabbitmq", "azurite", "moto", "elasticmq", "redis"})
 """Fixtures of real services, whose clients may be written in C and raise no audit events."""
+FILES = (
+    *("tests/stores/", "tests/crash/", "tests/destinations/test_folder", "tests/doctor/test_way"),
+    *("tests/destinations/test_storages", "tests/destinations/test_deadletter_files"),
+    *("tests/queues/test_ledger", "tests/workers/test_ledger", "tests/credentials/test_secrets"),
+    *(
+        "tests/sources/moving/test_journal",
+        "tests/doctor/test_command",
+        "tests/doctor/test_webhook",
+    ),
+)
+"""Tests whose peer is the file system: real folders, disks and SQLite files."""
+STAND_INS = (
+    *("tests/destinations/test_lambda", "tests/e2e/test_function_endpoints"),
+    *(
+        f"tests/credentials/test_azure_chain.py::{each}"
+        for each in ("test_what_entra_says", "test_a_virtual_machine_without_identity")
+    ),
+    *(
+        f"tests/destinations/test_storages.py::{each}"
+        for each in ("test_what_s3_refuses", "test_what_an_account_refuses")
+    ),
+)
+"""Tests whose stand-in is made of parts that others use for real, or is in another process."""
 _MAKES = re.compile(r"(?<!\w)Evidence\(")
 
 
@@ -50,8 +72,8 @@ class Seen:
         names = set(getattr(item, "fixturenames", ()))
         self.codes: set[str] = set()
         self.is_cited = item.get_closest_marker("cites") is not None
-        self.reaches = bool(names & SERVICES)
-        self.is_stood_in = False
+        self.reaches = bool(names & SERVICES) or item.nodeid.startswith(FILES)
+        self.is_stood_in = item.nodeid.startswith(STAND_INS)
         self.makes_evidence = makes_evidence(item)
 
     @property
@@ -163,6 +185,7 @@ class Recorder:
         from eventpost.testing.receiver import Answer
         from eventpost.testing.scripted import ScriptedService
         from tests.queues.sqs.answering import AnsweringServer
+        from tests.services.mailserver import HANG, VANISH, MailServer
 
         def watch(place: type, name: str, is_answer: Callable[[object], bool]) -> None:
             plain = getattr(place, name)
@@ -175,9 +198,15 @@ class Recorder:
 
             setattr(place, name, watched)
 
-        watch(ScriptedService, "_choose", lambda answer: isinstance(answer, Answer | int))
+        def refuses(answer: object) -> bool:
+            """What only goes along with the protocol leads to no finding."""
+            status = answer.status if isinstance(answer, Answer) else answer
+            return isinstance(status, int) and status >= 400
+
+        watch(ScriptedService, "_choose", refuses)
         watch(FaultProxy, "_reaction", lambda answer: isinstance(answer, Answer))
         watch(AnsweringServer, "__init__", lambda _: True)
+        watch(MailServer, "answer", lambda answer: bool(answer) and answer not in (HANG, VANISH))
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -4,6 +4,7 @@
 130 interrupted; 141 the reader of the output went away.
 """
 
+import importlib
 import os
 import re
 import sys
@@ -27,53 +28,40 @@ DESCRIPTION = (
 EPILOG = "`eventpost COMMAND --help` tells more. Begin with `eventpost demo` or `eventpost serve`."
 
 
-def build_parser() -> Parser:
-    """The whole command line."""
-    from eventpost.cli import (
-        az_import,
-        completion,
-        config,
-        connection,
-        deadletter,
-        demo,
-        doctor,
-        domain,
-        event,
-        explain,
-        firewall,
-        move,
-        plan,
-        publish,
-        serve,
-        source,
-        store,
-        subscription,
-        topic,
-        worker,
-    )
+MODULES = {
+    "demo": ("demo",),
+    "serve": ("serve",),
+    "plan": ("plan", "apply"),
+    "topic": ("topic",),
+    "domain": ("domain",),
+    "subscription": ("subscription", "event-subscription"),
+    "connection": ("connection",),
+    "source": ("source",),
+    "move": ("move",),
+    "az_import": ("az-import",),
+    "publish": ("publish",),
+    "event": ("event",),
+    "deadletter": ("deadletter",),
+    "worker": ("worker",),
+    "store": ("store",),
+    "config": ("config",),
+    "doctor": ("doctor",),
+    "explain": ("explain",),
+    "firewall": ("firewall",),
+    "completion": ("completion",),
+}
+"""The modules of this folder that add commands, in the order of the help, and which they add."""
 
+
+def build_parser(word: str = "") -> Parser:
+    """The whole command line; when `word` is a command, only what begins with it: to build all of
+    them takes longer than most commands do."""
     parser = Parser(prog="eventpost", description=DESCRIPTION, epilog=EPILOG)
     parser.add_argument("--version", action="version", version=f"eventpost {VERSION}")
     group = cli.nouns(parser)
-    for module in (
-        *(
-            demo,
-            serve,
-            plan,
-            topic,
-            domain,
-            subscription,
-            connection,
-            source,
-            move,
-            az_import,
-            publish,
-            event,
-        ),
-        *(deadletter, worker),
-        *(store, config, doctor, explain, firewall, completion),
-    ):
-        module.add(group)
+    named = [module for module, words in MODULES.items() if word in words]
+    for name in named or MODULES:
+        importlib.import_module(f"eventpost.cli.{name}").add(group)
     return parser
 
 
@@ -93,8 +81,9 @@ def _run(argv: Sequence[str] | None) -> int:
     from eventpost.core.errors import EventpostError
 
     try:
-        words = sys.argv[1:] if argv is None else argv
-        arguments = build_parser().parse_args([_with_hyphens(word) for word in words])
+        given = sys.argv[1:] if argv is None else argv
+        words = [_with_hyphens(word) for word in given]
+        arguments = build_parser(words[0] if words else "").parse_args(words)
         _note_ignored(arguments)
         with shaping.asked(arguments):
             code: int = arguments.run(arguments)

@@ -17,8 +17,7 @@ import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
-from importlib.resources import files
-from importlib.resources.abc import Traversable
+from pathlib import Path
 
 from eventpost.core.errors import NotFound
 
@@ -126,10 +125,11 @@ def _items(text: str) -> tuple[str, ...]:
 
 
 @cache
-def _files() -> dict[str, Traversable]:
+def _files() -> dict[str, Path]:
     """The findings' files by code. Two files of one code are a fault of the catalogue."""
-    found: dict[str, Traversable] = {}
-    for file in files("eventpost.diagnosis").joinpath("findings").iterdir():
+    found: dict[str, Path] = {}
+    # Not by importlib.resources, which brings archives along: a pasted error is answered at once.
+    for file in (Path(__file__).parent / "findings").iterdir():
         code = file.name.partition("-")[0]
         if CODE.fullmatch(code):
             assert code not in found, f"{code} is given twice"

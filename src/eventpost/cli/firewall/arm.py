@@ -1,23 +1,21 @@
-"""The network rules of a storage account, read and written over Azure Resource Manager.
+"""The network rules of a storage account, read and written with Azure's management library.
 
-Layer: cli. Two requests of its REST API ("Storage Accounts - Get Properties", "- Update"), with a
-token of the SDK's own chain. The rules are one list, which is always written whole: what else the
-network rules say, the default action above all, goes back as it was read.
+Layer: cli. "Storage Accounts - Get Properties" and "- Update", with a token of the SDK's own chain.
+The rules are one list, which is always written whole: what else the network rules say, the default
+action above all, goes back as it was read.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
-import httpx
-
-from eventpost.cli.firewall.egress import trust
 from eventpost.config.checks import is_loopback
-from eventpost.core.errors import EventpostError, InvalidRequest
+from eventpost.core.errors import EventpostError, InvalidRequest, extra_missing
 
 ENDPOINT = "https://management.azure.com"
-VERSION = "2023-05-01"
-ANSWER_S = 30.0
+CONNECT_S, ANSWER_S = 10.0, 30.0
+ATTEMPTS_MAX = 3
 SCOPE = "https://management.azure.com/.default"
 
 
@@ -43,20 +41,19 @@ class Arm:
         parts = urlsplit(endpoint)
         if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
             raise InvalidRequest("InvalidUrl", "A token is sent over https only.")
-        path = (
-            f"/subscriptions/{quote(subscription, safe='')}/resourceGroups/{quote(group, safe='')}"
-            f"/providers/Microsoft.Storage/storageAccounts/{quote(account, safe='')}"
-        )
-        self._url = f"{endpoint.rstrip('/')}{path}"
+        self._subscription = subscription
+        self._group = group
         self._account = account
-        self._tokens: Any = None
+        self._endpoint = endpoint.rstrip("/")
+        self._accounts: Any = None
 
     def read(self) -> Account:
-        found = self._ask("GET")
-        properties = found.get("properties") or {}
+        found = self._asked(lambda accounts, more: accounts.get_properties(*self._names, **more))
+        told = found.as_dict()
+        properties = told.get("properties") or {}
         acls = dict(properties.get("networkAcls") or {})
         return Account(
-            region=str(found.get("location") or ""),
+            region=str(told.get("location") or ""),
             rules=tuple(str(each.get("value")) for each in acls.get("ipRules") or ()),
             default_action=str(acls.get("defaultAction") or "Allow"),
             is_public=str(properties.get("publicNetworkAccess") or "Enabled") != "Disabled",
@@ -64,64 +61,75 @@ class Arm:
         )
 
     def write(self, account: Account, rules: tuple[str, ...]) -> None:
-        """Write the whole list; everything else of the network rules as it was read."""
+        """Write the whole list; everything else of the network rules as it was read, also what the
+        library does not know."""
         kept = {each["value"]: each for each in account.acls.get("ipRules") or ()}
         listed = [kept.get(each, {"value": each, "action": "Allow"}) for each in rules]
-        acls = {**account.acls, "ipRules": listed}
-        self._ask("PATCH", {"properties": {"networkAcls": acls}})
+        body = {"properties": {"networkAcls": {**account.acls, "ipRules": listed}}}
+        self._asked(lambda accounts, more: accounts.update(*self._names, body, **more))
 
-    def _ask(self, method: str, body: object = None) -> dict[str, Any]:
+    @property
+    def _names(self) -> tuple[str, str]:
+        return self._group, self._account
+
+    def _asked(self, call: Callable[[Any, dict[str, Any]], Any]) -> Any:
+        if self._accounts is None:
+            self._accounts = self._client().storage_accounts
         try:
-            with httpx.Client(timeout=ANSWER_S, verify=trust()) as client:
-                answer = client.request(
-                    method,
-                    self._url,
-                    params={"api-version": VERSION},
-                    headers={"Authorization": f"Bearer {self._token()}"},
-                    json=body,
-                )
-        except httpx.HTTPError as error:
-            raise EventpostError(
-                "ArmUnreachable", f"Azure Resource Manager was not reached: {type(error).__name__}."
-            ) from error
-        if answer.status_code not in (200, 202):
-            raise self._refused(answer)
-        found = answer.json() if answer.content else {}
-        return found if isinstance(found, dict) else {}
+            # A token goes over plain http to this machine only, and only because it was told so.
+            return call(self._accounts, {"enforce_https": self._endpoint.startswith("https:")})
+        except Exception as error:
+            told = self._told(error)
+            if told is error:
+                raise
+            raise told from error
 
-    def _token(self) -> str:
-        from eventpost.credentials import azure
+    def _client(self) -> Any:
         from eventpost.credentials.azure_token import default_credential
+
+        try:
+            from azure.mgmt.storage import StorageManagementClient
+        except ModuleNotFoundError as error:
+            raise extra_missing("firewall sync", "azure-mgmt-storage", "firewall") from error
+        return StorageManagementClient(
+            default_credential(),
+            self._subscription,
+            base_url=self._endpoint,
+            credential_scopes=[SCOPE],
+            connection_timeout=CONNECT_S,
+            read_timeout=ANSWER_S,
+            retry_total=ATTEMPTS_MAX - 1,
+        )
+
+    def _told(self, error: Exception) -> Exception:
+        """What the library raises, as an error of ours; what it does not foresee, as it is."""
+        from azure.core.exceptions import AzureError
+
+        from eventpost.credentials import azure
         from eventpost.diagnosis.classify import classify
 
-        if self._tokens is None:
-            self._tokens = default_credential()
-        try:
-            return str(self._tokens.get_token_info(SCOPE).token)
-        except Exception as error:
-            evidence = azure.evidence_of(error, "firewall sync")
-            if evidence is None:
-                raise
+        answer = getattr(error, "response", None)
+        if answer is not None and str(answer.request.url).startswith(self._endpoint):
+            return self._refused(error, int(answer.status_code))
+        evidence = azure.evidence_of(error, "firewall sync")
+        if evidence is not None:
             code = classify(evidence)
-            raise EventpostError(
-                code, f"No token of Azure: {evidence.detail}", fix=f"eventpost explain {code}"
-            ) from error
+            told = f"No token of Azure: {evidence.detail}"
+            return EventpostError(code, told, fix=f"eventpost explain {code}")
+        if isinstance(error, AzureError):
+            told = f"Azure Resource Manager was not reached: {type(error).__name__}."
+            return EventpostError("ArmUnreachable", told)
+        return error
 
-    def _refused(self, answer: httpx.Response) -> EventpostError:
-        try:
-            error = answer.json().get("error") or {}
-        except (ValueError, AttributeError):
-            error = {}
-        code = str(error.get("code") or f"Status{answer.status_code}")
+    def _refused(self, error: Exception, status: int) -> EventpostError:
+        said = getattr(error, "error", None)
+        code = str(getattr(said, "code", None) or f"Status{status}")
+        message = str(getattr(said, "message", None) or "")
         fix = ""
-        if answer.status_code == 403:
+        if status == 403:
             fix = (
                 "Give who runs this the action Microsoft.Storage/storageAccounts/write on the "
                 "account; the role Storage Account Contributor has it."
             )
-        return EventpostError(
-            code[:64],
-            f"The account {self._account} was not changed or read: {answer.status_code} "
-            f"{str(error.get('message') or '')[:300]}".rstrip(),
-            fix=fix,
-        )
+        what = f"The account {self._account} was not changed or read: {status} {message[:300]}"
+        return EventpostError(code[:64], what.rstrip(), fix=fix)
