@@ -9,7 +9,9 @@ A finding that a test led to was brought about
 - by hand otherwise: a test that makes evidence itself, that reaches nothing, or whose stand-in says
   what nobody else says.
 
-Each test is judged by what it did while it ran, so one file may hold tests of every kind.
+A test leads to the findings that were told while it ran, here or by an error that was raised, and
+to those that it names itself, where the telling is in a process of its own. Each test is judged by
+what it did while it ran, so one file may hold tests of every kind.
 """
 
 import inspect
@@ -22,8 +24,8 @@ from typing import Any
 
 import pytest
 
-from eventpost.core import outcomes
-from eventpost.diagnosis import classify
+from eventpost.core import errors, outcomes
+from eventpost.diagnosis import catalogue, classify, codes, ranking
 
 PROPERTY = "finding"
 """Of a test's report: `CODE WAY`, once for each finding."""
@@ -55,6 +57,9 @@ STAND_INS = (
 )
 """Tests whose stand-in is made of parts that others use for real, or is in another process."""
 _MAKES = re.compile(r"(?<!\w)Evidence\(")
+_CODE = re.compile(r"\bEP[1-9]\d{3}\b")
+_NAMED = re.compile(r"\bcodes\.([A-Z_]+)\b")
+_NEGATED = re.compile(r"!=|\bnot in\b|\bis not\b")
 
 
 class Way(IntEnum):
@@ -70,7 +75,7 @@ class Seen:
 
     def __init__(self, item: pytest.Item) -> None:
         names = set(getattr(item, "fixturenames", ()))
-        self.codes: set[str] = set()
+        self.codes = named(item) & set(catalogue.all_codes())
         self.is_cited = item.get_closest_marker("cites") is not None
         self.reaches = bool(names & SERVICES) or item.nodeid.startswith(FILES)
         self.is_stood_in = item.nodeid.startswith(STAND_INS)
@@ -83,6 +88,17 @@ class Seen:
         if self.is_stood_in:
             return Way.CITED if self.is_cited else Way.BY_HAND
         return Way.REAL
+
+
+def named(item: pytest.Item) -> set[str]:
+    """The findings that the test itself names, in its parameters and in what it asserts."""
+    function = getattr(item, "obj", None)
+    function = getattr(function, "__func__", function)
+    text = _source(function) if isinstance(function, FunctionType) else ""
+    kept = "\n".join(line for line in text.splitlines() if not _NEGATED.search(line))
+    callspec = getattr(item, "callspec", None)
+    found = set(_CODE.findall(kept + repr(callspec.params if callspec else "")))
+    return found | {str(getattr(codes, name, "")) for name in _NAMED.findall(kept)}
 
 
 def makes_evidence(item: pytest.Item) -> bool:
@@ -174,9 +190,21 @@ class Recorder:
             return plain_describe(self._led_to(code), evidence)
 
         classify.classify, classify.describe = classified, described
+        plain_rank, plain_error = ranking.rank, errors.EventpostError.__init__
+
+        def ranked(*args: Any, **named: Any) -> ranking.Diagnosis:
+            diagnosis = plain_rank(*args, **named)
+            self._led_to(diagnosis.code)
+            return diagnosis
+
+        def raised(error: errors.EventpostError, code: str, *args: Any, **named: Any) -> None:
+            plain_error(error, self._led_to(code), *args, **named)
+
+        ranking.rank = ranked
+        errors.EventpostError.__init__ = raised  # type: ignore[method-assign]  # only to look
 
     def _led_to(self, code: str) -> str:
-        if self.seen is not None:
+        if self.seen is not None and catalogue.CODE.fullmatch(code):
             self.seen.codes.add(code)
         return code
 

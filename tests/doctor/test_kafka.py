@@ -236,6 +236,39 @@ def test_a_broker_that_hangs_up_in_authentication(tmp_path: Path) -> None:
     assert verdict(found) == ("authentication", "EP6006"), found
 
 
+@pytest.mark.cites("https://github.com/aws/aws-msk-iam-auth/issues/28")
+def test_too_many_connections_of_a_role(tmp_path: Path) -> None:
+    """Amazon MSK refuses new connections beyond its rate with the code of a wrong password; what it
+    says beside that is told as what it is."""
+    settings = {"auth": "plain", "username": USER, "password": secret(tmp_path)}
+    text = "[6f1c2f5e-2a57-4ad9-8d0e-6a5e2a3f0c11]: Too many connects"
+    with peer(refusing_who_we_are(text)) as port:
+        found = connected(near(port, **settings))
+    with peer(refusing_who_we_are("[6f1c2f5e]: Access denied")) as port:
+        other = connected(near(port, **settings))
+
+    assert verdict(found) == ("authentication", "EP6016"), found
+    assert verdict(other) == ("authentication", "EP4402"), other
+
+
+def refusing_who_we_are(text: str) -> Script:
+    """A broker that offers PLAIN, and answers SASL_AUTHENTICATION_FAILED with this text."""
+    said = text.encode()
+    answers = {
+        18: struct.pack(">hi", 0, 0),
+        17: struct.pack(">hih", 0, 1, 5) + b"PLAIN",
+        36: struct.pack(">hh", 58, len(said)) + said + struct.pack(">iq", 0, 0),
+    }
+
+    def answer(connection: socket.socket) -> None:
+        while request := connection.recv(65_536):
+            key, _, number = struct.unpack(">hhi", request[4:12])
+            told = answers[key]
+            connection.sendall(struct.pack(">ii", len(told) + 4, number) + told)
+
+    return answer
+
+
 def test_brokers_by_names_that_nobody_knows() -> None:
     """When the cluster sends its clients to a name that is unknown here, that name is told."""
     with peer(metadata_of("broker.invalid", 9092)) as port:

@@ -17,7 +17,6 @@ from eventpost.cli.parser import (
     connection,
 )
 from eventpost.cli.progress import progress
-from eventpost.core.domains import split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,6 +58,7 @@ def publish(arguments: argparse.Namespace) -> int:
 
     from eventpost.cli import new_events
     from eventpost.cli.sending import Tally
+    from eventpost.core.domains import split
 
     path = arguments.file or arguments.source
     given = new_events.parse(files.read(path), name=path) if path else []
@@ -142,6 +142,8 @@ def _sending(
 
 
 def _path(topic: str) -> str:
+    from eventpost.core.domains import split
+
     domain, named = split(topic)
     return f"/{'domains' if named else 'topics'}/{domain}/api/events"
 

@@ -39,7 +39,11 @@ from tests.queues.storagequeue.azure import (
 )
 from tests.services.azurite import KEY, OTHER_KEY, Azurite
 
-pytestmark = pytest.mark.slow
+DOCUMENTED = (
+    "https://learn.microsoft.com/rest/api/storageservices/common-rest-api-error-codes",
+    "https://learn.microsoft.com/rest/api/storageservices/queue-service-error-codes",
+)
+pytestmark = [pytest.mark.slow, pytest.mark.cites(*DOCUMENTED)]
 REQUEST_ID = "ad7a75b2-201e-0032-20d4-23e8a6000000"
 HOUR = timedelta(hours=1)
 READ_AT = datetime.now(UTC)

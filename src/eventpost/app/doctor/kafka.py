@@ -19,11 +19,13 @@ from eventpost.core.errors import EventpostError, InvalidRequest
 from eventpost.core.outcomes import Evidence, Failed, Fault, Stage
 from eventpost.credentials import secrets
 from eventpost.credentials.msk import region_of_broker
+from eventpost.diagnosis.classify import classify
 from eventpost.diagnosis.doctor import network, steps
 from eventpost.diagnosis.doctor.bounds import BOUNDS
 from eventpost.diagnosis.doctor.climbing import Look
 from eventpost.diagnosis.doctor.ladder import Faulty, Seen, Unknown
 from eventpost.diagnosis.doctor.network import Peer, Way
+from eventpost.diagnosis.ranking import rank
 from eventpost.queues.kafka.settings import SYSTEM, KafkaConnection, Options, token_provider
 from eventpost.queues.kafka.wire import Cluster, Hung, Refused, Strange, Talk, sign_in
 
@@ -188,7 +190,7 @@ class _Cluster:
             return None
         mechanism = self._mechanism()
         told = f"the broker accepts who we are, by {mechanism}"
-        return self._talk(lambda _: told, "CLOSED_IN_AUTHENTICATION")
+        return _told_apart(self._talk(lambda _: told, "CLOSED_IN_AUTHENTICATION"))
 
     def brokers(self) -> Seen:
         """Clients are sent on to the names that the cluster gives its brokers."""
@@ -327,6 +329,16 @@ class _Cluster:
 
 def _versions(talk: Talk) -> str:
     return f"Kafka's protocol, {len(talk.versions())} kinds of requests"
+
+
+def _told_apart(seen: Seen) -> Seen:
+    """Brokers refuse with one code for many reasons; what they say beside it decides."""
+    if not isinstance(seen, Failed):
+        return seen
+    code = rank(seen.evidence).code
+    if code == classify(seen.evidence):
+        return seen
+    return Faulty(code=code, detail=seen.evidence.detail, evidence=seen.evidence)
 
 
 def _judged(name: str, allowed: Sequence[str] | None, needed: Sequence[str], count: int) -> str:
