@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from eventpost.core.errors import InvalidRequest
+from eventpost.core.errors import InvalidRequest, extra_missing
 from eventpost.core.outcomes import Evidence, Fault, Stage
 from eventpost.credentials import azure_evidence, reports, secrets
 from eventpost.credentials.azure_settings import INCOMPLETE
@@ -224,11 +224,7 @@ def _credential(settings: EntraConnection, tenant: str, secret: str) -> Any:
     try:
         from azure.identity import ClientSecretCredential, DefaultAzureCredential
     except ModuleNotFoundError as error:
-        raise InvalidRequest(
-            "ExtraMissing",
-            "Tokens of Microsoft Entra need the library azure-identity.",
-            fix="pip install 'eventpost[azure]', or 'eventpost[all]'.",
-        ) from error
+        raise extra_missing("A token of Microsoft Entra", "azure-identity", "azure") from error
     said: dict[str, Any] = {"additionally_allowed_tenants": [tenant]}
     if settings.authority:
         # The place that vouches for authorities knows those of Microsoft's clouds alone.
