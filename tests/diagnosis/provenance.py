@@ -201,7 +201,7 @@ class Recorder:
             plain_error(error, self._led_to(code), *args, **named)
 
         ranking.rank = ranked
-        errors.EventpostError.__init__ = raised  # type: ignore[method-assign]  # only to look
+        setattr(errors.EventpostError, "__init__", raised)  # noqa: B010 - assigning it is no type of mypy's
 
     def _led_to(self, code: str) -> str:
         if self.seen is not None and catalogue.CODE.fullmatch(code):
@@ -232,7 +232,9 @@ class Recorder:
             return isinstance(status, int) and status >= 400
 
         watch(ScriptedService, "_choose", refuses)
-        watch(FaultProxy, "_reaction", lambda answer: isinstance(answer, Answer))
+        watch(
+            FaultProxy, "_reaction", lambda answer: isinstance(answer, Answer) or callable(answer)
+        )
         watch(AnsweringServer, "__init__", lambda _: True)
         watch(MailServer, "answer", lambda answer: bool(answer) and answer not in (HANG, VANISH))
 

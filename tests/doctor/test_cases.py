@@ -42,7 +42,8 @@ from tests.services.kafka import Kafka
 from tests.services.service import fresh_name
 
 slow = pytest.mark.slow
-FIREWALL, ROLE = "AuthorizationFailure", "AuthorizationPermissionMismatch"
+FIREWALL = azure_refusal("AuthorizationFailure")
+ROLE = azure_refusal("AuthorizationPermissionMismatch")
 Rule = Callable[[Asked], bool]
 
 
@@ -101,27 +102,27 @@ REFUSALS: dict[str, tuple[Choice, str | Rule, tuple[str, str]]] = {
         ("authorization", "EP4202"),
     ),
     "a key that was rotated": (
-        "AuthenticationFailed",
+        azure_refusal("AuthenticationFailed"),
         lambda asked: True,
         ("authentication", "EP4203"),
     ),
     "keys that are not permitted": (
-        "KeyBasedAuthenticationNotPermitted",
+        azure_refusal("KeyBasedAuthenticationNotPermitted"),
         lambda asked: True,
         ("authentication", "EP4212"),
     ),
     "a SAS for other addresses": (
-        "AuthorizationSourceIPMismatch",
+        azure_refusal("AuthorizationSourceIPMismatch"),
         lambda asked: True,
         ("authentication", "EP4209"),
     ),
     "a SAS without the queue service": (
-        "AuthorizationServiceMismatch",
+        azure_refusal("AuthorizationServiceMismatch"),
         lambda asked: True,
         ("authentication", "EP4211"),
     ),
     "an account that is disabled": (
-        "AccountIsDisabled",
+        azure_refusal("AccountIsDisabled"),
         lambda asked: True,
         ("authentication", "EP4213"),
     ),
@@ -139,9 +140,8 @@ def test_a_storage_queue_that_answers_403(
     azurite: Azurite, proxy: FaultProxy, queue: str, case: str
 ) -> None:
     """Firewall, role, key, SAS and account are told apart, at the rung where each belongs."""
-    code, matches, wanted = REFUSALS[case]
-    # Made now: its date is a clock that the doctor compares with ours.
-    proxy.when(matches, azure_refusal(code))
+    answer, matches, wanted = REFUSALS[case]
+    proxy.when(matches, answer)
 
     found = examined(behind(proxy, azurite, queue), "jobs")
 
@@ -156,8 +156,8 @@ def test_a_delete_that_is_refused_now_and_then(
 ) -> None:
     """A delete that is refused now and then, with the same key, is several egress addresses, and
     neither a role nor a key: seen over real requests, one after another."""
-    proxy.when("DeleteMessage", azure_refusal(FIREWALL), times=1)
-    proxy.when("DeleteMessage", azure_refusal(FIREWALL), times=1, skip=2)
+    proxy.when("DeleteMessage", FIREWALL, times=1)
+    proxy.when("DeleteMessage", FIREWALL, times=1, skip=2)
     url = f"http://127.0.0.1:{proxy.port}/{ACCOUNT}"
     opened = queue_at(session_to(url, azurite.blob_url, account=ACCOUNT, key=azurite.key), queue)
     attempts = _settling(opened, azurite, queue, count=6)
