@@ -13,6 +13,7 @@ from eventpost.core.outcomes import Fault
 from eventpost.core.sources import MessageFormat
 from eventpost.core.subscriptions import DeliveryAttribute, Endpoint
 from eventpost.credentials.aws import AwsConnection
+from eventpost.credentials.redis import RedisConnection
 from eventpost.credentials.smtp import SmtpConnection
 from eventpost.destinations import kinds
 from eventpost.destinations.dramatiq import TaskComposer, address_of
@@ -248,9 +249,9 @@ MQ = RabbitmqConnection()
     ("words", "told"),
     [
         ({}, "Nothing says on which broker"),
-        ({"settings": SmtpConnection()}, "of the kind azure-storage or aws or kafka or rabbitmq"),
+        ({"settings": SmtpConnection()}, "or rabbitmq or redis."),
         ({"settings": AWS, "options": {"system": "rabbitmq"}}, "of the kind rabbitmq"),
-        ({"settings": AWS, "options": {"system": "redis"}}, "options.system"),
+        ({"settings": AWS, "options": {"system": "carrier"}}, "options.system"),
         ({"settings": AWS, "options": {"aktor": "x"}}, "options.aktor"),
         ({"settings": AWS, "options": {"args": ["data..x"]}}, "no path such as"),
         ({"settings": AWS, "options": {"args": [""]}}, "no path such as"),
@@ -264,6 +265,7 @@ MQ = RabbitmqConnection()
         ({"settings": MQ, "options": {"create": "never", "max_priority": 1}}, "leave create"),
         ({"settings": MQ, "options": {"namespace": "radio"}}, "has no namespace"),
         ({"settings": AWS, "properties": properties(priority="1")}, "message property priority"),
+        ({"settings": RedisConnection(), "properties": properties(priority="1")}, "priority"),
         ({"settings": AWS, "properties": properties(group="a")}, "message property group"),
         ({"settings": MQ, "properties": properties(routing_key="a")}, "no message property"),
         ({"settings": AWS, "format": MessageFormat.DRAMATIQ}, "no message format"),
@@ -286,6 +288,8 @@ def test_what_cannot_be_delivered_to_is_refused(words: dict[str, Any], told: str
     "words",
     [
         {"options": {"system": "sqs"}},
+        {"options": {"system": "redis"}},
+        {"settings": RedisConnection(), "options": {"namespace": "radio"}},
         {"settings": AWS, "options": {"system": "sqs", "args": ["id"] * 64}},
         {"settings": MQ, "address": "a" * 120, "options": {"max_priority": 255}},
         {"settings": MQ, "properties": properties(priority="1", delay="5s", message_id="x")},

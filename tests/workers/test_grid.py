@@ -9,6 +9,7 @@ import dramatiq
 import httpx
 import pytest
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
+from dramatiq.brokers.redis import RedisBroker
 
 from eventpost import Client
 from eventpost.testing.brokers.harness import BrokerHarness, Log
@@ -17,6 +18,7 @@ from tests.services.azurite import ACCOUNT, KEY, Azurite
 from tests.services.kafka import Kafka
 from tests.services.moto import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, Moto
 from tests.services.rabbitmq import PASSWORD, USER, RabbitMQ
+from tests.services.redis import Redis
 from tests.services.service import fresh_name
 from tests.workers.harnesses import KafkaHarness, SqsHarness, StorageQueueHarness
 
@@ -167,6 +169,28 @@ def test_an_event_becomes_a_task_of_stock_workers_on_rabbitmq(
             broker.join(queue, timeout=20_000)
 
     assert counts == (1, 1, 0)  # the queue, `.DQ`, `.XQ`
+    assert set(log.entries) == {("Dust My Broom", "genre/blues"), ("Later", "genre/blues")}
+
+
+def test_an_event_becomes_a_task_of_stock_workers_on_redis(redis: Redis, tmp_path: Path) -> None:
+    """The same of Dramatiq's own broker and worker for Redis, over its own keys and scripts."""
+    log, namespace = Log(), fresh_name("n")
+    broker = RedisBroker(url=redis.url, namespace=namespace)
+    actor(broker, "default", log)
+    with served(tmp_path / "data") as server, server.admin() as admin:
+        subscribe(
+            admin,
+            "redis",
+            {"host": "127.0.0.1", "port": redis.ports["plain"]},
+            endpointOptions=MAPPED | {"namespace": namespace},
+            messageProperties=[{"name": "delay", "type": "dynamic", "sourceField": "data.delay"}],
+        )
+        publish(admin)
+        publish(admin, id="2", data={"title": "Later", "delay": "0.5"})
+        with stock_worker(broker):
+            eventually(log, 2)
+            broker.join("default", timeout=20_000)
+
     assert set(log.entries) == {("Dust My Broom", "genre/blues"), ("Later", "genre/blues")}
 
 

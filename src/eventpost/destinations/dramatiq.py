@@ -1,12 +1,13 @@
 """Delivery as a task: an event becomes a message for a Dramatiq actor, in the queue of its workers.
 
 Layer: destinations. Whose broker it is follows from the connection. Our own brokers' queues are
-those of `queues.tasks`; on RabbitMQ it is what Dramatiq's own broker declares and sends. Delivered
+those of `queues.tasks`; on RabbitMQ and Redis it is what Dramatiq's own brokers send. Delivered
 means that the queue has the message: a task may come twice, and does not get lost.
 """
 
 import math
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import msgspec
 
@@ -14,18 +15,22 @@ from eventpost.core.errors import InvalidRequest
 from eventpost.core.events import Delivery
 from eventpost.core.interfaces import Destination
 from eventpost.core.subscriptions import Endpoint, Subscription, Topic
+from eventpost.credentials.redis import RedisConnection
 from eventpost.destinations import dramatiq_options as options
+from eventpost.destinations import dramatiq_redis
 from eventpost.destinations.dramatiq_options import STOCK, SYSTEMS, System
+from eventpost.destinations.dramatiq_redis import SYSTEM as REDIS
+from eventpost.destinations.dramatiq_redis import RedisSender
 from eventpost.destinations.kinds import Connecting, Services
 from eventpost.destinations.opening import Connections
-from eventpost.destinations.queue import QueueDestination
+from eventpost.destinations.queue import QueueDestination, Sending
 from eventpost.destinations.queue_messages import Asked, Oversized, Unsendable
 from eventpost.formats import topics
 from eventpost.formats.dramatiq import JSON_TYPE, delayed
 from eventpost.formats.dramatiq_tasks import task
 from eventpost.formats.messages import Origin, trace_attributes
 from eventpost.queues import kinds, tasks
-from eventpost.queues.interfaces import Address, Message, Queue, Rung, Traits
+from eventpost.queues.interfaces import Address, Message, Rung, Traits
 
 
 class TaskComposer:
@@ -86,12 +91,16 @@ class _Opening:
         self._endpoint = endpoint
         self._services = services
 
-    def __call__(self) -> Queue:
+    def __call__(self) -> Sending:
         """On a thread. Raises InvalidRequest."""
         endpoint = self._endpoint
         name = endpoint.connection
         kind = None if name is None else self._services.connection_kind(name)
         system = options.system_of(endpoint, kind)
+        if system == REDIS:
+            settings = self._services.connection(REDIS, name)
+            assert isinstance(settings, RedisConnection)
+            return RedisSender(settings, options.read_options(endpoint).namespace)
         return self._services.opener(system, name, address_of(endpoint, system))()
 
 
@@ -136,6 +145,8 @@ def check_connection(endpoint: Endpoint, settings: msgspec.Struct) -> None:
 def probe(endpoint: Endpoint, connections: Connections) -> Sequence[Rung]:
     """Climb the queue system's own rungs. Raises InvalidRequest. Blocks."""
     system, settings = _found(endpoint, connections.connection)
+    if isinstance(settings, RedisConnection):
+        return dramatiq_redis.probe(settings)
     queue = kinds.open_queue(system, settings, address_of(endpoint, system), kinds.Services())
     try:
         return queue.probe()
@@ -168,6 +179,10 @@ def _kind_of(settings: msgspec.Struct) -> str:
 
 
 def _check_queue(endpoint: Endpoint, system: System, settings: msgspec.Struct | None) -> None:
+    if system == REDIS:
+        for library, extra in (("redis", "redis"), ("dramatiq", "dramatiq")):
+            kinds.check_library("A task on Redis", SimpleNamespace(LIBRARY=library, EXTRA=extra))
+        return
     try:
         address = address_of(endpoint, system)
         kinds.open_queue(system, settings, address, kinds.Services()).close()

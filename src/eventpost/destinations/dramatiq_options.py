@@ -18,15 +18,16 @@ from eventpost.core.subscriptions import Endpoint
 from eventpost.formats.dramatiq_tasks import DATA, TaskMapping
 from eventpost.queues.kinds import read_settings
 
-System = Literal["storagequeue", "sqs", "kafka", "rabbitmq"]
+System = Literal["storagequeue", "sqs", "kafka", "rabbitmq", "redis"]
 SYSTEMS: dict[str, System] = {
     "azure-storage": "storagequeue",
     "aws": "sqs",
     "kafka": "kafka",
     "rabbitmq": "rabbitmq",
+    "redis": "redis",
 }
 """Whose broker it is, by the kind of connection."""
-STOCK = frozenset({"rabbitmq"})
+STOCK = frozenset({"rabbitmq", "redis"})
 """Where the workers' broker is Dramatiq's own."""
 ARGUMENTS_MAX = 64
 QUEUE_CHARS_MAX = 120
@@ -60,7 +61,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     message_options: dict[str, object] = {}
     """Of each message, such as `max_retries`."""
     namespace: str = ""
-    """The broker's, where it has one."""
+    """The broker's, where it has one. Of Redis, "" is `dramatiq`."""
     create: Literal["auto", "never"] = "auto"
     """`never` makes no queue."""
     max_priority: Annotated[int, Meta(ge=0, le=255)] = 0

@@ -54,6 +54,7 @@ CONNECTION_CLASSES = {
     "entra": "eventpost.credentials.entra:EntraConnection",
     "kafka": "eventpost.queues.kafka:KafkaConnection",
     "rabbitmq": "eventpost.queues.rabbitmq:RabbitmqConnection",
+    "redis": "eventpost.credentials.redis:RedisConnection",
     "smtp": "eventpost.credentials.smtp:SmtpConnection",
 }
 """The built-in kinds of connections: `MODULE:CLASS`."""

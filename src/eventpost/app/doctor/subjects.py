@@ -16,6 +16,7 @@ from eventpost.app.doctor import (
     kafka,
     queues,
     rabbitmq,
+    redis,
     store,
     webhooks,
 )
@@ -28,6 +29,7 @@ from eventpost.core.events import Schema
 from eventpost.core.subscriptions import Endpoint
 from eventpost.credentials.aws_settings import AwsConnection
 from eventpost.credentials.azure_settings import AzureStorageConnection
+from eventpost.credentials.redis import RedisConnection
 from eventpost.credentials.smtp import SmtpConnection
 from eventpost.diagnosis.doctor.climbing import Step, Subject
 from eventpost.queues import kinds
@@ -115,6 +117,8 @@ def _connecting(declaration: ConnectionDeclaration) -> Callable[[], Steps]:
             return list(kafka.connection_steps(connection))
         if isinstance(connection, RabbitmqConnection):
             return list(rabbitmq.connection_steps(connection))
+        if isinstance(connection, RedisConnection):
+            return list(redis.connection_steps(connection))
         if isinstance(connection, SmtpConnection):
             return list(endpoints.smtp_steps(connection))
         return [("settings", settings(lambda: f"a connection of the kind {declaration.kind}"))]
