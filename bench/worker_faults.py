@@ -1,6 +1,6 @@
 """The fault matrix of workers: ours and the stock brokers side by side, printed as a table.
 
-    make worker-faults                 # or: python -m bench.worker_faults --seconds 60 --only sqs
+    make worker-faults                 # a minute each: ARGS="--seconds 6 --only sqs" is shorter
 
 Each cell is one run of the real `dramatiq` command on a fresh queue of a real service (ElasticMQ,
 Azurite), behind a proxy that lets go wrong what the row says. A job says on a line of a file when
@@ -42,6 +42,8 @@ from eventpost.testing.service_refusals import (
 
 ROOT = Path(__file__).parent.parent
 JOBS = 30
+FAULT_S = 60.0
+"""How long a fault lasts unless it is said."""
 PATIENCE_S = 25.0
 LEASE_S = 2.0
 OPERATIONS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -386,7 +388,7 @@ def opened(
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=10.0, help="how long each fault lasts")
+    parser.add_argument("--seconds", type=float, default=FAULT_S, help="how long each fault lasts")
     parser.add_argument("--only", choices=["sqs", "storagequeue"], help="one service alone")
     parser.add_argument("--row", help="rows whose name has this in it")
     arguments = parser.parse_args()

@@ -4,7 +4,8 @@
 
 Enqueued by one thread, worked on by one process of 8 threads. Requests are counted by a proxy in a
 run of their own, because it costs time itself. `start` is from enqueue to the first line of an
-actor of a worker that was idle, the median of single tasks.
+actor of a worker that was idle, the median of single tasks. `plain client` is what the emulator
+gives at most: the service's own client at full speed, without any tasks.
 """
 
 import argparse
@@ -19,12 +20,15 @@ from tests.services.azurite import AzuriteInMemory
 from tests.services.elasticmq import ElasticMQ
 from tests.services.running import launched
 
+from bench import worker_plain
 from bench.worker_faults import Case, opened
 
 SINGLE = 20
 TASKS_S_MAX = 300.0
 OPTIONS = {"lease_s": 60.0}
 """The brokers' own default, and not that of the fault matrix: a short lease shortens polls."""
+SETTLED_S = 5.0
+"""Until the last deletes are done, and pauses are as long as they become."""
 IDLE_S = 20.0
 """How long requests of a worker are counted that has nothing to do."""
 
@@ -54,7 +58,7 @@ def requests(case: Case, count: int) -> tuple[float, float]:
     case.send(count=count)
     case.start(threads=8)
     ended(case, count)
-    time.sleep(2.0)  # the last deletes
+    time.sleep(SETTLED_S)
     per_message = len(case.proxy.requests) / count
     before = len(case.proxy.requests)
     time.sleep(IDLE_S)
@@ -84,6 +88,8 @@ def main() -> int:
             launched(services[system], Path(directory) / "service") as running,
         ):
             port = running.service.ports["http" if system == "sqs" else "queue"]
+            sent, worked = worker_plain.speed(system, port, arguments.count)
+            print(f"| {system}, plain client | {sent:.0f} | {worked:.0f} | | | |", flush=True)
             for broker in ("eventpost", "stock"):
                 with opened(system, broker, port, 0.0, is_direct=True) as case:
                     case.options = OPTIONS

@@ -8,10 +8,12 @@ from pathlib import Path
 import dramatiq
 from dramatiq import Broker, Middleware
 from dramatiq.broker import MessageProxy
+from dramatiq.middleware.prometheus import Prometheus
 
 from eventpost.workers.broker import LeaseBroker
 from eventpost.workers.limits import WorkerLimits
-from tests.workers.environment import BROKER, STEPS, WORK_S
+from eventpost.workers.middleware import ExplainFailures
+from tests.workers.environment import BROKER, METRICS, STEPS, WORK_S
 
 
 def say(step: str, number: int) -> None:
@@ -46,6 +48,9 @@ def new_broker() -> LeaseBroker:
 
         made = StorageQueueBroker(**words, limits=limits)
     made.add_middleware(Acknowledged())
+    if os.environ.get(METRICS):
+        made.add_middleware(Prometheus())
+        made.add_middleware(ExplainFailures())
     return made
 
 

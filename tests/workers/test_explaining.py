@@ -288,3 +288,25 @@ def _until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < end_s, "it did not happen"
         time.sleep(0.01)
+
+
+@pytest.mark.slow
+def test_what_a_shutdown_settles_is_counted(moto: Moto, tmp_path: Path) -> None:
+    """Between two looks at the books a worker may end: what it settled at last is counted, too."""
+    queue = fresh_name("q")
+    with SqsHarness(tmp_path, moto) as harness:
+        broker = harness.new_broker()
+        broker.add_middleware(ExplainFailures())
+
+        @dramatiq.actor(broker=broker, queue_name=queue)
+        def work() -> None:
+            return
+
+        for _ in range(5):
+            work.send()
+        with harness.working(broker):
+            harness.join(broker, queue)
+
+    labels = {"queue_name": queue}
+    assert value("eventpost_worker_acks_total", **labels) == 5
+    assert value("eventpost_worker_acks_pending", **labels) == 0

@@ -14,6 +14,7 @@ from pathlib import Path
 from random import Random
 
 import dramatiq
+import httpx
 import pytest
 
 from eventpost.workers.broker import LeaseBroker
@@ -21,6 +22,7 @@ from tests.documentation import ROOT
 from tests.services.azurite import Azurite
 from tests.services.elasticmq import ElasticMQ
 from tests.services.kafka import Kafka
+from tests.services.ports import free_ports
 from tests.workers.environment import BROKER, STEPS, WORK_S
 from tests.workers.harnesses import KafkaHarness, ProxiedHarness, SqsHarness, StorageQueueHarness
 
@@ -259,3 +261,31 @@ def test_killed_again_and_again(station: Station, random: Random) -> None:
     station.join()
     assert set(station.numbers("ended")) == set(range(60))
     station.nothing_finished_repeats()
+
+
+@pytest.mark.parametrize("station", ["sqs"], indirect=True)
+def test_both_kinds_of_metrics_are_served_together(
+    station: Station, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dramatiq's own exposition server serves what its middleware counts, and what ours does, of
+    all processes of the real command."""
+    [port] = free_ports(1)
+    (tmp_path / "metrics").mkdir()
+    for name, value in (("db", tmp_path / "metrics"), ("host", "127.0.0.1"), ("port", port)):
+        monkeypatch.setenv(f"dramatiq_prom_{name}", str(value))
+
+    def served() -> set[str]:
+        try:
+            text = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+        except httpx.TransportError:
+            return set()
+        return set(text.splitlines())
+
+    wanted = {
+        'dramatiq_messages_total{actor_name="work",queue_name="default"} 6.0',
+        'eventpost_worker_acks_total{queue_name="default"} 6.0',
+    }
+    station.send(range(6))
+    station.start(processes=2)
+    station.harness.until(lambda: wanted <= served())
+    assert station.stop() == 0

@@ -123,9 +123,8 @@ class LeaseBroker(Broker):
     def books(self) -> list[tuple[str, Stats, int]]:
         """What this process received of each queue, and what became of it: the queue, the engine's
         books, and which engine's they are, because each worker begins new ones."""
-        return [
-            (one.queue_name, one.leases.stats(), id(one)) for one in self._channels.receptions()
-        ]
+        receptions = [*self._channels.ended(), *self._channels.receptions()]
+        return [(one.queue_name, one.leases.stats(), id(one)) for one in receptions]
 
     def _name(self, queue_name: str) -> str:
         return self._transport.name_of(within(self.namespace, queue_name))
@@ -240,9 +239,9 @@ class LeaseBroker(Broker):
             with self._following_up(args[0]):
                 super().emit_after(signal, *args, **kwargs)
             return
-        super().emit_after(signal, *args, **kwargs)
         if signal == "worker_shutdown":
-            self._drain()
+            self._drain()  # before middleware takes its last look
+        super().emit_after(signal, *args, **kwargs)
 
     @contextmanager
     def _following_up(self, message: LeasedMessage) -> Iterator[None]:

@@ -25,6 +25,8 @@ class _Open:
     forwarder: Forwarder = field(default_factory=Forwarder)
     outboxes: dict[str, Outbox] = field(default_factory=dict)
     receptions: dict[str, Reception] = field(default_factory=dict)
+    ended: list[Reception] = field(default_factory=list)
+    """Those of the newest drain, kept for their books."""
 
 
 class Channels:
@@ -68,6 +70,12 @@ class Channels:
         with now.lock:
             return list(now.receptions.values())
 
+    def ended(self) -> list[Reception]:
+        """Those that the newest drain let go of: what they counted stands."""
+        now = self._now
+        with now.lock:
+            return list(now.ended)
+
     def drain(self, drain_s: float) -> int:
         """Stop receiving, wait until what is finished is settled, and let go of it. How many
         finished messages were not settled: the ledger knows them."""
@@ -75,6 +83,8 @@ class Channels:
         with now.lock:
             closing = list(now.receptions.values())
             now.receptions.clear()
+            if closing:
+                now.ended = closing
         until_s = time.monotonic() + drain_s
         for reception in closing:
             reception.begin_close()

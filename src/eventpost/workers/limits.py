@@ -14,9 +14,9 @@ class WorkerLimits:
 
     wait_s: float = 20.0
     """The longest poll, where the server holds requests open."""
-    idle_s_max: float = 1.0
+    idle_s_max: float = 0.5
     """The longest pause after an empty answer, where the server answers at once: what a message
-    waits at most in a queue that was idle."""
+    waits at most in a queue that was idle. Half of it is what one waits in the middle."""
     pending_lease_s: float = 900.0
     """By how much the lease of a finished message is extended that could not be deleted yet. After
     a crash it comes again, and is deleted, no sooner."""

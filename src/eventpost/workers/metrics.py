@@ -105,11 +105,13 @@ class Metrics:
         self._thread = threading.Thread(target=run, name=name, daemon=True)
         self._thread.start()
 
-    def unwatch(self) -> None:
+    def unwatch(self, broker: LeaseBroker) -> None:
+        """Look a last time: what was settled since the look before would be counted nowhere."""
         self._stopped.set()
         if self._thread is not None:
             self._thread.join(LOOK_S)
             self._thread = None
+            self.look(broker)
 
     def look(self, broker: LeaseBroker) -> None:
         """Take the books over as they stand."""

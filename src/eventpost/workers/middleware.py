@@ -78,7 +78,8 @@ class ExplainFailures(Middleware):
             )
 
     def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
-        self.metrics.unwatch()
+        if isinstance(broker, LeaseBroker):
+            self.metrics.unwatch(broker)
 
     def after_process_message(
         self,

@@ -10,7 +10,14 @@ from collections import Counter
 from typing import Any
 
 import dramatiq
-from dramatiq.middleware import AsyncIO, CurrentMessage, GroupCallbacks, default_middleware
+import pytest
+from dramatiq.middleware import (
+    AsyncIO,
+    CurrentMessage,
+    GroupCallbacks,
+    default_middleware,
+    prometheus,
+)
 from dramatiq.middleware.time_limit import TimeLimitExceeded
 from dramatiq.rate_limits.backends import StubBackend as StubLimits
 from dramatiq.results import Results
@@ -114,6 +121,32 @@ class StockMiddleware:
         with harness.working(broker):
             harness.join(broker)
         assert log.entries == ["begun", "begun"]
+
+    def test_jobs_are_counted(
+        self, harness: BrokerHarness, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Dramatiq's Prometheus middleware counts jobs, errors, retries and dead letters."""
+        for name in ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir"):
+            monkeypatch.setenv(name, prometheus.DB_PATH)  # as it sets them itself, and for good
+        counting = prometheus.Prometheus()
+        middleware = [one() for one in default_middleware]
+        broker, log = harness.new_broker(middleware=[counting, *middleware]), Log()
+        broker.emit_after("process_boot")  # a worker's process does so
+
+        @dramatiq.actor(broker=broker, max_retries=1, min_backoff=100, max_backoff=100)
+        def count(is_good: bool) -> None:
+            log.add(is_good)
+            if not is_good:
+                raise ValueError("bad")
+
+        with harness.working(broker):
+            count.send(True)
+            count.send(False)
+            harness.join(broker)
+        counters = ("messages", "errored_messages", "retried_messages", "rejected_messages")
+        found = [getattr(counting, f"total_{name}").labels("default", "count") for name in counters]
+        assert [one._value.get() for one in found] == [3, 2, 1, 1]
+        harness.buried(broker, "default")
 
     def test_coroutines_run(self, harness: BrokerHarness) -> None:
         """With the AsyncIO middleware actors may be coroutines, and know their message."""
