@@ -1,6 +1,6 @@
 """No-op tasks through the real `dramatiq` command: ours and the stock brokers in the same run.
 
-    python -m bench.worker_speed                 # or: make worker-bench
+    python -m bench.worker_speed                 # or: make worker-bench, or rows of make bench
 
 Enqueued by one thread, worked on by one process of 8 threads. Requests are counted by a proxy in a
 run of their own, because it costs time itself. `start` is from enqueue to the first line of an
@@ -9,10 +9,14 @@ gives at most: the service's own client at full speed, without any tasks.
 """
 
 import argparse
+import asyncio
+import os
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +25,7 @@ from tests.services.elasticmq import ElasticMQ
 from tests.services.running import launched
 
 from bench import worker_plain
+from bench.servers import Harness
 from bench.worker_faults import Case, opened
 
 SINGLE = 20
@@ -31,6 +36,41 @@ SETTLED_S = 5.0
 """Until the last deletes are done, and pauses are as long as they become."""
 IDLE_S = 20.0
 """How long requests of a worker are counted that has nothing to do."""
+COUNTED = 300
+"""Tasks of the run whose requests are counted."""
+SHARE = 0.02
+"""Of the deliveries of a usual row of `make bench`: so many tasks."""
+SERVICES: dict[str, tuple[Any, str]] = {
+    "sqs": (ElasticMQ, "http"),
+    "storagequeue": (AzuriteInMemory, "queue"),
+}
+BROKERS = ("eventpost", "stock")
+Figures = dict[str, float]
+
+
+def measured(system: str, port: int, broker: str, count: int) -> Figures:
+    """One broker's line."""
+    with opened(system, broker, port, 0.0, is_direct=True) as case:
+        case.options = OPTIONS
+        sent, worked = speed(case, count)
+    with opened(system, broker, port, 0.0) as case:
+        case.options = OPTIONS
+        each, hourly = requests(case, COUNTED)
+    with opened(system, broker, port, 0.0, is_direct=True) as case:
+        case.options = OPTIONS
+        start_ms = idle_start_ms(case)
+    return {
+        "enqueued_per_s": sent,
+        "worked_per_s": worked,
+        "requests_per_task": each,
+        "idle_requests_per_hour": hourly,
+        "start_p50_ms": start_ms,
+    }
+
+
+def plain(system: str, port: int, count: int) -> Figures:
+    sent, worked = worker_plain.speed(system, port, count)
+    return {"enqueued_per_s": sent, "worked_per_s": worked}
 
 
 def ended(case: Case, count: int) -> None:
@@ -74,37 +114,67 @@ def idle_start_ms(case: Case) -> float:
     return statistics.median(times) * 1000
 
 
+# --- a row of `make bench` ------------------------------------------------------------------------
+
+
+def row(system: str) -> Callable[[Harness, int], Awaitable[Figures]]:
+    """Ours, the stock broker's, and what the emulator gives at most, in one run."""
+    return partial(_row, system)
+
+
+async def _row(system: str, _harness: Harness, count: int) -> Figures:
+    return await asyncio.to_thread(_compared, system, int(count * SHARE))
+
+
+def _compared(system: str, count: int) -> Figures:
+    os.sched_setaffinity(0, range(os.cpu_count() or 1))  # of this thread: workers have every core
+    kind, port_name = SERVICES[system]
+    figures: Figures = {"tasks": count}
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        launched(kind, Path(directory) / "service") as running,
+    ):
+        port = running.service.ports[port_name]
+        ours = measured(system, port, "eventpost", count)
+        stock = measured(system, port, "stock", count)
+        most = plain(system, port, count)
+    for name, value in ours.items():
+        figures |= {name: value, f"stock_{name}": stock[name]}
+        if name in most:
+            figures |= {f"plain_{name}": most[name], f"{name}_to_stock": value / stock[name]}
+    return figures
+
+
+# --- a table of its own ---------------------------------------------------------------------------
+
+
+def line(figures: Figures) -> str:
+    units = {"requests_per_task": ".2f"}
+    names = ("enqueued_per_s", "worked_per_s", "requests_per_task", "idle_requests_per_hour")
+    cells = [format(figures[n], units.get(n, ".0f")) if n in figures else "" for n in names]
+    start_ms = figures.get("start_p50_ms")
+    return " | ".join([*cells, "" if start_ms is None else f"{start_ms:.0f} ms"])
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=2_000, help="tasks")
-    parser.add_argument("--only", choices=["sqs", "storagequeue"])
+    parser.add_argument("--only", choices=list(SERVICES))
     arguments = parser.parse_args()
-    services: dict[str, Any] = {"sqs": ElasticMQ, "storagequeue": AzuriteInMemory}
     columns = "enqueued/s | worked/s | requests per task | idle requests/h | start p50"
     print(f"| broker | {columns} |\n|---|---|---|---|---|---|")
-    for system in [arguments.only] if arguments.only else list(services):
+    for system in [arguments.only] if arguments.only else list(SERVICES):
+        kind, port_name = SERVICES[system]
         with (
             tempfile.TemporaryDirectory() as directory,
-            launched(services[system], Path(directory) / "service") as running,
+            launched(kind, Path(directory) / "service") as running,
         ):
-            port = running.service.ports["http" if system == "sqs" else "queue"]
-            sent, worked = worker_plain.speed(system, port, arguments.count)
-            print(f"| {system}, plain client | {sent:.0f} | {worked:.0f} | | | |", flush=True)
-            for broker in ("eventpost", "stock"):
-                with opened(system, broker, port, 0.0, is_direct=True) as case:
-                    case.options = OPTIONS
-                    sent, worked = speed(case, arguments.count)
-                with opened(system, broker, port, 0.0) as case:
-                    case.options = OPTIONS
-                    each, hourly = requests(case, 300)
-                with opened(system, broker, port, 0.0, is_direct=True) as case:
-                    case.options = OPTIONS
-                    start_ms = idle_start_ms(case)
-                print(
-                    f"| {system}, {broker} | {sent:.0f} | {worked:.0f} | {each:.2f} | "
-                    f"{hourly:.0f} | {start_ms:.0f} ms |",
-                    flush=True,
-                )
+            port = running.service.ports[port_name]
+            for broker in BROKERS:
+                found = measured(system, port, broker, arguments.count)
+                print(f"| {system}, {broker} | {line(found)} |", flush=True)
+            found = plain(system, port, arguments.count)
+            print(f"| {system}, plain client | {line(found)} |", flush=True)
     return 0
 
 
