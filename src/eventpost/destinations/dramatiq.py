@@ -7,7 +7,6 @@ means that the queue has the message: a task may come twice, and does not get lo
 
 import math
 from collections.abc import Sequence
-from types import SimpleNamespace
 
 import msgspec
 
@@ -180,8 +179,8 @@ def _kind_of(settings: msgspec.Struct) -> str:
 
 def _check_queue(endpoint: Endpoint, system: System, settings: msgspec.Struct | None) -> None:
     if system == REDIS:
-        for library, extra in (("redis", "redis"), ("dramatiq", "dramatiq")):
-            kinds.check_library("A task on Redis", SimpleNamespace(LIBRARY=library, EXTRA=extra))
+        for library in ("redis", "dramatiq"):  # the extras have the same names
+            kinds.need_library("A task on Redis", library, library)
         return
     try:
         address = address_of(endpoint, system)
