@@ -20,7 +20,8 @@ from eventpost.workers.storagequeue import StorageQueueBroker
         ({"access_key_id": "ASIAEXAMPLE", "secret_access_key": "s"}, "session_token"),
         ({"lease_s": 0.5}, "lease_s"),
         ({"receives_max": 0}, "receives_max"),
-        ({"ledger": "redis://x"}, "redis"),
+        ({"ledger": "mongodb://x"}, "mongodb"),
+        ({"ledger": "redis://dj@x"}, "no password"),
     ],
 )
 def test_bad_settings_of_sqs(words: dict[str, Any], told: str) -> None:

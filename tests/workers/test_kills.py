@@ -38,6 +38,8 @@ class Station:
     steps_file: Path
     work_s: float = 0.0
     drain_s: float = 5.0
+    ledger: str = ""
+    """Its URL, when it is not the harness' file."""
     processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
 
     @property
@@ -60,7 +62,7 @@ class Station:
             "kind": self.harness.kind,
             "words": {
                 **self.harness.words,
-                "ledger": str(self.harness.ledger),
+                "ledger": self.ledger or str(self.harness.ledger),
                 "lease_s": LEASE_S,
                 "receives_max": 1_000,
             },
@@ -127,15 +129,23 @@ class Station:
 
 @pytest.fixture(params=["sqs", "storagequeue", "kafka"])
 def station(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Station]:
-    with _harness(request, tmp_path) as harness:
-        station = Station(harness, tmp_path / "steps")
-        try:
-            yield station
-        finally:
-            for process in station.processes:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait(30)
+    with (
+        _harness(request, tmp_path) as harness,
+        stopped(Station(harness, tmp_path / "steps")) as station,
+    ):
+        yield station
+
+
+@contextmanager
+def stopped(station: Station) -> Iterator[Station]:
+    """With none of its programs left in the end."""
+    try:
+        yield station
+    finally:
+        for process in station.processes:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait(30)
 
 
 @contextmanager

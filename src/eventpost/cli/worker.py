@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eventpost.cli import confirming, output
+from eventpost.cli import confirming, output, worker_ledger
 from eventpost.cli.parser import (
     EXIT_DONE,
     EXIT_USAGE,
@@ -36,6 +36,7 @@ def add(group: Commands) -> None:
         help="list, replay and purge dead letters of workers",
         description="List, replay and purge dead letters of workers.",
     )
+    worker_ledger.add(worker)
     verbs = nouns(parser, dest="deadletters_verb")
     shared = [_selection(), as_json()]
     parser = command(verbs, "list", list_letters, summary="list dead letters", parents=shared)
@@ -146,10 +147,10 @@ def _is_confirmed() -> bool:
 def _opened(arguments: argparse.Namespace) -> "Shelf":
     from eventpost.workers.shelf import Shelf
 
-    return Shelf(_broker(arguments.broker), arguments.queue)
+    return Shelf(broker_named(arguments.broker), arguments.queue)
 
 
-def _broker(named: str) -> "LeaseBroker":
+def broker_named(named: str) -> "LeaseBroker":
     """The program's own. Raises InvalidRequest for a module or a name that is not there."""
     from eventpost.core.errors import InvalidRequest
     from eventpost.workers.broker import LeaseBroker

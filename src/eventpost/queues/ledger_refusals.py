@@ -85,7 +85,7 @@ def of_network(name: str, error: Exception) -> LedgerError:
     elif isinstance(cause, socket.gaierror):
         why = f"its name cannot be looked up: {cause.strerror or cause}"
     else:
-        why = str(cause) or type(cause).__name__
+        why = getattr(cause, "strerror", "") or str(cause) or type(cause).__name__
     return refusal(UNREACHABLE, name, why)
 
 

@@ -90,8 +90,13 @@ class WorkerHooks(Protocol):
         """A message is in the dead-letter queue."""
 
     def on_ledger_error(self, broker: "Broker", queue_name: str, error: Exception) -> None:
-        """A finished message could not be taken down. It is deleted all the same; if that fails,
-        too, it runs again."""
+        """The ledger cannot be asked or written: nothing more is received, and what is finished
+        waits, not deleted. Told once per kind and minute."""
+
+    def on_ledger_recovered(
+        self, broker: "Broker", queue_name: str, outage_s: float, count: int
+    ) -> None:
+        """The ledger has taken down so many finished messages that waited; their deletes follow."""
 
 
 class Hooks:

@@ -47,6 +47,9 @@ class WorkerLimits:
     send_calls_max: int = 4
     """Sends to one queue under way at once, where several messages travel as one request. Who comes
     meanwhile goes along with the next."""
+    ledger_pause_s_min: float = 0.1
+    """Before what is finished is offered again to a ledger that failed; twice as long each time."""
+    ledger_pause_s_max: float = 5.0
     drain_s: float = 10.0
     """How long a worker that shuts down waits until what it finished is settled."""
     tell_s: float = 60.0

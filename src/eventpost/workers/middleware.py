@@ -211,6 +211,19 @@ class ExplainFailures(Middleware):
 
     def on_ledger_error(self, broker: Broker, queue_name: str, error: Exception) -> None:
         finding = getattr(error, "code", codes.LEDGER_FAILED)
-        effect = "The message is deleted all the same; if that fails, too, its job runs again."
+        effect = (
+            f"{STAYS} What is finished is held, and deleted when the ledger has it; a process that "
+            "ends before that does it once more."
+        )
         self.metrics.failed("ledger", queue_name, finding)
         self._tell(described(finding, queue_name, "ledger", effect, detail=str(error)))
+
+    def on_ledger_recovered(
+        self, broker: Broker, queue_name: str, outage_s: float, count: int
+    ) -> None:
+        log.warning(
+            "%s: after %.1f s the ledger has the %d finished messages that waited for it.",
+            queue_name,
+            outage_s,
+            count,
+        )

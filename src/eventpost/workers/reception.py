@@ -28,6 +28,7 @@ from eventpost.workers.message import LeasedMessage
 from eventpost.workers.outbox import Outbox
 from eventpost.workers.telling import Telling
 from eventpost.workers.transport import Transport, WorkQueue
+from eventpost.workers.unwritten import Unwritten
 from eventpost.workers.waiting import Waiting
 
 log = logging.getLogger("eventpost.workers")
@@ -63,6 +64,15 @@ class Reception:
         self._uncounted: OrderedDict[str, int] = OrderedDict()
         """How often we gave a message back ourselves: such receives say nothing against it."""
         self._is_closed = False
+        self._ledger_told: tuple[str, float] = ("", 0.0)
+        """Which finding, and until when it is not told again."""
+        self._unwritten = Unwritten(
+            self._take_down,
+            lambda lease: self.leases.finish(lease),
+            self._ledger_failed,
+            self._ledger_recovered,
+            (around.limits.ledger_pause_s_min, around.limits.ledger_pause_s_max),
+        )
         self.leases = Leases(
             self._open,
             limits=lease_limits(prefetch, around),
@@ -147,7 +157,11 @@ class Reception:
         """On a thread of the engine, before anything of a page is given out. A queue may come to
         know its whole identity with its first answer, and not before."""
         self._identity = self.leases.queue.identity
-        return self._around.ledger.known(self._identity, ids)
+        try:
+            return self._around.ledger.known(self._identity, ids)
+        except LedgerError as error:
+            self._ledger_failed(error)
+            raise
 
     # --- out --------------------------------------------------------------------------------------
 
@@ -181,18 +195,29 @@ class Reception:
             self._give_back(message.lease, 0.0)
 
     def _finish(self, lease: Lease) -> None:
-        """Durably known as finished, then settled by the engine. Never raises."""
-        self._note(lease)
+        """Durably known as finished, then settled by the engine; while the ledger cannot take it
+        down, it waits. Never raises."""
         self._doomed.pop(lease.id, None)
         self._uncounted.pop(lease.id, None)
-        self.leases.finish(lease)
+        if not (lease.id and self._identity):
+            self.leases.finish(lease)
+        elif self._unwritten or not self._note(lease):
+            self._unwritten.add(lease)
+        else:
+            self.leases.finish(lease)
 
-    def _note(self, lease: Lease) -> None:
+    def _note(self, lease: Lease) -> bool:
+        """Whether the ledger has it."""
         if lease.id and self._identity:
             try:
-                self._around.ledger.finish(self._identity, lease.id)
+                self._take_down([lease.id])
             except LedgerError as error:
                 self._ledger_failed(error)
+                return False
+        return True
+
+    def _take_down(self, ids: Sequence[str]) -> None:
+        self._around.ledger.finish(self._identity, *ids)
 
     def _settled(self, leases: Sequence[Lease]) -> None:
         ids = [lease.id for lease in leases if lease.id]
@@ -203,13 +228,29 @@ class Reception:
                 self._ledger_failed(error)
 
     def _ledger_failed(self, error: LedgerError) -> None:
+        """Told once in a while, and at once when something else is the matter."""
+        code, until_s = self._ledger_told
+        now_s = time.monotonic()
+        if error.code == code and now_s < until_s:
+            return
+        self._ledger_told = (error.code, now_s + self._limits.tell_s)
         if not self._around.hooks.call("on_ledger_error", self.queue_name, error):
             log.error(
-                "%s: a finished message could not be taken down: if it cannot be deleted, it runs "
-                "again. %s: %s",
+                "%s: the ledger fails: nothing more is received, and what is finished is not "
+                "deleted before the ledger has it. %s: %s",
                 self.queue_name,
                 error.code,
                 error,
+            )
+
+    def _ledger_recovered(self, outage_s: float, count: int) -> None:
+        self._ledger_told = ("", 0.0)
+        if not self._around.hooks.call("on_ledger_recovered", self.queue_name, outage_s, count):
+            log.warning(
+                "%s: after %.1f s the ledger has the %d finished messages that waited for it.",
+                self.queue_name,
+                outage_s,
+                count,
             )
 
     def _give_back(self, lease: Lease, delay_s: float) -> None:
@@ -340,10 +381,19 @@ class Reception:
         self.pause()
         self._is_closed = True
         self.leases.begin_close()
+        self._unwritten.hurry()
 
     def end_close(self, until_s: float) -> Left:
         """Wait until what is finished is settled, or that time (monotonic) has come."""
-        return self.leases.close(max(0.0, until_s - time.monotonic()))
+        left = self.leases.close(max(0.0, until_s - time.monotonic()))
+        unwritten = self._unwritten.close()
+        if unwritten:
+            log.error(
+                "%s: the ledger did not take down %d finished messages in time: they run again.",
+                self.queue_name,
+                unwritten,
+            )
+        return left
 
 
 def lease_limits(prefetch: int, around: Surroundings) -> LeaseLimits:

@@ -23,7 +23,7 @@ class Telling(Listener):
         queue_name: str,
         hooks: Hooks,
         on_settled: Callable[[Sequence[Lease]], None],
-        on_appended: Callable[[Lease], None],
+        on_appended: Callable[[Lease], object],
     ) -> None:
         self._queue = queue_name
         self._hooks = hooks
