@@ -95,6 +95,13 @@ def test_a_url_that_cannot_be(url: str, told: str) -> None:
     assert "hush" not in str(caught.value)
 
 
+def test_the_edges_of_options() -> None:
+    """The longest name, the most replicas, and every way of TLS are taken."""
+    place_at(f"redis://h?wait_replicas=100&name={'x' * 40}")
+    for mode in ("disable", "prefer", "require", "verify-ca", "verify-full"):
+        place_at(f"postgres://dj@h?sslmode={mode}")
+
+
 def test_a_url_shows_no_password() -> None:
     """Neither the name of a place, which errors show, nor what a debugger prints of it."""
     for url in (f"postgresql://dj:{SECRET}@h/d?name={'x' * 40}", f"redis://dj:{SECRET}@h/1"):
@@ -343,6 +350,30 @@ def test_a_server_that_dies_and_comes_back(server: Server) -> None:
     server.restart()
     assert ledger.known(SONGS, ["1", "2", "3", "4"]) == {"1", "2", "3"}
     ledger.close()
+
+
+@pytest.mark.slow
+def test_a_server_that_hangs(own_redis: Running[Redis]) -> None:
+    """A server that stands still is waited for as long as the limit says; when it goes on the same
+    ledger works on."""
+    ledger = Ledger(place_at(own_redis.service.url), limits=LedgerLimits(answer_s=0.1))
+    until_it_works(lambda: ledger.finish(SONGS, "1"))
+    own_redis.pause()
+    calls: list[Callable[[], object]] = [
+        lambda: ledger.finish(SONGS, "2"),
+        lambda: ledger.known(SONGS, ["1"]),
+    ]
+    for call in calls:
+        with pytest.raises(LedgerError, match="in time") as caught:
+            call()
+        assert caught.value.code == codes.LEDGER_SERVER_UNREACHABLE
+
+    own_redis.resume()
+    until_it_works(lambda: ledger.finish(SONGS, "3"))
+    ledger.close()
+    other = Ledger(place_at(own_redis.service.url))
+    assert "3" in other.known(SONGS, ["3"])
+    other.close()
 
 
 PROGRAM = """

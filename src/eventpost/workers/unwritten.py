@@ -40,6 +40,7 @@ class Unwritten:
         self._thread: threading.Thread | None = None
         self._since_s = 0.0
         self._is_urgent = False
+        self._is_nudged = False
         self._is_closed = False
 
     def __len__(self) -> int:
@@ -58,7 +59,7 @@ class Unwritten:
     def hurry(self) -> None:
         """Try now, and without long pauses from now on."""
         with self._changed:
-            self._is_urgent = True
+            self._is_urgent = self._is_nudged = True
             self._changed.notify_all()
 
     def close(self) -> int:
@@ -83,10 +84,8 @@ class Unwritten:
     def _wait(self, pause_s: float) -> bool:
         """Until the next try; False when there is none."""
         with self._changed:
-            was_urgent = self._is_urgent
-            self._changed.wait_for(
-                lambda: self._is_closed or self._is_urgent != was_urgent, pause_s
-            )
+            self._changed.wait_for(lambda: self._is_closed or self._is_nudged, pause_s)
+            self._is_nudged = False
             if self._is_closed:
                 self._thread = None
             return not self._is_closed
