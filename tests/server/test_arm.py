@@ -388,11 +388,11 @@ def test_what_a_subscription_does_not_have(
 
 
 def test_what_is_not_managed_here(client: Client) -> None:
-    """System topics, namespaces and the rest are told not to be here."""
+    """System topics and the rest are told not to be here."""
     with pytest.raises(ResourceNotFoundError, match="system topics"):
         client.system_topics.get("radio", "stations")
     with pytest.raises(ResourceNotFoundError, match="ResourceNotSupported"):
-        client.namespaces.get("radio", "stations")
+        client.partner_topics.get("radio", "stations")
 
 
 # --- who may, and malformed requests --------------------------------------------------------------

@@ -18,6 +18,7 @@ from eventpost.app import asking, replaying, restoring
 from eventpost.app.alerts import Alerts
 from eventpost.app.connecting import Connecting
 from eventpost.app.domains import Domains
+from eventpost.app.namespaces import Namespaces
 from eventpost.app.pulling import Pulling, told
 from eventpost.app.queues import NO_CONNECTIONS
 from eventpost.app.sourcing import Sourcing
@@ -160,6 +161,7 @@ class App:
         self.connections.on_changed = self.pulling.connection_changed
         self.lock_tokens = LockTokens(secrets.token_bytes(SECRET_BYTES))
         self._subscribing = Subscribing(self, endpoints)
+        self.namespaces = Namespaces(self, new_key)
         self.alerts = Alerts(self, settings.alerts)
         self.checks: list[Callable[[], Health]] = []
         """Further workers' health; the server adds its own."""

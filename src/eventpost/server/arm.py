@@ -28,6 +28,8 @@ METHODS = ["GET", "PUT", "PATCH", "DELETE", "POST"]
 
 _EVENT_GRID = r"/providers/Microsoft\.EventGrid"
 _ROOT = rf"/+subscriptions/(?P<account>[^/]+)(?:/resourceGroups/(?P<group>[^/]+))?{_EVENT_GRID}"
+ROOT = _ROOT
+"""Of every path here, for other tables of routes."""
 _TOPIC = rf"{_ROOT}/topics/(?P<topic>[^/]+)"
 _DOMAIN = rf"{_ROOT}/domains/(?P<domain>[^/]+)"
 _DOMAIN_TOPIC = rf"{_DOMAIN}/topics/(?P<domain_topic>[^/]+)"
@@ -90,15 +92,19 @@ class Asked(NamedTuple):
 
 Answer = tuple[int, object]
 Handler = Callable[[Asked], Awaitable[Answer]]
+Table = tuple[tuple[str, re.Pattern[str], Handler], ...]
+"""What answers which method on which path."""
 
 
-def routes(app: AppPort) -> list[Route]:
-    """A scope that begins with a slash makes two of them in the SDK's URLs."""
+def routes(app: AppPort, more: Table = ()) -> list[Route]:
+    """Those of the table here and of `more`. A scope that begins with a slash makes two of them in
+    the SDK's URLs."""
+    table = _ROUTES + more
 
     async def answer(request: Request) -> Response:
         try:
             check_token(request, app.admin_token)
-            status, content = await _answered(app, request)
+            status, content = await _answered(app, table, request)
         except EventpostError as error:
             return _refusal(error)
         except ClientDisconnect:
@@ -114,10 +120,10 @@ def routes(app: AppPort) -> list[Route]:
     return [Route(path, answer, methods=METHODS) for path in paths]
 
 
-async def _answered(app: AppPort, request: Request) -> Answer:
+async def _answered(app: AppPort, table: Table, request: Request) -> Answer:
     path = request.url.path
-    known = [(method, run) for method, pattern, run in _ROUTES if pattern.fullmatch(path)]
-    for method, pattern, run in _ROUTES:
+    known = [(method, run) for method, pattern, run in table if pattern.fullmatch(path)]
+    for method, pattern, run in table:
         match = pattern.fullmatch(path)
         if match is not None and method == request.method:
             _check_query(request)
@@ -132,9 +138,9 @@ async def _answered(app: AppPort, request: Request) -> Answer:
     raise NotFound(
         "ResourceNotSupported",
         f"There is nothing at {path}.",
-        why="Of Azure Resource Manager topics and domains of Microsoft.EventGrid and their event "
-        "subscriptions are here; system topics, namespaces and partners are not.",
-        fix="Pull subscriptions and everything else are made with the management API.",
+        why="Of Azure Resource Manager topics, domains and namespaces of Microsoft.EventGrid and "
+        "their event subscriptions are here; system topics and partners are not.",
+        fix="Everything else is made with the management API.",
     )
 
 
@@ -337,8 +343,11 @@ async def show_attributes(asked: Asked) -> Answer:
     return 200, {"value": arm_resources.attributes(subscription)}
 
 
-def _route(method: str, pattern: str, run: Handler) -> tuple[str, re.Pattern[str], Handler]:
+def route(method: str, pattern: str, run: Handler) -> tuple[str, re.Pattern[str], Handler]:
     return method, re.compile(pattern, re.IGNORECASE), run
+
+
+_route = route
 
 
 _ROUTES = (

@@ -21,6 +21,7 @@ from eventpost.core.interfaces import (
     DeadLetterQuery,
     Usage,
 )
+from eventpost.core.namespaces import Namespace
 from eventpost.core.sources import NO_MAPPING, Connection, InputMapping, Source, SourceReport
 from eventpost.core.subscriptions import DomainRules, Subscription, Topic
 from eventpost.credentials.bearer import Tokens
@@ -59,6 +60,23 @@ class GridPort(Protocol):
         ...
 
 
+class NamespacesPort(Protocol):
+    """The namespace that the server is for Azure's management SDKs; `app.namespaces`."""
+
+    @property
+    def namespace(self) -> Namespace | None:
+        """None as long as it has no name."""
+        ...
+
+    def get(self, name: str) -> Namespace:
+        """Raises NotFound."""
+        ...
+
+    async def create(self, name: str) -> Namespace: ...
+    async def regenerate_key(self, name: str, key_name: str) -> Namespace: ...
+    async def delete(self, name: str) -> None: ...
+
+
 class TopicsPort(Protocol):
     """What the data plane needs to find a topic."""
 
@@ -70,6 +88,9 @@ class TopicsPort(Protocol):
     """None when no issuer of bearer tokens is configured."""
     publish_times: Histogram
     """From a whole publish request to its answer; the data plane observes here."""
+
+    @property
+    def namespaces(self) -> NamespacesPort: ...
 
     @property
     def grid(self) -> GridPort: ...

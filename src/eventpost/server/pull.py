@@ -11,8 +11,9 @@ from time import perf_counter
 import msgspec
 
 from eventpost.core.domains import split
-from eventpost.core.errors import EventpostError, Forbidden, NotFound, Overloaded
+from eventpost.core.errors import EventpostError, Forbidden, NotFound, Overloaded, Unauthorized
 from eventpost.core.events import Delivery, Schema
+from eventpost.core.namespaces import is_within
 from eventpost.core.subscriptions import Topic
 from eventpost.credentials.bearer_settings import PUBLISH, RECEIVE
 from eventpost.formats import delivery as deliveries
@@ -103,7 +104,7 @@ class PullPlane:
                 request.respond(self._no_post(request, topic))
                 return
             action = RECEIVE if called.subscription else PUBLISH
-            authorize(self._app, request, topic, action)
+            self._authorize(request, topic, action)
             query = requests.Query(request.query)
             if not called.subscription:
                 self._publish(request, topic)
@@ -122,6 +123,16 @@ class PullPlane:
         for request in list(self._waiting.values()):
             self._respond(request, _NOTHING)
         self._waiting.clear()
+
+    def _authorize(self, request: Request, topic: Topic, action: str) -> None:
+        """By the topic's own credentials, or by the keys of the namespace that it is in."""
+        try:
+            authorize(self._app, request, topic, action)
+        except Unauthorized:
+            namespace = self._app.namespaces.namespace
+            if namespace is None or not is_within(topic):
+                raise
+            authorize(self._app, request, namespace.keyed(topic), action)
 
     # --- publish ----------------------------------------------------------------------------------
 

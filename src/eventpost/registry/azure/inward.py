@@ -66,7 +66,7 @@ def subscription(
         match name:
             case "destination":
                 if value is not None:
-                    changes |= _destination(_object(value, name), connections, refuse)
+                    changes |= _destination(as_object(value, name), connections, refuse)
             case "deadLetterDestination":
                 changes["deadletter"] = _dead_letters(value, refuse)
             case "filter":
@@ -114,7 +114,7 @@ def _destination(
     value: dict[str, Any], connections: Iterable[Declared], refuse: Refuse
 ) -> dict[str, Any]:
     kind = str(value.get("endpointType", ""))
-    properties = _object(value.get("properties") or {}, "destination.properties")
+    properties = as_object(value.get("properties") or {}, "destination.properties")
     match kind.lower():
         case "webhook":
             return _webhook(properties, connections, refuse)
@@ -153,8 +153,8 @@ def _webhook(
 
 
 def _attribute(value: object) -> dict[str, Any]:
-    mapping = _object(value, "deliveryAttributeMappings")
-    properties = _object(mapping.get("properties") or {}, "deliveryAttributeMappings.properties")
+    mapping = as_object(value, "deliveryAttributeMappings")
+    properties = as_object(mapping.get("properties") or {}, "deliveryAttributeMappings.properties")
     name, kind = mapping.get("name", ""), str(mapping.get("type", "static")).lower()
     if kind == "dynamic":
         return {"name": name, "type": kind, "sourceField": properties.get("sourceField", "")}
@@ -188,11 +188,11 @@ def _storage_queue(
 def _dead_letters(value: object, refuse: Refuse) -> str | None:
     if value is None:
         return None
-    destination = _object(value, "deadLetterDestination")
+    destination = as_object(value, "deadLetterDestination")
     if str(destination.get("endpointType", "")).lower() != "storageblob":
         refuse("deadLetterDestination.endpointType", "Only StorageBlob is there.")
         return None
-    properties = _object(destination.get("properties") or {}, "deadLetterDestination.properties")
+    properties = as_object(destination.get("properties") or {}, "deadLetterDestination.properties")
     resource = str(properties.get("resourceId", "")).rstrip("/")
     container = properties.get("blobContainerName")
     if container:
@@ -213,7 +213,7 @@ def _filter(value: object, refuse: Refuse) -> dict[str, Any] | None:
     if value is None:
         return None
     wanted: dict[str, Any] = {}
-    for name, each in _object(value, "filter").items():
+    for name, each in as_object(value, "filter").items():
         if name not in _FILTER:
             refuse(f"filter.{name}", f"Known here: {', '.join(_FILTER)}.")
         elif each is not None:
@@ -231,7 +231,7 @@ def _retry(value: object, refuse: Refuse) -> dict[str, Any] | None:
         "eventTimeToLiveInMinutes": "eventTtlMinutes",
     }
     found: dict[str, Any] = {}
-    for name, each in _object(value, "retryPolicy").items():
+    for name, each in as_object(value, "retryPolicy").items():
         if name not in names:
             refuse(f"retryPolicy.{name}", f"Known here: {', '.join(names)}.")
         elif each is not None:
@@ -251,7 +251,8 @@ def _schema(value: object) -> str | None:
     )
 
 
-def _object(value: object, where: str) -> dict[str, Any]:
+def as_object(value: object, where: str) -> dict[str, Any]:
+    """Raises InvalidRequest for anything else than an object of JSON."""
     if isinstance(value, dict):
         return value
     raise InvalidRequest(

@@ -5,7 +5,7 @@ from typing import Any
 from eventpost.core.errors import InvalidRequest
 from eventpost.core.events import Schema
 from eventpost.core.subscriptions import Topic
-from eventpost.registry.azure.inward import NO_IDENTITY, Refuse, refused
+from eventpost.registry.azure.inward import NO_IDENTITY, Refuse, as_object, refused
 from eventpost.registry.declared import TopicDeclaration
 
 SCHEMA_NAMES = {
@@ -34,11 +34,11 @@ def declared(name: str, body: dict[str, Any], refuse: Refuse = refused) -> Topic
     for field, value in body.items():
         if field in ("location", "properties", "name", "type", "id", "systemData", "apiVersion"):
             continue
-        if field == "identity" and (value or {}).get("type") in (None, "None"):
+        if field == "identity" and as_object(value or {}, field).get("type") in (None, "None"):
             continue
-        if value not in (None, {}, []) and not (field == "sku" and value.get("name") == "Basic"):
+        if value not in (None, {}, []) and (field, value) != ("sku", {"name": "Basic"}):
             refuse(field, NO_IDENTITY if field == "identity" else "A topic has no such field here.")
-    properties = body.get("properties") or {}
+    properties = as_object(body.get("properties") or {}, "properties")
     fields, defaults = _mapping(properties.get("inputSchemaMapping"), refuse)
     for field, value in properties.items():
         if field in ("inputSchema", "inputSchemaMapping", *_SHOWN_ONLY) or value is None:
