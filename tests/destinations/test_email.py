@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import json
+import re
 import socket
 import ssl
 import threading
@@ -12,16 +13,17 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from eventpost.core.errors import InvalidRequest
 from eventpost.core.events import Delivery, Event, Schema
 from eventpost.core.interfaces import Destination
-from eventpost.core.outcomes import Delivered, Failed, Outcome
+from eventpost.core.outcomes import DELIVERED, Delivered, Failed, Outcome
 from eventpost.core.subscriptions import DeliveryAttribute, Endpoint, Subscription, Topic
 from eventpost.credentials.smtp import CONNECT_S_MAX, REQUEST_S_MAX, SmtpConnection
 from eventpost.destinations import email, kinds
-from eventpost.destinations.email import EmailDestination
+from eventpost.destinations.email import DIGEST_BYTES_MIN, EmailDestination
 from eventpost.destinations.kinds import Services
 from eventpost.diagnosis.classify import classify
 from eventpost.http.client import HttpClient
@@ -531,12 +533,27 @@ class Digesting:
         self.destination = EmailDestination(topic(), subscription(to), lent)
 
     def deliver(self, *positions: int) -> None:
+        self.deliver_all([delivery(position) for position in positions])
+
+    def deliver_all(self, deliveries: list[Delivery]) -> None:
         def done(answered: Any, outcome: Any) -> None:
             for one, each in zip(answered, outcome, strict=True):
                 self.outcomes[one.position] = each
 
-        self.destination.deliver([delivery(position) for position in positions], done)
+        self.destination.deliver(deliveries, done)
         self.clock.settle()
+
+
+def padded_delivery(position: int, size: int) -> Delivery:
+    """Of an event with so many bytes."""
+    made = delivery(position)
+    wire = made.event.wire[:-1] + b" " * (size - len(made.event.wire)) + made.event.wire[-1:]
+    return msgspec.structs.replace(made, event=msgspec.structs.replace(made.event, wire=wire))
+
+
+def counted(mail: Any) -> set[str]:
+    """The events that a mail tells of."""
+    return set(re.findall(r"event-\d+", mail.text))
 
 
 def test_a_digest_waits_for_company(server: MailServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -575,6 +592,49 @@ def test_a_digest_has_its_bound(
         digesting.deliver(position)
 
     assert len(server.taken) == sent
+
+
+@pytest.mark.parametrize(("bytes_max", "sent"), [(-1, [1, 1, 1]), (0, [2, 1]), (1, [2, 1])])
+def test_a_digest_has_its_bound_in_bytes(
+    server: MailServer, monkeypatch: pytest.MonkeyPatch, bytes_max: int, sent: list[int]
+) -> None:
+    """A digest holds no more bytes of events than it may, however they came, and goes when it has
+    them; what is too long for it goes alone."""
+    size = len(delivery(1).event.wire)
+    least = DIGEST_BYTES_MIN
+    padded = [padded_delivery(position, least) for position in (1, 2, 3)]
+    assert size < least
+    options = {"digest": "1h", "digest_bytes_max": 2 * least + bytes_max}
+    to = endpoint(options=options, max_events_per_batch=10)
+    together = Digesting(connection(server.port), to, monkeypatch)
+
+    together.deliver_all(padded)
+    together.destination.hasten()
+    together.clock.settle()
+
+    assert [len(counted(mail)) for mail in server.taken] == sent
+    assert set(together.outcomes.values()) == {DELIVERED}
+    before = len(server.taken)
+    apart = Digesting(connection(server.port), to, monkeypatch)
+    for one in padded:
+        apart.deliver_all([one])
+    apart.destination.hasten()
+    apart.clock.settle()
+    assert [len(counted(mail)) for mail in server.taken[before:]] == sent
+
+
+@pytest.mark.parametrize(("count", "sent"), [(3, [3]), (4, [3, 1]), (7, [3, 3, 1])])
+def test_an_attempt_of_more_events_than_a_digest_holds(
+    server: MailServer, monkeypatch: pytest.MonkeyPatch, count: int, sent: list[int]
+) -> None:
+    """It becomes several mails, each within its bound."""
+    to = endpoint(options={"digest": "1h", "digest_events_max": 3}, max_events_per_batch=10)
+    digesting = Digesting(connection(server.port), to, monkeypatch)
+
+    digesting.deliver(*range(1, count + 1))
+
+    assert [len(counted(mail)) for mail in server.taken] == sent
+    assert len(digesting.outcomes) == count
 
 
 def test_a_digest_goes_when_no_more_can_come(
@@ -939,6 +999,8 @@ def test_a_server_that_takes_so_many_of_one_connection(server: MailServer) -> No
         ({"options": {"digest": "2d"}}, "between 1s and 1d"),
         ({"options": {"digest": "soon"}}, "not a duration"),
         ({"options": {"digest_events_max": 0}}, "between 1 and"),
+        ({"options": {"digest_bytes_max": 1_023}}, "between 1024 and"),
+        ({"options": {"digest_bytes_max": 16_777_217}}, "between 1024 and 16777216"),
         ({"options": {"cc": "x"}}, "options.cc"),
         (
             {"attributes": (DeliveryAttribute(name="X", type="static", value="1"),)},

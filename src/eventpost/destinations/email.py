@@ -6,6 +6,7 @@ its events, so that a mailbox which gets it twice can tell.
 """
 
 import logging
+import sys
 import time
 import uuid
 from collections import OrderedDict, deque
@@ -45,6 +46,8 @@ MESSAGES_MAX = 50
 """Messages in one conversation."""
 DIGEST_MS_MIN, DIGEST_MS_MAX = 1_000, 24 * 3_600_000
 DIGEST_EVENTS_MAX = 1_000
+DIGEST_BYTES_MIN, DIGEST_BYTES_MAX = 1_024, 16 * 1_048_576
+"""Servers take mails of 10 to 35 MB, and a mail is longer than the events that it tells of."""
 REMEMBERED_MAX = 10_000
 """Messages of which it is remembered who has got them, while others are to be asked again."""
 _logger = logging.getLogger("eventpost.destinations")
@@ -66,6 +69,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A duration: events that come within it of the first one go in one message."""
     digest_events_max: int = 100
     """Events in one digest; it goes when it is full."""
+    digest_bytes_max: int = 1_048_576
+    """Bytes of the events in one digest; a single event that is longer goes alone."""
 
     def __post_init__(self) -> None:
         if self.digest:
@@ -74,6 +79,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
                 raise ValueError("digest is between 1s and 1d")
         if not 1 <= self.digest_events_max <= DIGEST_EVENTS_MAX:
             raise ValueError(f"digest_events_max is between 1 and {DIGEST_EVENTS_MAX}")
+        if not DIGEST_BYTES_MIN <= self.digest_bytes_max <= DIGEST_BYTES_MAX:
+            least, most = DIGEST_BYTES_MIN, DIGEST_BYTES_MAX
+            raise ValueError(f"digest_bytes_max is between {least} and {most}")
 
     @property
     def digest_s(self) -> float:
@@ -97,7 +105,7 @@ class EmailDestination:
         self._services = services
         self._options = read_settings(endpoint.options, Options, where="options")
         self._waiting: deque[_Waiting] = deque()
-        self._waiting_events = 0
+        self._waiting_events = self._waiting_bytes = 0
         self._sending = 0
         self._is_dispatching = False
         self._is_closed = False
@@ -112,6 +120,7 @@ class EmailDestination:
     def deliver(self, deliveries: Sequence[Delivery], done: DeliveryDone) -> None:
         self._waiting.append(_Waiting(deliveries, done))
         self._waiting_events += len(deliveries)
+        self._waiting_bytes += _bytes(deliveries)
         if not self._options.digest or self._is_hastened or self._is_full():
             self._soon()
         elif self._timer is None and not self._is_due:
@@ -135,9 +144,11 @@ class EmailDestination:
     # --- on the loop's thread -------------------------------------------------------------------
 
     def _is_full(self) -> bool:
-        """No further event would come: the lane holds back, or the digest has its bound."""
-        is_complete = self._waiting_events >= self._options.digest_events_max
-        return is_complete or len(self._waiting) >= self._attempts_max
+        """No further event would come: the lane holds back, or the digest has one of its bounds."""
+        options = self._options
+        is_complete = self._waiting_events >= options.digest_events_max
+        is_long = self._waiting_bytes >= options.digest_bytes_max
+        return is_complete or is_long or len(self._waiting) >= self._attempts_max
 
     def _soon(self) -> None:
         self._stop_timer()
@@ -161,13 +172,19 @@ class EmailDestination:
         self._is_due = bool(self._waiting) and self._is_due
 
     def _page(self, events_max: int) -> list[_Waiting]:
-        """One attempt at least."""
+        """One attempt at least, and no more than one mail holds."""
+        bytes_max = self._options.digest_bytes_max if self._options.digest else sys.maxsize
         page: list[_Waiting] = []
-        count = 0
-        while self._waiting and (not page or count + len(self._waiting[0][0]) <= events_max):
+        count = size = 0
+        while self._waiting:
+            next_count = count + len(self._waiting[0].deliveries)
+            next_size = size + _bytes(self._waiting[0].deliveries)
+            if page and (next_count > events_max or next_size > bytes_max):
+                break
             page.append(self._waiting.popleft())
-            count += len(page[-1].deliveries)
+            count, size = next_count, next_size
         self._waiting_events -= count
+        self._waiting_bytes -= size
         return page
 
     def _sent(self, page: list[_Waiting], outcomes: Sequence[Outcome], elapsed_ms: float) -> None:
@@ -190,6 +207,29 @@ class EmailDestination:
             self._services.call_soon_threadsafe(self._sent, page, outcomes, elapsed_ms)
         except RuntimeError:
             return  # the loop was closed first: nobody is left to be told
+
+
+def digests(deliveries: Sequence[Delivery], options: Options) -> list[list[Delivery]]:
+    """What goes in one mail each, in order: within both bounds, one event at least. An attempt may
+    hold more events than a digest does."""
+    groups: list[list[Delivery]] = []
+    size = 0
+    for one in deliveries:
+        size += len(one.event.wire)
+        is_full = groups and len(groups[-1]) >= options.digest_events_max
+        if not groups or is_full or size > options.digest_bytes_max:
+            groups.append([])
+            size = len(one.event.wire)
+        groups[-1].append(one)
+    return groups
+
+
+def _each(deliveries: Sequence[Delivery]) -> list[list[Delivery]]:
+    return [[each] for each in deliveries]
+
+
+def _bytes(deliveries: Sequence[Delivery]) -> int:
+    return sum(len(one.event.wire) for one in deliveries)
 
 
 class _Line:
@@ -230,7 +270,7 @@ class _Line:
             is_insecure=endpoint.tls_insecure,
             answer_s=endpoint.response_timeout_s,
         )
-        groups = [list(deliveries)] if self._options.digest else [[each] for each in deliveries]
+        groups = digests(deliveries, self._options) if self._options.digest else _each(deliveries)
         outcomes: list[Outcome] = []
         talk: Conversation = new_talk()
         failed = talk.open()

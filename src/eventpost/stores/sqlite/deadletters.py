@@ -64,7 +64,8 @@ _CLAUSES = {
 }
 _REPLAYED = {True: "replayed_ms > 0", False: "replayed_ms = 0"}
 _EVENT = "topic_id = :event_topic AND partition = :event_partition AND position = :event_position"
-_EXPORTED = "exported_to IN (SELECT value FROM json_each(:exported_to))"
+# The index holds only letters that have a file, and is used by a query that says so.
+_EXPORTED = "exported_to != '' AND exported_to IN (SELECT value FROM json_each(:exported_to))"
 _OF_KEPT = """
     subscription_id NOT IN (SELECT owner_id FROM removal WHERE kind = 'subscription')
     AND source_id NOT IN (SELECT owner_id FROM removal WHERE kind = 'source')
