@@ -136,6 +136,19 @@ def test_official_token_in_both_headers() -> None:
     authorize({b"authorization": b"SharedAccessSignature " + token})
 
 
+@pytest.mark.parametrize(
+    "content_type",
+    [None, b"", b"text/plain", b"application/octet-stream", b"application/json; charset=utf-8"],
+)
+def test_any_content_type_for_event_grid(content_type: bytes | None) -> None:
+    """A topic of the Event Grid schema reads the body whatever its content type says, or none."""
+    headers = {} if content_type is None else {b"content-type": content_type}
+
+    [event] = publish.decode_publish(Schema.EVENT_GRID, EVENT, headers, RESOURCE)
+
+    assert event.type == "t"
+
+
 def test_schema_chooses_the_decoder() -> None:
     """The topic's schema decides how a body is read."""
     json_type = {b"content-type": b"application/json"}
