@@ -3,10 +3,14 @@
 import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import msgspec
 import pytest
 
+from eventpost.testing.azure_identity import APPLICATION, TENANT, refusal
 from eventpost.testing.receiver import Answer, Receiver
+from tests.destinations.entra import AUDIENCE, entra_on_loopback
 from tests.doctor.wards import (
     closing,
     examined,
@@ -124,3 +128,39 @@ def test_certificates(authority: Authority, days: float, code: str) -> None:
         found = examined(declared, "blues")
 
     assert verdict(found) == (("tls", code) if code else ("", "")), found
+
+
+@pytest.mark.parametrize("finding", ["", "EP4608"])
+def test_a_token_that_the_webhook_wants(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finding: str
+) -> None:
+    """Whether there is a token, and for whom, is a rung of its own; the handshake carries it."""
+    with entra_on_loopback(tmp_path, monkeypatch) as entra:
+        handler = Receiver(tls=entra.tls)
+        if finding:
+            entra.service.entra_answer = refusal("AADSTS7000215: Invalid client secret provided.")
+        declared = {
+            "topic": "songs",
+            "endpoint": handler.url,
+            "connection": "station",
+            "azure_active_directory_tenant_id": TENANT,
+            "azure_active_directory_application_id_or_uri": AUDIENCE,
+        }
+        config = {
+            "network": {"ca_file": entra.ca_file, "proxies": "none"},
+            "connections": {"station": {"kind": "entra", **msgspec.to_builtins(entra.settings)}},
+            "topics": {"songs": {}},
+            "subscriptions": {"blues": declared},
+        }
+
+        found = examined(config, "blues", is_round_trip=True)
+
+        assert verdict(found)[1] == finding, found
+        told = next(each for each in found.rungs if each.name == "credentials")
+        if not finding:
+            assert (
+                told.detail == f"ClientSecretCredential ({APPLICATION}) has a token for {AUDIENCE}"
+            )
+            [question] = handler.handshakes
+            assert question.headers["authorization"] == f"Bearer {entra.service.tokens[-1]}"
+        handler.close()

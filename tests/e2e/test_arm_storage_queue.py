@@ -1,4 +1,4 @@
-"""A storage queue's event subscription, made by Azure's management SDK, and what reaches Azurite."""
+"""A storage queue's event subscription, made by the management SDK, and what reaches Azurite."""
 
 import base64
 import json

@@ -82,6 +82,11 @@ class Token:
     expires_s: float
     life_s: float
 
+    @property
+    def line(self) -> bytes:
+        """The header line, with its end."""
+        return f"Authorization: Bearer {self.text}\r\n".encode()
+
 
 @dataclass(frozen=True, slots=True)
 class Audience:

@@ -137,7 +137,7 @@ class Bearer:
         self._end_ms = now_ms + round(token.life_s * 1_000)
         self._due_ms = self._end_ms - round(min(RENEW_S, token.life_s / 2) * 1_000)
         self._text = token.text
-        self._line = f"Authorization: Bearer {token.text}\r\n".encode()
+        self._line = token.line
 
     def _tell(self, found: bytes | Evidence) -> None:
         waiting, self._waiting = self._waiting, deque()

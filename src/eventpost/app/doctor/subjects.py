@@ -29,6 +29,7 @@ from eventpost.core.events import Schema
 from eventpost.core.subscriptions import Endpoint
 from eventpost.credentials.aws_settings import AwsConnection
 from eventpost.credentials.azure_settings import AzureStorageConnection
+from eventpost.credentials.entra import EntraConnection
 from eventpost.credentials.redis import RedisConnection
 from eventpost.credentials.smtp import SmtpConnection
 from eventpost.diagnosis.doctor.climbing import Step, Subject
@@ -203,7 +204,16 @@ def _endpoint(
     found: Declarations, endpoint: Endpoint, schema: Schema, is_round_trip: bool
 ) -> Steps:
     if endpoint.type == "webhook":
-        return webhooks.steps_of(endpoint, found.settings, schema, is_round_trip=is_round_trip)
+        application = _settings_named(found, endpoint.connection)
+        if application is not None and not isinstance(application, EntraConnection):
+            raise InvalidRequest("WrongConnectionKind", "webhook needs a connection of kind entra.")
+        return webhooks.steps_of(
+            endpoint,
+            found.settings,
+            schema,
+            is_round_trip=is_round_trip,
+            application=application,
+        )
     connection = _settings_named(found, endpoint.connection)
     if endpoint.type == "lambda":
         if connection is not None and not isinstance(connection, AwsConnection):

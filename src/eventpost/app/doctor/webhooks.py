@@ -15,7 +15,8 @@ from eventpost.config.settings import Settings
 from eventpost.core.events import Schema
 from eventpost.core.outcomes import Evidence, Failed, Fault, Stage
 from eventpost.core.subscriptions import Endpoint
-from eventpost.credentials import secrets
+from eventpost.credentials import entra, secrets
+from eventpost.credentials.entra import EntraConnection
 from eventpost.destinations import handshake
 from eventpost.diagnosis.doctor import network, steps
 from eventpost.diagnosis.doctor.bounds import BOUNDS
@@ -24,20 +25,29 @@ from eventpost.diagnosis.doctor.ladder import Seen, Unknown
 from eventpost.diagnosis.doctor.network import Peer
 from eventpost.formats import topics
 from eventpost.http import urls
-from eventpost.http.client import HttpClient
+from eventpost.http.client import HttpClient, Target
 from eventpost.http.trust import Trust
 
 ANSWER_S = 10.0
 """For the round trip, so that the ladder ends in time; a server waits for 30 s."""
+CLOSING_TURNS = 5
 
 
 def steps_of(
-    endpoint: Endpoint, settings_of: Settings, schema: Schema, *, is_round_trip: bool
+    endpoint: Endpoint,
+    settings_of: Settings,
+    schema: Schema,
+    *,
+    is_round_trip: bool,
+    application: EntraConnection | None = None,
 ) -> list[tuple[str, Step]]:
-    """The ladder of a webhook; `settings_of` are the server's, whose rules on addresses hold."""
-    look = _Webhook(endpoint, settings_of, schema)
+    """The ladder of a webhook; `settings_of` are the server's, whose rules on addresses hold, and
+    `application` says who we are to one that wants a token."""
+    look = _Webhook(endpoint, settings_of, schema, application or EntraConnection())
+    token: list[tuple[str, Step]] = [("credentials", look.token)] if endpoint.wants_token else []
     found: list[tuple[str, Step]] = [
         ("settings", settings(look.settings)),
+        *token,
         ("name", look.name),
         ("route", look.route),
         ("tls", look.tls),
@@ -47,8 +57,20 @@ def steps_of(
 
 
 class _Webhook:
-    def __init__(self, endpoint: Endpoint, settings_of: Settings, schema: Schema) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        settings_of: Settings,
+        schema: Schema,
+        application: EntraConnection,
+    ) -> None:
         self._endpoint = endpoint
+        self._audience = entra.Audience(
+            endpoint.azure_active_directory_tenant_id,
+            endpoint.azure_active_directory_application_id_or_uri,
+            application,
+        )
+        self._authorization = b""
         self._settings = settings_of
         self._schema = endpoint.delivery_schema or schema
 
@@ -60,6 +82,16 @@ class _Webhook:
         for reference in self._endpoint.signing_secrets:
             secrets.resolve(reference)
         return f"{self._url.scheme} to {self._url.authority}"
+
+    def token(self) -> Seen:
+        """Whether there is a token, and whose; it goes with the round trip."""
+        session = entra.session(self._audience)
+        found = session.fetch()
+        if isinstance(found, Evidence):
+            return Failed(found)
+        self._authorization = found.line
+        report = session.report()
+        return f"{report.link} ({report.identity}) has a token for {self._audience.application}"
 
     def _proxied(self) -> Peer | None:
         proxy = new_proxies(self._settings).for_url(self._url)
@@ -100,15 +132,14 @@ class _Webhook:
 
     async def _ask(self) -> str | Evidence:
         client = self._client()
-        target = client.target(self._endpoint.address, is_insecure=self._endpoint.tls_insecure)
+        target = self._target(client)
         asked: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         head = b"%bContent-Length: 0\r\n\r\n" % target.head_start(b"OPTIONS")
         try:
             client.request(target, head, b"", ANSWER_S, asked.set_result)
             answer = await asked
         finally:
-            target.release()
-            client.close()
+            await _end(client)
         if isinstance(answer, Evidence):
             return answer
         return f"OPTIONS was answered {getattr(answer, 'status', 0)}"
@@ -124,6 +155,7 @@ class _Webhook:
 
     async def _shake_hands(self) -> handshake.Result:
         client = self._client()
+        self._target(client)
         question = handshake.Question(
             endpoint=self._endpoint,
             output_schema=self._schema,
@@ -136,6 +168,7 @@ class _Webhook:
             later_url=f"{self._origin()}/validate/doctor",
             event_id=str(uuid.uuid4()),
             now_ms=round(time.time() * 1_000),
+            authorization=self._authorization,
         )
         try:
             return await asyncio.wait_for(handshake.validate(client, question), ANSWER_S)
@@ -149,7 +182,11 @@ class _Webhook:
                 )
             )
         finally:
-            client.close()
+            await _end(client)
+
+    def _target(self, client: HttpClient) -> Target:
+        """Kept until the client is closed, which ends its connections without taking leave."""
+        return client.target(self._endpoint.address, is_insecure=self._endpoint.tls_insecure)
 
     def _origin(self) -> str:
         return self._settings.server.public_url.rstrip("/") or f"http://{os.uname().nodename}"
@@ -162,3 +199,10 @@ class _Webhook:
             proxies=new_proxies(self._settings),
             ca_file=self._settings.network.ca_file or None,
         )
+
+
+async def _end(client: HttpClient) -> None:
+    """Close it, and let the loop end what was open before it ends itself."""
+    client.close()
+    for _ in range(CLOSING_TURNS):
+        await asyncio.sleep(0)
