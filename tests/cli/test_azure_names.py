@@ -119,6 +119,42 @@ def test_names_and_resources(grid: Program, receiver: Receiver) -> None:
     grid.ok("topic", "delete", "-n", "az-names", "--yes")
 
 
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("topic", "create", "x-1", "--identity", "systemassigned"), "no managed identities"),
+        (("topic", "create", "x-1", "--inbound-ip-rules", "10.0.0.0/8", "allow"), "a firewall"),
+        (("topic", "create", "x-1", "--public-network-access", "disabled"), "a firewall"),
+        (
+            ("event-subscription", "create", "x-1", "--delivery-identity", "systemassigned"),
+            "a connection says who we are",
+        ),
+        (
+            ("event-subscription", "create", "x-1", "--deadletter-identity-endpoint", "/x"),
+            "a connection says who we are",
+        ),
+    ],
+)
+def test_options_that_cannot_mean_anything_here(
+    grid: Program, words: tuple[str, ...], why: str
+) -> None:
+    """An option of `az eventgrid` that would change something and cannot is refused by its name,
+    with the reason."""
+    refused = grid.run(*words)
+
+    assert refused.code == 2
+    assert f"{words[3]} is not supported" in refused.err
+    assert why in refused.err
+
+
+def test_what_holds_anyway_is_ignored(grid: Program) -> None:
+    """A topic is open to the network that the listener is open to: saying so changes nothing."""
+    made = grid.ok("topic", "create", "az-open", "--public-network-access", "enabled")
+
+    assert "Ignored: --public-network-access enabled" in made.err
+    grid.ok("topic", "delete", "-n", "az-open", "--yes")
+
+
 def test_the_whole_endpoint(grid: Program, receiver: Receiver) -> None:
     """What stands in the query of an endpoint is shown when it is asked for."""
     grid.ok("topic", "create", "az-url")

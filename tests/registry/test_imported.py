@@ -77,6 +77,8 @@ def test_a_listed_subscription(tmp_path: Path) -> None:
     (subscription,) = declared_subscriptions(load(str(file)))
     assert subscription.topic == "song-requests"
     assert subscription.endpoint == "https://station.example/api/songs"
+    assert subscription.azure_active_directory_tenant_id == "contoso.example"
+    assert subscription.azure_active_directory_application_id_or_uri == "api://station"
     assert subscription.max_events_per_batch == 10
     assert subscription.filter.included_event_types == ["Song.Requested"]
     assert subscription.filter.subject_begins_with == "genre/"

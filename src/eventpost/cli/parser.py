@@ -146,6 +146,38 @@ class _Ignored(argparse.Action):
         setattr(namespace, self.dest, words)
 
 
+class _Refused(argparse.Action):
+    """An option of the Azure CLI that would have to mean something here and cannot; says why."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        if (option_string, values) == (_OPEN, ["enabled"]):
+            words = [*(getattr(namespace, "ignored", None) or []), f"{_OPEN} enabled"]
+            namespace.ignored = words  # it holds anyway
+            return
+        parser.error(f"{option_string} is not supported: {_REFUSED[str(option_string)]}")
+
+
+_OPEN = "--public-network-access"
+_NO_IDENTITY = "there are no managed identities here, and a connection says who we are"
+_NO_RULES = "who may connect is said by the address that is listened on and by a firewall"
+_REFUSED = {
+    "--identity": _NO_IDENTITY,
+    "--delivery-identity": _NO_IDENTITY,
+    "--delivery-identity-endpoint": _NO_IDENTITY,
+    "--delivery-identity-endpoint-type": _NO_IDENTITY,
+    "--deadletter-identity": _NO_IDENTITY,
+    "--deadletter-identity-endpoint": _NO_IDENTITY,
+    "--inbound-ip-rules": _NO_RULES,
+    _OPEN: _NO_RULES,
+}
+
+
 def azure() -> Parser:
     """Options that `az eventgrid` has and that have no meaning here, for commands of its names."""
     parser = Parser(add_help=False)
@@ -153,6 +185,10 @@ def azure() -> Parser:
     for names in (("--resource-group", "-g"), ("--location", "-l"), ("--subscription",)):
         group.add_argument(
             *names, action=_Ignored, dest="ignored", metavar="NAME", help="ignored, with a note"
+        )
+    for name in _REFUSED:
+        group.add_argument(
+            name, action=_Refused, nargs="*", dest=argparse.SUPPRESS, help=argparse.SUPPRESS
         )
     return parser
 
