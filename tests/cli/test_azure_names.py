@@ -191,7 +191,10 @@ def test_a_queue_by_its_resource(grid: Program) -> None:
     [
         (("topic", "create"), "arguments are required: name"),
         (("topic", "show", "a-topic", "--name", "b-topic"), "not allowed with"),
-        (("event-subscription", "list", "--source-resource-id", STORAGE_ID), "no topic of"),
+        (
+            ("event-subscription", "list", "--source-resource-id", STORAGE_ID),
+            "no topic or domain of",
+        ),
         (("topic", "list", "--query", "[?"), "InvalidQuery"),
         (("topic", "list", "--output", "xml"), "unknown value `xml`"),
         (

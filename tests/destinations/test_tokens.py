@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import msgspec
 import pytest
 
 from eventpost.core.outcomes import Evidence, Fault, Stage
+from eventpost.core.subscriptions import Endpoint
 from eventpost.credentials import entra as sessions
 from eventpost.credentials.entra import EntraConnection
 from eventpost.destinations.tokens import RENEW_PAUSE_S, RETRY_PAUSE_S, Bearer, Tokens
@@ -26,6 +28,12 @@ OTHER_TENANT = "22222222-2222-4333-8444-555555555555"
 def entra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Entra]:
     with entra_on_loopback(tmp_path, monkeypatch) as found:
         yield found
+
+
+def audience(application: str) -> Endpoint:
+    return msgspec.structs.replace(
+        ENDPOINT, azure_active_directory_application_id_or_uri=application
+    )
 
 
 class Desk:
@@ -109,16 +117,32 @@ def test_one_question_for_all_who_wait(entra: Entra, desk: Desk) -> None:
     assert first.line() == second.line()
 
 
+@pytest.mark.parametrize(("fetches_max", "at_once"), [(1, 1), (2, 2), (3, 2)])
+def test_so_many_questions_at_once(
+    entra: Entra, desk: Desk, fetches_max: int, at_once: int
+) -> None:
+    """No more audiences are asked for at the same time than the bound says; the others wait for
+    their turn, and get their token."""
+    desk.tokens = Tokens(fetches_max)
+    entra.service.entra_answer = HANG
+    bearers = [desk.bearer(entra.settings, audience(f"api://{name}")) for name in ("a", "b")]
+    for bearer in bearers:
+        bearer.wait(30.0, desk.told.append)
+    desk.until(lambda: entra.service.held_count == at_once)
+    assert desk.tokens.asking_count == 2
+    assert len(entra.asked) == at_once
+
+    entra.service.entra_answer = None
+    entra.service.release(entra.service.grant(AUDIENCE, APPLICATION))
+
+    desk.until(lambda: len(desk.told) == 2)
+    assert all(isinstance(each, bytes) for each in desk.told)
+    assert desk.tokens.asking_count == 0
+
+
 def test_another_audience_has_another_token(entra: Entra, desk: Desk) -> None:
     """A token never goes to an application that it is not for."""
-    other = endpoint("https://hooks.example/")
-    other = type(other)(
-        address=other.address,
-        azure_active_directory_tenant_id=TENANT,
-        azure_active_directory_application_id_or_uri="api://else",
-    )
-
-    one, two = desk.bearer(entra.settings), desk.bearer(entra.settings, other)
+    one, two = desk.bearer(entra.settings), desk.bearer(entra.settings, audience("api://else"))
 
     assert desk.ask(one) != desk.ask(two)
 
