@@ -79,6 +79,11 @@ def check_quiet(world: "World", process: "Process") -> None:
                 f"{lane.subscription.name}: {told} notices, {fallen} dead letters in the books",
             )
         _check_exports(world, lane, letters)
+    check_duplicates(world)
+
+
+def check_duplicates(world: "World") -> None:
+    """No more came twice than each end of a process allows."""
     duplicates = sum(account.duplicates() for account in world.ledger.accounts.values())
     require(
         duplicates <= world.duplicates_max,

@@ -12,7 +12,7 @@ from eventpost.testing.simulation.consumers import Consumers
 from eventpost.testing.simulation.ledger import BrokenPromiseError
 from eventpost.testing.simulation.plan import Plan
 from eventpost.testing.simulation.process import Process
-from eventpost.testing.simulation.quiet import check_quiet, is_quiet, unquiet
+from eventpost.testing.simulation.quiet import check_duplicates, check_quiet, is_quiet, unquiet
 from eventpost.testing.simulation.recovered import check_recovered
 from eventpost.testing.simulation.running import check_running
 from eventpost.testing.simulation.workload import Workload
@@ -20,10 +20,8 @@ from eventpost.testing.simulation.world import World
 
 CHECK_GAP_S = 0.2
 DRAIN_STEP_S = 10.0
-DRAIN_STEPS_MAX = 30
-"""Five minutes: the longest schedule that is drawn has ended after two, and most runs need 4 steps.
-A grid that never comes to rest keeps sending, so that each step more takes long. What was dated by
-a wall clock that was ahead, and has been set back, waits for so much longer."""
+DRAIN_STEPS_MAX = 1_000
+"""Almost three hours: every schedule has ended by then."""
 RUN_S_MAX = 24 * 3_600.0
 
 
@@ -153,6 +151,7 @@ class _Run:
             if process is None:
                 continue
             self._workload.finish(process)
+            check_duplicates(world)  # a grid that never rests keeps sending
             if is_quiet(process):
                 world.clock.advance(DRAIN_STEP_S)
                 check_quiet(world, process)
