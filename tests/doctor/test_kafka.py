@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AclOperation, AclPermissionType
 
+from eventpost.diagnosis.doctor.climbing import SECONDS_MAX
 from tests.doctor.wards import (
     Script,
     black_hole,
@@ -193,7 +194,7 @@ def test_a_refused_port() -> None:
 def test_a_port_behind_a_firewall() -> None:
     """Packets that are dropped are told from a refusal, and within the bound."""
     with black_hole() as port:
-        found = connected(near(port))
+        found = connected(near(port), seconds_max=SECONDS_MAX)
 
     assert verdict(found) == ("route", "EP2006")  # not EP6001: it did not have to be left
 

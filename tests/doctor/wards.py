@@ -15,16 +15,27 @@ from eventpost.diagnosis.doctor.ladder import Examination
 Script = Callable[[socket.socket], None]
 
 
-def examined(config: dict[str, object], name: str, *, is_round_trip: bool = False) -> Examination:
+PATIENCE_S = 60.0
+"""For a ladder, where its own bound is not what is tested: the machine may be busy."""
+
+
+def examined(
+    config: dict[str, object],
+    name: str,
+    *,
+    is_round_trip: bool = False,
+    seconds_max: float = PATIENCE_S,
+) -> Examination:
     """The examination of one thing that is declared."""
     chosen = named(subjects(of_values(config), is_round_trip=is_round_trip), [name])
-    [examination] = examine(chosen)
+    [examination] = examine(chosen, seconds_max=seconds_max)
     return examination
 
 
-def connected(settings: dict[str, object]) -> Examination:
+def connected(settings: dict[str, object], *, seconds_max: float = PATIENCE_S) -> Examination:
     """The examination of one connection."""
-    return examined({"connections": {"patient": settings}}, "patient")
+    config: dict[str, object] = {"connections": {"patient": settings}}
+    return examined(config, "patient", seconds_max=seconds_max)
 
 
 def verdict(examination: Examination) -> tuple[str, str]:
