@@ -82,15 +82,13 @@ def ended(case: Case, count: int) -> None:
 
 def speed(case: Case, count: int) -> tuple[float, float]:
     """Enqueued and finished a second."""
-    began_s = time.monotonic()
-    case.send(count=count)
-    sent_s = time.monotonic() - began_s - case.start_up_s()
+    sent_s = case.send(count=count)
     case.start(threads=8)
     ended(case, 1)
     began_s = time.monotonic()
     done = len(case.numbers("ended"))
     ended(case, count)
-    return count / sent_s, (count - done) / (time.monotonic() - began_s)
+    return (count - 1) / sent_s, (count - done) / (time.monotonic() - began_s)
 
 
 def requests(case: Case, count: int) -> tuple[float, float]:

@@ -29,7 +29,7 @@ def add(group: Commands) -> None:
         "--kind",
         required=True,
         metavar="KIND",
-        help="aws, azure-storage, entra, kafka, rabbitmq, smtp, or what a package provides",
+        help="aws, azure-storage, entra, kafka, rabbitmq, redis, smtp, or what a package provides",
     )
     _settings(parser)
     command(
