@@ -59,14 +59,19 @@ class Consumers:
             return
         lane = self._draw.choice(pulled)
         wait_s = self._draw.choice((0.0, 0.0, 0.5))
-        received = partial(self._received, process, lane, process.clock.now_ms())
+        asked = process.clock.now_ms(), lane.generation
+        received = partial(self._received, process, lane, asked)
         try:
             lane.receive(self._draw.choice(COUNTS), wait_s, lambda: process.is_serving, received)
         except Overloaded:
             return
 
     def _received(
-        self, process: "Process", lane: PullLane, asked_ms: int, handed: Handed | EventpostError
+        self,
+        process: "Process",
+        lane: PullLane,
+        asked: tuple[int, int],
+        handed: Handed | EventpostError,
     ) -> None:
         if isinstance(handed, EventpostError) or not handed.deliveries:
             return
@@ -74,8 +79,10 @@ class Consumers:
         for delivery in handed.deliveries:
             letter = delivery.row.dead_letter_id if delivery.row is not None else 0
             keys.append(Key(handed.lock, delivery.position, letter))
-        for key in keys:
-            self._take(process, lane, key, asked_ms)
+        asked_ms, generation = asked
+        if lane.generation == generation:  # else it may be of before a rewind, and be had again
+            for key in keys:
+                self._take(process, lane, key, asked_ms)
         self._think(process, lane, keys)
 
     def _take(self, process: "Process", lane: PullLane, key: Key, asked_ms: int) -> None:
