@@ -36,14 +36,15 @@ SERVICES = frozenset({"kafka", "rabbitmq", "azurite", "moto", "elasticmq", "redi
 FILES = (
     *("tests/stores/", "tests/crash/", "tests/destinations/test_folder", "tests/doctor/test_way"),
     *("tests/destinations/test_storages", "tests/destinations/test_deadletter_files"),
-    *("tests/queues/test_ledger", "tests/workers/test_ledger", "tests/credentials/test_secrets"),
+    *("tests/queues/test_ledger", "tests/workers/test_ledger", "tests/credentials/"),
     *(
         "tests/sources/moving/test_journal",
         "tests/doctor/test_command",
         "tests/doctor/test_webhook",
     ),
 )
-"""Tests whose peer is the file system: real folders, disks and SQLite files."""
+"""Tests whose peer is the machine: real folders, disks and SQLite files, and the files and
+variables in which the clouds' SDKs look for credentials."""
 STAND_INS = (
     *("tests/destinations/test_lambda", "tests/e2e/test_function_endpoints"),
     *(
