@@ -246,7 +246,7 @@ def test_the_handler_runs_in_lambda(tmp_path: Path) -> None:
         (tmp_path / "e.yaml").write_text(json.dumps(config))
         environment = {"EVENTPOST_CONFIG": str(tmp_path / "e.yaml")}
         with LambdaRuntime(
-            "eventpost.diagnosis.lambda_handler", tmp_path, timeout_s=4, environment=environment
+            "eventpost.diagnosis.lambda_handler", tmp_path, timeout_s=10, environment=environment
         ) as function:
             done = function.invoke({"names": ["orders"]})
 
