@@ -10,6 +10,7 @@ from eventpost.core.books import Dropped
 from eventpost.core.events import Delivery
 from eventpost.core.outcomes import DELIVERED, Delivered, Failed, Outcome
 from eventpost.core.subscriptions import RetryPolicy
+from eventpost.grid.lane import FAILURES_KEPT
 from tests.grid.conftest import NewRig
 from tests.grid.rig import UNTRIED, Rig, failed
 
@@ -569,3 +570,19 @@ def test_a_rewind_of_a_replay(rig: Rig) -> None:
     assert rig.engine.dead_letters.counts[rig.subscription().id] == 2
     rig.restart()
     assert rig.engine.dead_letters.counts[rig.subscription().id] == 2
+
+
+# --- the latest failures --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [FAILURES_KEPT - 1, FAILURES_KEPT, FAILURES_KEPT + 1])
+def test_the_latest_failures(rig: Rig, count: int) -> None:
+    """The latest failed attempts of a lane are at hand, so many and no more."""
+    lane = rig.subscribe(concurrency=count)
+    rig.publish(count)
+
+    rig.handler().answer(failed(503))
+
+    kept = [record.position for record in lane.failures]
+    assert kept == list(range(count))[-FAILURES_KEPT:]
+    assert lane.attempts_failed == count

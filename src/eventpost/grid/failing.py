@@ -85,7 +85,7 @@ def _record_attempt(
 
 
 def _keep_record(lane: "Lane", record: AttemptRecord) -> None:
-    lane.failures.append(record)
+    lane.remember(record)
     lane.engine.journal.open.attempts.append(record)
     lane.engine.attempt_failed(lane, record)
 
