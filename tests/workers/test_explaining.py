@@ -162,7 +162,7 @@ def test_refused_deletes_are_explained_once(
 
         failures = {"queue_name": queue, "operation": "settle", "code": "AccessDenied"}
         with harness.working(broker):
-            with harness.refusing("settle"):
+            with harness.refused("settle"):
                 for _ in range(5):
                     note.send()
                 harness.until(lambda: value("eventpost_worker_failures_total", **failures) >= 5)
@@ -264,7 +264,7 @@ def test_a_failure_reaches_the_grid(
             pass
 
         note.send()
-        with harness.working(broker), harness.refusing("receive"):
+        with harness.working(broker), harness.refused("receive"):
             _until(lambda: arrived(grid, receiver))
 
     event = receiver.requests[0].event

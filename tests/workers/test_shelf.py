@@ -126,7 +126,7 @@ def test_a_replay_that_cannot_be_sent_stays(harness: BrokerHarness) -> None:
     if not isinstance(harness, ProxiedHarness):
         return
 
-    with Shelf(broker, "default") as shelf, harness.refusing("send"):
+    with Shelf(broker, "default") as shelf, harness.refused("send"):
         one = next(shelf.letters(Selection()))
         with pytest.raises(ShelfError, match="EP4"):
             shelf.replay(one)

@@ -8,8 +8,10 @@
         proxy.freeze()                                           # any protocol: half-open
 
 Over HTTP it tells requests apart, and rules decide on each: another answer, latency, a reset before
-the server knows or after it acted, silence. With `speaks="tcp"` it passes bytes on, for AMQP and
-Kafka. What concerns whole connections (`cut`, `freeze`, `refuse`, `latency_s`) works for both.
+the server knows or after it acted, silence. With `speaks="kafka"` the same goes for requests of
+Kafka's protocol, by their names in it, and the addresses that a broker tells lead through the
+proxy. With `speaks="tcp"` it passes bytes on, for AMQP and for Kafka under TLS. What concerns whole
+connections (`cut`, `freeze`, `refuse`, `latency_s`) works for all.
 
 Layer: testing. It runs on a loop in a thread of its own; its methods are for other threads.
 """
@@ -26,6 +28,7 @@ from typing import Any, Literal
 
 from eventpost.testing.background import BackgroundLoop
 from eventpost.testing.proxied_http import HEAD_BYTES_MAX, Asked, read_request, read_response
+from eventpost.testing.proxied_kafka import asked_of, led_here, read_frame
 from eventpost.testing.receiver import ACCEPT_TURNS, Answer
 
 PIECE_BYTES = 64 * 1024
@@ -60,8 +63,10 @@ RESET_AFTER = Reset(is_after=True)
 HANG = Hang()
 HANG_AFTER = Hang(is_after=True)
 
-Reaction = Answer | Reset | Hang | Slow
+Reaction = Answer | bytes | Reset | Hang | Slow
+"""Bytes are an answer in the protocol's own form."""
 Choice = Reaction | Callable[[Asked], Reaction]
+_Ask = Callable[[Asked], Coroutine[Any, Any, tuple[bytes, bool]]]
 
 
 @dataclass(eq=False)
@@ -94,16 +99,25 @@ class FaultProxy:
     """Listens on loopback from when it is made until `close`."""
 
     def __init__(
-        self, host: str, port: int, *, speaks: Literal["http", "tcp"] = "http", at_port: int = 0
+        self,
+        host: str,
+        port: int,
+        *,
+        speaks: Literal["http", "kafka", "tcp"] = "http",
+        at_port: int = 0,
     ) -> None:
         self.host = "127.0.0.1"
         self.port = at_port
         self.requests: list[Asked] = []
-        """Every request, in the order of arrival. HTTP only."""
+        """Every request, in the order of arrival. HTTP and Kafka only."""
         self.latency_s = 0.0
         """Added to every request, or to every piece of bytes in either direction."""
         self._target = (host, port)
-        self._serve = self._serve_http if speaks == "http" else self._serve_tcp
+        self._serve = {
+            "http": self._serve_http,
+            "kafka": self._serve_kafka,
+            "tcp": self._serve_tcp,
+        }[speaks]
         self._rules: list[Rule] = []
         self._changed = threading.Condition()
         self._connections: dict[asyncio.Task[None], _Connection] = {}
@@ -272,7 +286,21 @@ class FaultProxy:
         while (asked := await read_request(connection.reader, connection.writer)) is not None:
             reaction = self._reaction(asked)
             await self._pass_time(self.latency_s)
-            if not await self._react(connection, asked, reaction):
+            if not await self._react(connection, asked, reaction, connection.ask):
+                return
+
+    async def _serve_kafka(self, connection: "_Connection") -> None:
+        """One request after the other: a client that waits for one answer has the next one wait."""
+
+        async def ask(asked: Asked) -> tuple[bytes, bool]:
+            answer = await connection.ask_kafka(asked)
+            return led_here(asked, answer, self._target, (self.host, self.port)), True
+
+        while (frame := await read_frame(connection.reader)) is not None:
+            asked = asked_of(frame)
+            reaction = self._reaction(asked)
+            await self._pass_time(self.latency_s)
+            if not await self._react(connection, asked, reaction, ask):
                 return
 
     def _reaction(self, asked: Asked) -> Reaction:
@@ -284,27 +312,32 @@ class FaultProxy:
             self._changed.notify_all()
         return reaction
 
-    async def _react(self, connection: "_Connection", asked: Asked, reaction: Reaction) -> bool:
+    async def _react(
+        self, connection: "_Connection", asked: Asked, reaction: Reaction, ask: "_Ask"
+    ) -> bool:
         """False when the connection is over."""
         match reaction:
             case Answer():
                 connection.writer.write(reaction.encoded())
                 return True
+            case bytes():
+                connection.writer.write(reaction)
+                return True
             case Slow(before_s, after_s):
                 await self._pass_time(before_s)
-                answer, is_kept = await connection.ask(asked)
+                answer, is_kept = await ask(asked)
                 await self._pass_time(after_s)
                 connection.writer.write(answer)
                 await connection.writer.drain()
                 return is_kept
             case Reset(is_after):
                 if is_after:
-                    await connection.ask(asked)
+                    await ask(asked)
                 connection.reset()
                 return False
             case Hang(is_after):
                 if is_after:
-                    await connection.ask(asked)
+                    await ask(asked)
                 await connection.reader.read()  # until the client gives up
                 return False
 
@@ -349,6 +382,14 @@ class _Connection:
         self.server.write(asked.raw)
         await self.server.drain()
         return await read_response(self.server_reader, asked.method)
+
+    async def ask_kafka(self, asked: Asked) -> bytes:
+        self.server.write(asked.raw)
+        await self.server.drain()
+        answer = await read_frame(self.server_reader)
+        if answer is None:
+            raise ConnectionResetError("the broker ended without an answer")
+        return answer
 
     def reset(self) -> None:
         """Let the client see a reset, and not an end."""

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
 HEAD_BYTES_MAX = 64 * 1024
+KAFKA = "KAFKA"
+"""In the place of a method: a request of Kafka's protocol (`proxied_kafka`), whose target is its
+name."""
 LINE_END = b"\r\n"
 HEAD_END = b"\r\n\r\n"
 
@@ -27,6 +30,8 @@ class Asked:
     @property
     def operation(self) -> str:
         """The service's own name of what is asked for; "" when it is no service that is known."""
+        if self.method == KAFKA:
+            return self.target
         return aws_operation(self) or storage_queue_operation(self)
 
     @property

@@ -11,6 +11,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from eventpost.testing.proxied_http import Asked
+from eventpost.testing.proxied_kafka import kafka_refusal
 from eventpost.testing.receiver import Answer
 
 REQUEST_ID = "8c1c1f0a-3003-0042-2b1a-1f0a3b000000"
@@ -121,3 +122,8 @@ AZURE_BUSY = azure_refusal("ServerBusy", 503)
 SQS_FORBIDDEN = aws_refusal("AccessDenied")
 SQS_THROTTLED = aws_refusal("RequestThrottled", 403, "Request is throttled.")
 SQS_BUSY = aws_refusal("ServiceUnavailable", 503, "Service is unavailable.")
+
+KAFKA_FORBIDDEN = kafka_refusal(29)
+"""An access rule for the topic is missing: TOPIC_AUTHORIZATION_FAILED."""
+KAFKA_GROUP_FORBIDDEN = kafka_refusal(30)
+"""An access rule for the group is missing: GROUP_AUTHORIZATION_FAILED."""

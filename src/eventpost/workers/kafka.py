@@ -13,7 +13,7 @@ the ledger. What is delayed or given back goes through a retry topic, whose part
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from dramatiq import Middleware
 
@@ -33,8 +33,9 @@ class KafkaBroker(LeaseBroker):
     """Topics of one cluster. See LeaseBroker for the words that all brokers share.
 
     `auth="scram"` is SCRAM-SHA-512. With `msk-iam` the AWS SDK's own chain finds who we are,
-    untouched. `config` reaches any other setting of librdkafka. A worker that is silent for
-    `session_timeout_s` loses its partitions to others.
+    untouched; `region` is needed where the brokers' names do not tell it. `config` reaches any
+    other setting of librdkafka. A worker that is silent for `session_timeout_s` loses its
+    partitions to others.
     """
 
     def __init__(
@@ -44,6 +45,8 @@ class KafkaBroker(LeaseBroker):
         auth: Auth = "none",
         username: str = "",
         password: str = "",
+        region: str = "",
+        profile: str = "",
         tls: bool | None = None,
         ca_file: str = "",
         config: Mapping[str, str | int | bool | float] | None = None,
@@ -58,7 +61,17 @@ class KafkaBroker(LeaseBroker):
         middleware: list[Middleware] | None = None,
         limits: WorkerLimits | None = None,
     ) -> None:
-        connection = _connection(bootstrap, auth, username, password, tls, ca_file, config or {})
+        connection = _connection(
+            bootstrap,
+            auth=auth,
+            username=username,
+            password=secrets.keep(password) if password else "",
+            region=region,
+            profile=profile,
+            tls=tls,
+            ca_file=ca_file,
+            config=dict(config or {}),
+        )
         options = Options(
             group=namespace or tasks.GROUP,
             create=create == "auto",
@@ -104,15 +117,7 @@ class KafkaTransport:
         return body
 
 
-def _connection(
-    bootstrap: Sequence[str],
-    auth: Auth,
-    username: str,
-    password: str,
-    tls: bool | None,
-    ca_file: str,
-    config: Mapping[str, str | int | bool | float],
-) -> KafkaConnection:
+def _connection(bootstrap: Sequence[str], *, auth: Auth, **given: Any) -> KafkaConnection:
     if isinstance(bootstrap, str) or not bootstrap:
         raise InvalidRequest(
             "NoBootstrap",
@@ -123,11 +128,7 @@ def _connection(
         return KafkaConnection(
             bootstrap=tuple(bootstrap),
             auth="scram-sha-512" if auth == "scram" else auth,
-            username=username,
-            password=secrets.keep(password) if password else "",
-            tls=tls,
-            ca_file=ca_file,
-            config=dict(config),
+            **given,
         )
     except ValueError as error:
         raise InvalidRequest(

@@ -15,7 +15,7 @@ from dramatiq import Message as TaskMessage
 from dramatiq.errors import ActorNotFound, ConnectionClosed, DecodeError
 
 from eventpost.core.outcomes import Evidence, Failed, Fault, Outcome, Stage
-from eventpost.queues.interfaces import Message
+from eventpost.queues.interfaces import Message, Received
 from eventpost.queues.leases import Lease, LeaseLimits, Leases, Left
 from eventpost.queues.ledger import Ledger, LedgerError
 from eventpost.queues.tasks import dead_letters_of
@@ -107,7 +107,7 @@ class Reception:
 
     def _admit(self, lease: Lease) -> LeasedMessage | None:
         received = lease.message
-        doomed = self._doomed.get(lease.id)
+        doomed = self._doomed.get(_first_id(received))
         if doomed is not None:
             self._bury(lease, received.body, "", doomed)
             return None
@@ -123,7 +123,7 @@ class Reception:
         if rest_s > 0:
             self._delay(leased, rest_s)
             return None
-        counted = received.receive_count - self._uncounted.get(lease.id, 0)
+        counted = received.receive_count - self._uncounted.get(_first_id(received), 0)
         if counted > self._around.receives_max:
             told = f"received {counted} times, of at most {self._around.receives_max}"
             story = self._story(lease, Reason.RECEIVED_TOO_OFTEN, told, message)
@@ -197,8 +197,9 @@ class Reception:
     def _finish(self, lease: Lease) -> None:
         """Durably known as finished, then settled by the engine; while the ledger cannot take it
         down, it waits. Never raises."""
-        self._doomed.pop(lease.id, None)
-        self._uncounted.pop(lease.id, None)
+        first_id = _first_id(lease.message)
+        self._doomed.pop(first_id, None)
+        self._uncounted.pop(first_id, None)
         if not (lease.id and self._identity):
             self.leases.finish(lease)
         elif self._unwritten or not self._note(lease):
@@ -254,8 +255,9 @@ class Reception:
             )
 
     def _give_back(self, lease: Lease, delay_s: float) -> None:
-        if lease.id:
-            self._uncounted[lease.id] = self._uncounted.pop(lease.id, 0) + 1
+        first_id = _first_id(lease.message)
+        if first_id:
+            self._uncounted[first_id] = self._uncounted.pop(first_id, 0) + 1
             while len(self._uncounted) > self._limits.doomed_max:
                 self._uncounted.popitem(last=False)
         self.leases.release(lease, delay_s)
@@ -293,7 +295,7 @@ class Reception:
 
         def done(outcome: Outcome) -> None:
             if isinstance(outcome, Failed):
-                self._doom(lease.id, story)
+                self._doom(_first_id(lease.message), story)
                 self._give_back(lease, self._limits.bury_delay_s)
                 self._not_buried(message_id or lease.id, outcome)
                 return
@@ -312,9 +314,9 @@ class Reception:
         outgoing = Message(body=self._around.transport.wire(letter))
         self._forward(dead_letters_of(self._name), outgoing, done)
 
-    def _doom(self, transport_id: str, story: Story) -> None:
-        if transport_id:
-            self._doomed[transport_id] = story
+    def _doom(self, first_id: str, story: Story) -> None:
+        if first_id:
+            self._doomed[first_id] = story
             while len(self._doomed) > self._limits.doomed_max:
                 self._doomed.popitem(last=False)
 
@@ -394,6 +396,15 @@ class Reception:
                 unwritten,
             )
         return left
+
+
+def _first_id(received: Received) -> str:
+    """What stays the same of a message however often it is given back. In a log that writes a copy,
+    which has a place and so an id of its own."""
+    system = received.system_attributes
+    if "retry-place" not in system:
+        return received.id
+    return f"{system['topic']}/{system['partition']}/{system['offset']}"
 
 
 def lease_limits(prefetch: int, around: Surroundings) -> LeaseLimits:
