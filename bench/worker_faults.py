@@ -3,8 +3,9 @@
     make worker-faults                 # a minute each: ARGS="--seconds 6 --only sqs" is shorter
 
 Each cell is one run of the real `dramatiq` command on a fresh queue of a real service (ElasticMQ,
-Azurite), behind a proxy that lets go wrong what the row says. A job says on a line of a file when
-it begins and when it ends; from that and from what is left in the queue follow the figures:
+Azurite, Apache Kafka), behind a proxy that lets go wrong what the row says. There is no stock
+broker for Kafka. A job says on a line of a file when it begins and when it ends; from that and
+from what is left in the queue follow the figures:
 
     ran 30/30, 0 again         each job ended, none began twice
     ran 28/30, 2 missing       two had not ended when patience was over
@@ -23,18 +24,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tests.services.aws import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
 from tests.services.azurite import ACCOUNT, KEY, AzuriteInMemory
 from tests.services.elasticmq import ElasticMQ
-from tests.services.running import launched
+from tests.services.kafka import IamKey, Kafka
+from tests.services.running import Running, launched
 from tests.services.service import fresh_name
 
 from bench.worker_program import GIVEN, STEPS
 from eventpost.testing.fault_proxy import RESET_AFTER, Choice, FaultProxy
 from eventpost.testing.service_refusals import (
     AZURE_FORBIDDEN,
+    KAFKA_FORBIDDEN,
     SQS_FORBIDDEN,
     aws_refusal,
     azure_refusal,
@@ -57,9 +60,18 @@ OPERATIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "receive": ("GetMessages",),
         "settle": ("DeleteMessage",),
     },
+    "kafka": {
+        "send": ("Produce",),
+        "receive": ("Fetch",),
+        "settle": ("OffsetCommit",),
+    },
 }
 EVERYTHING = ("send", "receive", "settle")
-FORBIDDEN: dict[str, Choice] = {"sqs": SQS_FORBIDDEN, "storagequeue": AZURE_FORBIDDEN}
+FORBIDDEN: dict[str, Choice] = {
+    "sqs": SQS_FORBIDDEN,
+    "storagequeue": AZURE_FORBIDDEN,
+    "kafka": KAFKA_FORBIDDEN,
+}
 EXPIRED: dict[str, Choice] = {
     "sqs": aws_refusal(
         "ExpiredToken", 403, "The security token included in the request is expired"
@@ -71,6 +83,12 @@ SKEWED: dict[str, Choice] = {
     "sqs": aws_refusal("RequestTimeTooSkewed", 403, "The difference is too large."),
     "storagequeue": azure_refusal("AuthenticationFailed"),
 }
+
+
+class QuickKafka(Kafka):
+    """Connections must show their token again soon, so that one that expired is noticed."""
+
+    reauthenticate_ms = 2_000
 
 
 @dataclass
@@ -85,7 +103,10 @@ class Case:
     work_s: float = 0.0
     port: int = 0
     """Where the service is, when no proxy is to be in between."""
+    running: Running[Any] | None = None
+    """The service itself, where it is to be killed, or is to know other keys."""
     options: dict[str, Any] = field(default_factory=dict)
+    key: IamKey | None = None
     processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -103,8 +124,10 @@ class Case:
                 f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={KEY};"
                 f"QueueEndpoint={endpoint};"
             ),
+            "bootstrap": [f"127.0.0.1:{port}"],
             "ledger": str(self.directory / "ledger"),
             "lease_s": LEASE_S,
+            "clock": str(self.directory / "clock"),
         }
 
     # --- the program ------------------------------------------------------------------------------
@@ -147,7 +170,14 @@ class Case:
 
     def _environment(self) -> dict[str, str]:
         given = {**self.given, **self.options, "work_s": self.work_s}
-        return {**os.environ, GIVEN: json.dumps(given), STEPS: str(self.directory / "steps")}
+        return {
+            **os.environ,
+            GIVEN: json.dumps(given),
+            STEPS: str(self.directory / "steps"),
+            "AWS_SHARED_CREDENTIALS_FILE": str(self.directory / "keys"),
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_ENDPOINT_URL_STS": "http://127.0.0.1:9",
+        }
 
     def kill(self) -> None:
         for process in self.processes:
@@ -163,6 +193,45 @@ class Case:
         for operation in operations:
             for name in OPERATIONS[self.system][operation]:
                 self.proxy.when(name, answer)
+
+    def sign_in(self) -> None:
+        """On Kafka, where it is a connection that is believed or not: by IAM, with new keys."""
+        if self.system != "kafka":
+            return
+        assert self.running is not None
+        kafka = self.running.service
+        self.key = kafka.add_key(session_token="a session token")
+        (self.directory / "keys").write_text(
+            f"[default]\naws_access_key_id={self.key.access_key_id}\n"
+            f"aws_secret_access_key={self.key.secret_access_key}\n"
+            f"aws_session_token={self.key.session_token}\n"
+        )
+        (self.directory / "clock").write_text("0")
+        self.options |= {
+            "bootstrap": [kafka.address("iam")],
+            "region": REGION,
+            "auth": "msk-iam",
+            "ca_file": str(kafka.ca_file),
+            "config": {"broker.address.family": "v4"},
+        }
+
+    def disbelieve(self, how: dict[str, Choice]) -> None:
+        """From now on nobody believes who the worker is."""
+        if self.system != "kafka":
+            self.refuse(*EVERYTHING, how=how)
+        elif how is EXPIRED:
+            assert self.running is not None
+            self.running.service.revoke(self.key)
+        else:
+            (self.directory / "clock").write_text("600")
+            self.terminate()
+            self.processes[-1].wait(60)
+            self.start()
+
+    def mend(self) -> None:
+        self.proxy.mend()
+        if self.key is not None:
+            self.sign_in()
 
     # --- what came of it --------------------------------------------------------------------------
 
@@ -211,15 +280,18 @@ def deletes_lost(case: Case) -> str:
 def _mended(case: Case) -> str:
     """The fault goes on for its time; then what is left runs, and what would come again does."""
     time.sleep(case.fault_s)
-    case.proxy.mend()
+    case.mend()
     case.all_ended()
     time.sleep(2 * LEASE_S)
     return case.told()
 
 
 def work_is_long(case: Case) -> str:
-    """The work takes twice as long as the lease."""
+    """The work takes twice as long as the lease; on Kafka longer than a silent consumer may."""
     case.work_s = 2 * LEASE_S
+    if case.system == "kafka":
+        case.work_s = 8.0
+        case.options = {"config": {"max.poll.interval.ms": 6_000}}
     case.send(count=8)
     case.start()
     case.all_ended(8)
@@ -274,10 +346,11 @@ def clock_wrong(case: Case) -> str:
 
 def _nothing_goes(case: Case, how: dict[str, Choice]) -> str:
     case.work_s = 0.2
+    case.sign_in()
     case.send()
     case.start()
     case.until(lambda: len(case.numbers("ended")) >= 4)
-    case.refuse(*EVERYTHING, how=how)
+    case.disbelieve(how)
     return _mended(case)
 
 
@@ -304,6 +377,29 @@ def killed_in_drain(case: Case) -> str:
     _ended_undeleted(case)
     case.terminate()
     return _killed_and_begun_anew(case, after_s=1.0)
+
+
+def broker_restarts(case: Case) -> str:
+    """The cluster is killed in the middle of work, and started again."""
+    assert case.running is not None
+    case.work_s = 0.2
+    case.send()
+    case.start()
+    case.until(lambda: len(case.numbers("ended")) >= 4)
+    case.running.kill()
+    time.sleep(case.fault_s)
+    case.running.start()
+    return _mended(case)
+
+
+def another_joins(case: Case) -> str:
+    """A second process joins in the middle of work, and takes over half of it."""
+    case.work_s = 0.2
+    case.send()
+    case.start()
+    case.until(lambda: len(case.numbers("ended")) >= 4)
+    case.start()
+    return _mended(case)
 
 
 def _ended_undeleted(case: Case, how: dict[str, Choice] = FORBIDDEN) -> None:
@@ -337,8 +433,25 @@ ROWS: dict[str, Callable[[Case], str]] = {
 }
 
 
+KAFKA_ROWS: dict[str, Callable[[Case], str]] = {
+    "cluster killed and started": broker_restarts,
+    "rebalance in the middle of work": another_joins,
+}
+
+
 def case_count(case: Case) -> int:
     """Messages in the queue, in whatever state."""
+    if case.system == "kafka":
+        from eventpost.workers.kafka import KafkaBroker
+
+        broker = KafkaBroker(
+            bootstrap=case.given["bootstrap"], namespace=case.given["namespace"], middleware=[]
+        )
+        queue = broker.open_queue("default")
+        found = queue.count()
+        queue.close()
+        assert isinstance(found, int), found
+        return found
     if case.system == "sqs":
         import boto3
 
@@ -371,43 +484,66 @@ def case_count(case: Case) -> int:
 
 @contextmanager
 def opened(
-    system: str, broker: str, port: int, fault_s: float, *, is_direct: bool = False
+    system: str,
+    broker: str,
+    port: int,
+    fault_s: float,
+    *,
+    is_direct: bool = False,
+    running: Running[Any] | None = None,
 ) -> Iterator[Case]:
-    with tempfile.TemporaryDirectory() as directory, FaultProxy("127.0.0.1", port) as proxy:
+    speaks: Literal["http", "kafka"] = "kafka" if system == "kafka" else "http"
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        FaultProxy("127.0.0.1", port, speaks=speaks) as proxy,
+    ):
         direct = port if is_direct else 0
-        case = Case(system, broker, proxy, Path(directory), fault_s, port=direct)
+        case = Case(system, broker, proxy, Path(directory), fault_s, port=direct, running=running)
         try:
             yield case
         finally:
             case.kill()
 
 
+STOCK = {"sqs": "dramatiq_sqs", "storagequeue": "dramatiq_azure", "kafka": ""}
+SERVICES: dict[str, Any] = {"sqs": ElasticMQ, "storagequeue": AzuriteInMemory, "kafka": QuickKafka}
+PORTS = {"sqs": "http", "storagequeue": "queue", "kafka": "plain"}
+
+
+def print_table(system: str, seconds: float, wanted: str) -> None:
+    """Of one service; a system that has no stock broker has one column less."""
+    brokers = {"eventpost": "eventpost"}
+    if STOCK[system]:
+        brokers["stock"] = STOCK[system]
+    print(f"\n| {system} | {' | '.join(brokers.values())} |\n|---|{'---|' * len(brokers)}")
+    rows = ROWS | (KAFKA_ROWS if system == "kafka" else {})
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        launched(SERVICES[system], Path(directory) / "service") as running,
+    ):
+        port = running.service.ports[PORTS[system]]
+        for name, row in rows.items():
+            if wanted not in name:
+                continue
+            cells = []
+            for broker in brokers:
+                with opened(system, broker, port, seconds, running=running) as case:
+                    cells.append(row(case))
+            print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=FAULT_S, help="how long each fault lasts")
-    parser.add_argument("--only", choices=["sqs", "storagequeue"], help="one service alone")
-    parser.add_argument("--row", help="rows whose name has this in it")
+    parser.add_argument("--only", choices=list(SERVICES), help="one service alone")
+    parser.add_argument("--row", default="", help="rows whose name has this in it")
     arguments = parser.parse_args()
-    systems = [arguments.only] if arguments.only else ["sqs", "storagequeue"]
-    stock = {"sqs": "dramatiq_sqs", "storagequeue": "dramatiq_azure"}
-    services: dict[str, Any] = {"sqs": ElasticMQ, "storagequeue": AzuriteInMemory}
-    print(f"each fault lasts {arguments.seconds:g} s; {JOBS} jobs; leases of {LEASE_S:g} s")
-    for system in systems:
-        print(f"\n| {system} | eventpost | {stock[system]} |\n|---|---|---|")
-        with (
-            tempfile.TemporaryDirectory() as directory,
-            launched(services[system], Path(directory) / "service") as running,
-        ):
-            ports = running.service.ports
-            port = ports["http" if system == "sqs" else "queue"]
-            for name, row in ROWS.items():
-                if arguments.row and arguments.row not in name:
-                    continue
-                cells = []
-                for broker in ("eventpost", "stock"):
-                    with opened(system, broker, port, arguments.seconds) as case:
-                        cells.append(row(case))
-                print(f"| {name} | {' | '.join(cells)} |", flush=True)
+    print(
+        f"each fault lasts {arguments.seconds:g} s; {JOBS} jobs; leases of {LEASE_S:g} s; "
+        "there is no stock broker for Kafka"
+    )
+    for system in [arguments.only] if arguments.only else SERVICES:
+        print_table(system, arguments.seconds, arguments.row)
     return 0
 
 

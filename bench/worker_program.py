@@ -5,6 +5,7 @@ import os
 import random
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +75,40 @@ def _ours(given: dict[str, Any]) -> Broker:
             namespace=given["namespace"],
             **shared,
         )
+    if given["system"] == "kafka":
+        return _on_kafka(given, shared)
     from eventpost.workers.storagequeue import StorageQueueBroker
 
     return StorageQueueBroker(connection_string=given["connection_string"], **shared)
+
+
+def _on_kafka(given: dict[str, Any], shared: dict[str, Any]) -> Broker:
+    from eventpost.workers.kafka import KafkaBroker
+
+    words = {name: given[name] for name in ("auth", "region", "ca_file", "config") if name in given}
+    if words.get("auth") == "msk-iam":
+        _set_clock(Path(given["clock"]))
+    else:
+        words.pop("region", None)
+    return KafkaBroker(
+        bootstrap=given["bootstrap"],
+        namespace=given["namespace"],
+        partitions=4,
+        session_timeout_s=6.0,
+        **words,
+        **shared,
+    )
+
+
+def _set_clock(file: Path) -> None:
+    """Tokens are signed by a clock that is as wrong as the file says."""
+    import botocore.auth
+
+    def wrong() -> datetime:
+        ahead = timedelta(seconds=float(file.read_text()))
+        return datetime.now(UTC).replace(tzinfo=None) + ahead
+
+    botocore.auth.get_current_datetime = wrong
 
 
 def _stock(given: dict[str, Any]) -> Broker:
