@@ -1,12 +1,13 @@
 """The tests' Kafka for users of confluent-kafka: settings for each entrance, topics and rules."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
 from confluent_kafka.admin import (
     AclBinding,
+    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     AdminClient,
@@ -74,6 +75,30 @@ def add_rules(kafka: Kafka, *rules: AclBinding) -> None:
     _administer(kafka, lambda admin: admin.create_acls(list(rules)))
 
 
+def remove_rules(kafka: Kafka, *rules: AclBinding) -> None:
+    """From now on they do not."""
+    filters = [
+        AclBindingFilter(
+            one.restype,
+            one.name,
+            one.resource_pattern_type,
+            one.principal,
+            one.host,
+            one.operation,
+            one.permission_type,
+        )
+        for one in rules
+    ]
+    _administer(kafka, lambda admin: admin.delete_acls(filters))
+
+
+def group_rule(
+    group: str, principal: str, permission: AclPermissionType, operation: AclOperation
+) -> AclBinding:
+    literal = ResourcePatternType.LITERAL
+    return AclBinding(ResourceType.GROUP, group, literal, principal, "*", operation, permission)
+
+
 def topic_rule(
     topic: str, principal: str, permission: AclPermissionType, operation: AclOperation
 ) -> AclBinding:
@@ -89,7 +114,7 @@ def add_scram_user(kafka: Kafka, user: str, password: str) -> None:
     _administer(kafka, lambda admin: admin.alter_user_scram_credentials([wanted]))
 
 
-def _administer(kafka: Kafka, ask: Callable[[AdminClient], dict[Any, Future[Any]]]) -> None:
+def _administer(kafka: Kafka, ask: Callable[[AdminClient], Mapping[Any, Future[Any]]]) -> None:
     administrator = AdminClient(plain_settings(kafka))
     # It must live until all is answered.
     for done in ask(administrator).values():

@@ -113,3 +113,17 @@ def test_an_enqueue_that_fails_says_why() -> None:
         note.send()
     assert isinstance(caught.value, dramatiq.BrokerConnectionError)
     assert "secret" not in str(caught.value)
+
+
+def test_a_fifo_queue_is_refused() -> None:
+    """A queue that would be a FIFO one is refused when its actor is declared, with the reason, and
+    is not made a standard one of another name."""
+    broker = SQSBroker(region="eu-west-1", access_key_id="AKIDEXAMPLE", secret_access_key="s")
+
+    with pytest.raises(InvalidRequest, match=r"songs\.fifo would be a FIFO queue.*holds up"):
+
+        @dramatiq.actor(broker=broker, queue_name="songs.fifo")
+        def play() -> None: ...
+
+    assert "songs.fifo" not in broker.queues
+    broker.close()

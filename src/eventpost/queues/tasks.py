@@ -10,7 +10,7 @@ from eventpost.core.errors import InvalidRequest
 from eventpost.formats.dramatiq import dead, delayed
 from eventpost.queues.interfaces import Address
 from eventpost.queues.kafka import settings as kafka
-from eventpost.queues.sqs.address import NAME_CHARS_MAX
+from eventpost.queues.sqs.address import FIFO_SUFFIX, NAME_CHARS_MAX
 from eventpost.queues.storagequeue.address import NAME, NAME_RULE
 
 DEAD_LETTERS = "-dead-letters"
@@ -57,7 +57,17 @@ def storagequeue_name(queue: str) -> str:
 
 
 def sqs_name(queue: str) -> str:
-    """Raises InvalidRequest for one that is too long."""
+    """Raises InvalidRequest for one that is too long, and for a FIFO queue's."""
+    if queue.endswith(FIFO_SUFFIX):
+        raise InvalidRequest(
+            "FifoQueue",
+            f"The queue {queue[:NAME_CHARS_MAX]} would be a FIFO queue of SQS, which takes no "
+            "tasks.",
+            why="It delays no single message, a task that waits to be tried again holds up its "
+            "whole group, and a retry counts as a duplicate for 5 minutes.",
+            fix=f"Use a queue whose name does not end in {FIFO_SUFFIX}: what is finished does not "
+            "run again there either.",
+        )
     name = _NOT_IN_SQS.sub("-", queue)
     if len(name) > NAME_CHARS_MAX - len(DEAD_LETTERS):
         raise InvalidRequest(

@@ -1,19 +1,27 @@
 """What is wrong with a Kafka connection is told in seconds, by its cause, on a real broker."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import AclOperation, AclPermissionType
 
 from eventpost.core.errors import EventpostError
-from eventpost.core.outcomes import Failed
+from eventpost.core.outcomes import Delivered, Failed, Outcome
 from eventpost.diagnosis.classify import classify
-from eventpost.queues.interfaces import Address, Message
+from eventpost.queues.interfaces import Address, Message, Received
 from eventpost.queues.kafka import KafkaConnection, KafkaQueue, new_queue
 from eventpost.queues.kinds import Services
+from tests.queues.kafka.groups import eventually
 from tests.services.kafka import PASSWORD, USER, Kafka
-from tests.services.kafka_clients import make_topic
+from tests.services.kafka_clients import (
+    add_rules,
+    group_rule,
+    make_topic,
+    remove_rules,
+    topic_rule,
+)
 from tests.services.ports import free_ports
 from tests.services.service import fresh_name
 
@@ -126,6 +134,51 @@ def test_a_missing_topic(kafka: Kafka) -> None:
     assert isinstance(sent, Failed)
     assert classify(sent.evidence) == "EP4408"
     assert again.failed is not None
+
+
+@pytest.mark.parametrize(
+    ("what", "code"), [("write", "EP4406"), ("read", "EP4406"), ("group", "EP4407")]
+)
+def test_a_missing_permission(kafka: Kafka, tmp_path: Path, what: str, code: str) -> None:
+    """Who may not write, read or join the group is told so by the topic's or the group's finding;
+    once it is allowed the same queue goes on, and what was there is received."""
+    topic, user = make_topic(kafka), f"User:{USER}"
+    settings = connection(
+        kafka,
+        "password",
+        auth="plain",
+        username=USER,
+        password=password(tmp_path, PASSWORD),
+        tls=True,
+        ca_file=str(kafka.ca_file),
+    )
+    group = fresh_name("group")
+    address = Address(name=topic, options={"group": group})
+    with opened(connection(kafka, "plain"), topic) as sender:
+        assert isinstance(sender.send([Message(body=b"there")])[0], Delivered)
+    deny = AclPermissionType.DENY
+    rule = {
+        "write": topic_rule(topic, user, deny, AclOperation.WRITE),
+        "read": topic_rule(topic, user, deny, AclOperation.READ),
+        "group": group_rule(group, user, deny, AclOperation.READ),
+    }[what]
+    add_rules(kafka, rule)
+
+    with closing(new_queue(settings, address, Services())) as queue:
+
+        def attempt() -> Outcome | list[Received]:
+            if what == "write":
+                [outcome] = queue.send([Message(body=b"lost?")])
+                return outcome
+            page = queue.receive(1, SECONDS_MAX, 60.0)
+            return page if isinstance(page, Failed) else list(page)
+
+        failed = attempt()
+        remove_rules(kafka, rule)
+        eventually(lambda: not isinstance(attempt(), Failed))
+
+    assert isinstance(failed, Failed)
+    assert classify(failed.evidence) == code, failed
 
 
 def test_a_topic_is_made_when_asked(kafka: Kafka) -> None:

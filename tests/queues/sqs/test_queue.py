@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import boto3
@@ -12,7 +13,7 @@ import pytest
 from eventpost.core.errors import InvalidRequest
 from eventpost.core.outcomes import DELIVERED, Delivered, Failed, Fault
 from eventpost.credentials.aws_settings import REQUEST_S_MAX
-from eventpost.diagnosis.classify import classify
+from eventpost.diagnosis.classify import classify, explain
 from eventpost.queues.interfaces import Depth, Message, Permission, Received, Rung, Settled
 from eventpost.queues.sqs import SqsQueue
 from eventpost.queues.sqs.forms import MESSAGE_BYTES_MAX, Receipt
@@ -437,3 +438,21 @@ def _user_who_may(service: Moto, *actions: str) -> dict[str, str]:
     iam.attach_user_policy(UserName="singer", PolicyArn=arn)
     keys: dict[str, str] = iam.create_access_key(UserName="singer")["AccessKey"]
     return keys
+
+
+def test_the_wrong_region(moto: Moto, name: str) -> None:
+    """A queue that is looked for in another region is not found there: the finding names the region
+    as the first cause, and the queue's ARN, which says the region, finds it."""
+    elsewhere = connection(moto.url, region="eu-west-1")
+
+    with closing(queue_of(elsewhere, name)) as lost:
+        [sent] = lost.send([Message(body=b"1")])
+        page = lost.receive(1, 0.0, 30.0)
+    with closing(queue_of(elsewhere, f"arn:aws:sqs:{REGION}:{ACCOUNT_ID}:{name}")) as found:
+        [arrived] = found.send([Message(body=b"2")])
+
+    for failed in (sent, page):
+        assert isinstance(failed, Failed)
+        assert classify(failed.evidence) == "EP4106"
+        assert "region" in explain(failed.evidence).cause
+    assert isinstance(arrived, Delivered), arrived
