@@ -24,7 +24,6 @@ from eventpost.cli.parser import (
     nouns,
 )
 from eventpost.cli.subscription_options import boolean
-from eventpost.core.domains import joined
 
 if TYPE_CHECKING:
     from eventpost.cli.subscription import Scope
@@ -138,6 +137,8 @@ def _within(run: Run) -> Run:
     def scoped(arguments: argparse.Namespace) -> int:
         topic = getattr(arguments, "domain_topic_name", None)
         domain = arguments.domain_name
+        from eventpost.core.domains import joined
+
         arguments.topic = joined(domain, topic) if topic else domain
         return run(arguments)
 

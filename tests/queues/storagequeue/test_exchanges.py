@@ -116,6 +116,32 @@ def test_at_most_so_many_are_kept(connections: Connections, server: Server, coun
     assert server.connected == count + max(0, count - KEPT_MAX)
 
 
+def test_nothing_is_kept_once_closed(connections: Connections, server: Server) -> None:
+    """Requests after the end are answered, and leave no connection behind."""
+    put(connections, server, "/before")
+
+    connections.close()
+
+    for count in (1, 2):
+        assert put(connections, server, "/after").status == 200
+        assert server.connected == 1 + count
+
+
+def test_a_request_under_way_at_the_end(connections: Connections, server: Server) -> None:
+    """It is answered, and leaves no connection behind either."""
+    server.meeting = threading.Barrier(2)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(put, connections, server, "/meet")
+        while not server.meeting.n_waiting:
+            assert not answer.done()
+        connections.close()
+        server.meeting.wait(30)
+        assert answer.result().status == 200
+
+    put(connections, server, "/after")
+    assert server.connected == 2
+
+
 def test_a_body_cut_short(connections: Connections, server: Server) -> None:
     """An answer that ends too early is none, and it is known that it was being read."""
     progress = Progress()

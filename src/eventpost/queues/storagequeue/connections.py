@@ -81,6 +81,7 @@ class Connections:
         self._kept_max = kept_max
         self._lock = threading.Lock()
         self._endpoints: dict[str, _Endpoint] = {}
+        self._is_closed = False
 
     def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Exchanged:
         """Send one request and read its whole answer. Blocks.
@@ -101,10 +102,11 @@ class Connections:
         return answer
 
     def close(self) -> None:
-        """Let go of the connections that nobody uses. Requests under way end as they may."""
+        """Let go of the connections that nobody uses, and keep none from now on. Requests under way
+        end as they may, and so do later ones."""
         with self._lock:
+            self._is_closed = True
             endpoints = list(self._endpoints.values())
-            self._endpoints.clear()
         for endpoint in endpoints:
             endpoint.close()
 
@@ -115,6 +117,8 @@ class Connections:
             with self._lock:
                 made = _Endpoint(url, self._proxies.for_url(url), self._kept_max)
                 found = self._endpoints.setdefault(root, made)
+                if self._is_closed:
+                    found.close()
         return found
 
 
@@ -158,8 +162,10 @@ class _Endpoint:
         """Take it back after an answer."""
         if self._is_closed or connection.is_over or len(self._kept) >= self._kept_max:
             connection.close()
-        else:
-            self._kept.append(connection)
+            return
+        self._kept.append(connection)
+        if self._is_closed:  # meanwhile, on another thread
+            self.close()
 
     def close(self) -> None:
         self._is_closed = True
