@@ -1,8 +1,10 @@
 """One request and its whole answer, over connections that are kept."""
 
+import gc
 import http.client
 import ssl
 import threading
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -125,6 +127,21 @@ def test_nothing_is_kept_once_closed(connections: Connections, server: Server) -
     for count in (1, 2):
         assert put(connections, server, "/after").status == 200
         assert server.connected == 1 + count
+
+
+def test_connections_that_nobody_closed(server: Server) -> None:
+    """What was forgotten is closed when it is gone, also when it went in a circle."""
+    timeouts = Timeouts(connect_s=30.0, request_s=30.0)
+    forgotten = [Connections(timeouts, ssl.create_default_context(), NO_PROXIES, KEPT_MAX)]
+    meet(forgotten[0], server, KEPT_MAX)
+    forgotten.append(forgotten)  # type: ignore[arg-type]
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        del forgotten
+        gc.collect()
+
+    assert [each.category for each in told if each.category is ResourceWarning] == []
 
 
 def test_a_request_under_way_at_the_end(connections: Connections, server: Server) -> None:

@@ -13,6 +13,7 @@ import select
 import socket
 import ssl
 import threading
+import weakref
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -82,6 +83,8 @@ class Connections:
         self._lock = threading.Lock()
         self._endpoints: dict[str, _Endpoint] = {}
         self._is_closed = False
+        # Who forgets to close it leaves no sockets to the garbage collector.
+        weakref.finalize(self, _close_all, self._endpoints).atexit = False
 
     def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Exchanged:
         """Send one request and read its whole answer. Blocks.
@@ -106,9 +109,8 @@ class Connections:
         end as they may, and so do later ones."""
         with self._lock:
             self._is_closed = True
-            endpoints = list(self._endpoints.values())
-        for endpoint in endpoints:
-            endpoint.close()
+            endpoints = dict(self._endpoints)
+        _close_all(endpoints)
 
     def _endpoint(self, root: str) -> "_Endpoint":
         found = self._endpoints.get(root)
@@ -120,6 +122,11 @@ class Connections:
                 if self._is_closed:
                     found.close()
         return found
+
+
+def _close_all(endpoints: "dict[str, _Endpoint]") -> None:
+    for endpoint in endpoints.values():
+        endpoint.close()
 
 
 class _Endpoint:
@@ -160,11 +167,11 @@ class _Endpoint:
 
     def keep(self, connection: "_Connection") -> None:
         """Take it back after an answer."""
-        if self._is_closed or connection.is_over or len(self._kept) >= self._kept_max:
+        if connection.is_over or len(self._kept) >= self._kept_max:
             connection.close()
-            return
-        self._kept.append(connection)
-        if self._is_closed:  # meanwhile, on another thread
+        else:
+            self._kept.append(connection)
+        if self._is_closed:  # perhaps only now, on another thread
             self.close()
 
     def close(self) -> None:
