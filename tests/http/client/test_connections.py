@@ -245,9 +245,14 @@ def test_burst_opens_a_few_at_a_time(loop: str, openings_max: int) -> None:
 def test_connections_per_origin(loop: str) -> None:
     """Requests above an origin's bound of connections wait for one to become free."""
     limits = ClientLimits(connections_per_origin_max=2)
+    are_open = asyncio.Barrier(2)
+
+    async def answer_once_both_are_open(connection: PeerConnection) -> None:
+        await are_open.wait()
+        await answer_all(connection)
 
     async def main() -> None:
-        async with Peer(answer_all) as peer:
+        async with Peer(answer_once_both_are_open) as peer:
             with Caller(limits) as caller:
                 answers = await asyncio.gather(*(caller.start(peer.url) for _ in range(20)))
 
