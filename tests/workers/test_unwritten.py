@@ -120,3 +120,30 @@ def test_pauses_that_cannot_be(name: str) -> None:
     """A pause that is none is refused by its name."""
     with pytest.raises(ValueError, match=name):
         WorkerLimits(**{name: 0.0})  # type: ignore[arg-type]  # these are seconds
+
+
+def test_a_hook_that_fails() -> None:
+    """What is told of a ledger that is back may fail: one thread goes on and writes the rest."""
+    desk = Desk()
+    others = len(writers())
+    told = desk._recovered
+    failures = [ZeroDivisionError()]
+
+    def recovered(outage_s: float, count: int) -> None:
+        if failures:
+            raise failures.pop()
+        told(outage_s, count)
+
+    desk.unwritten._recovered = recovered
+    desk.is_back.set()
+    desk.add("a")
+    assert desk.is_over.wait(PATIENCE_S)
+    desk.add("b")
+
+    while "b" not in desk.released:
+        assert len(writers()) <= others + 1
+    assert desk.released == ["a", "b"]
+
+
+def writers() -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if each.name == "eventpost-workers-ledger"]

@@ -30,7 +30,7 @@ class LedgerLimits:
     settled_age_s_max: float = 3_600.0
     """And one that was: the servers of a queue may deliver once more what they have deleted."""
     rows_max: int = 1_000_000
-    """About 100 MB in a file, 200 MB in Redis, 250 MB in PostgreSQL. Beyond it the oldest go, those
+    """About 100 MB in a file, more on a server. Beyond it the oldest go, those
     that were settled first."""
     trim_every_s: float = 10.0
     trim_rows_max: int = 5_000

@@ -98,8 +98,10 @@ class Unwritten:
             self._written(lease)
         with self._changed:
             del self._waiting[: len(page)]
+        # Before the thread is over: if this raises, it goes on, and there is never a second one.
+        self._recovered(time.monotonic() - self._since_s, len(page))
+        with self._changed:
             is_over = not self._waiting
             if is_over:
                 self._thread = None
-        self._recovered(time.monotonic() - self._since_s, len(page))
         return is_over
