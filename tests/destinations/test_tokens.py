@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Callable, Iterator
+from email.utils import formatdate
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
@@ -12,8 +14,9 @@ from eventpost.core.outcomes import Evidence, Fault, Stage
 from eventpost.core.subscriptions import Endpoint
 from eventpost.credentials import entra as sessions
 from eventpost.credentials.entra import EntraConnection
-from eventpost.destinations.tokens import RENEW_PAUSE_S, RETRY_PAUSE_S, Bearer, Tokens
+from eventpost.destinations.tokens import Bearer, Tokens
 from eventpost.diagnosis.classify import classify
+from eventpost.http.client_limits import ClientLimits
 from eventpost.testing.azure_identity import APPLICATION, TENANT, AzureIdentity, refusal
 from eventpost.testing.clock import VirtualClock
 from eventpost.testing.destination_conformance import PATIENCE_S
@@ -21,6 +24,7 @@ from eventpost.testing.receiver import HANG, Answer, Reaction
 from tests.destinations.entra import AUDIENCE, LIFE_S, SECRET, Entra, endpoint, entra_on_loopback
 
 ENDPOINT = endpoint("https://hooks.example/songs")
+LIMITS = ClientLimits()
 OTHER_TENANT = "22222222-2222-4333-8444-555555555555"
 
 
@@ -47,6 +51,10 @@ class Desk:
         self.call_later = self.clock.call_later
         self.call_soon = self.clock.call_soon
         self.call_soon_threadsafe = self.clock.call_soon_threadsafe
+
+    def limit(self, **limits: Any) -> None:
+        self.tokens.close()
+        self.tokens = Tokens(ClientLimits(**limits))
 
     def bearer(self, settings: EntraConnection, wanted: object = ENDPOINT) -> Bearer:
         return self.tokens.bearer(wanted, settings, self)  # type: ignore[arg-type]  # an Endpoint
@@ -123,7 +131,7 @@ def test_so_many_questions_at_once(
 ) -> None:
     """No more audiences are asked for at the same time than the bound says; the others wait for
     their turn, and get their token."""
-    desk.tokens = Tokens(fetches_max)
+    desk.limit(token_fetches_max=fetches_max)
     entra.service.entra_answer = HANG
     bearers = [desk.bearer(entra.settings, audience(f"api://{name}")) for name in ("a", "b")]
     for bearer in bearers:
@@ -176,7 +184,7 @@ def test_a_renewal_in_vain(entra: Entra, desk: Desk) -> None:
 
     assert bearer.line() == old
     desk.until(lambda: bearer._failure is not None)
-    desk.clock.advance(RENEW_PAUSE_S - 1)
+    desk.clock.advance(LIMITS.token_renew_retry_s - 1)
     asked_count = len(entra.service.asked)
     assert bearer.line() == old
     assert len(entra.service.asked) == asked_count
@@ -220,7 +228,7 @@ def test_why_there_is_no_token(entra: Entra, desk: Desk, answer: Reaction, findi
     assert classify(found) == finding
     assert found.credential == "ClientSecretCredential"
     entra.service.entra_answer = None
-    desk.clock.advance(RETRY_PAUSE_S + 0.1)
+    desk.clock.advance(LIMITS.token_retry_s + 0.1)
     assert desk.ask(bearer) == line_of(entra)
 
 
@@ -232,7 +240,7 @@ def test_nobody_listens(entra: Entra, desk: Desk) -> None:
     assert classify(evidence_of(desk.ask(bearer))) == "EP4612"
 
     entra.service.listen()
-    desk.clock.advance(RETRY_PAUSE_S + 0.1)
+    desk.clock.advance(LIMITS.token_retry_s + 0.1)
     assert desk.ask(bearer) == line_of(entra)
 
 
@@ -245,7 +253,7 @@ def test_a_failure_is_not_asked_for_again_at_once(entra: Entra, desk: Desk) -> N
 
     for _ in range(1_000):
         bearer.wait(30.0, desk.told.append)
-    desk.clock.advance(RETRY_PAUSE_S / 2)
+    desk.clock.advance(LIMITS.token_retry_s / 2)
 
     assert desk.told == [first] * 1_001
     assert len(entra.service.asked) == asked_count
@@ -264,6 +272,85 @@ def test_pauses_grow(entra: Entra, desk: Desk) -> None:
     assert pauses_s == [1, 2, 4, 8, 16, 32, 60, 60]
     entra.service.entra_answer = None
     assert desk.ask(bearer) == line_of(entra)
+
+
+def test_pauses_are_settings(entra: Entra, desk: Desk) -> None:
+    """The first pause and what it grows to are as the settings say."""
+    desk.limit(token_retry_s=2, token_retry_s_max=3)
+    entra.service.entra_answer = 500
+    bearer = desk.bearer(entra.settings)
+    pauses_s = []
+    for _ in range(3):
+        desk.ask(bearer)
+        pauses_s.append((bearer._not_before_ms - desk.now_ms()) / 1_000)
+        desk.clock.advance(pauses_s[-1])
+
+    assert pauses_s == [2, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("asked_s", "bound_s", "pause_s"),
+    [(0, 120, 1), (1, 120, 1), (119, 120, 119), (120, 120, 120), (121, 120, 120), (5, 0, 1)],
+)
+@pytest.mark.parametrize("status", [429, 503])
+def test_who_issues_tokens_asks_to_wait(
+    entra: Entra, desk: Desk, status: int, asked_s: int, bound_s: int, pause_s: int
+) -> None:
+    """`Retry-After` lengthens the pause, up to its bound: nobody is asked before, and whoever comes
+    meanwhile hears how long it still is."""
+    desk.limit(token_retry_after_s_max=bound_s)
+    entra.service.entra_answer = Answer(status, b"{}", {"Retry-After": str(asked_s)})
+    bearer = desk.bearer(entra.settings)
+    assert evidence_of(desk.ask(bearer)).retry_after_s == asked_s
+    asked_count = len(entra.asked)
+    entra.service.entra_answer = None
+
+    desk.clock.advance(pause_s - 0.5)
+    assert evidence_of(desk.ask(bearer)).retry_after_s == 1
+    assert len(entra.asked) == asked_count
+
+    desk.clock.advance(0.6)
+    assert desk.ask(bearer) == line_of(entra)
+
+
+def test_a_date_to_wait_for(entra: Entra, desk: Desk) -> None:
+    """`Retry-After` may be a date; one that cannot be read is none."""
+    day = formatdate(time.time() + 86_400, usegmt=True)
+    entra.service.entra_answer = Answer(503, b"", {"Retry-After": day})
+    bearer = desk.bearer(entra.settings)
+    wish_s = evidence_of(desk.ask(bearer)).retry_after_s
+    assert wish_s is not None
+    assert 86_000 < wish_s <= 86_400
+    assert bearer._not_before_ms - desk.now_ms() == LIMITS.token_retry_after_s_max * 1_000
+
+    entra.service.entra_answer = Answer(503, b"", {"Retry-After": "soon"})
+    other = desk.bearer(entra.settings, audience("api://else"))
+    assert evidence_of(desk.ask(other)).retry_after_s is None
+
+
+def test_a_renewal_that_is_asked_to_wait(entra: Entra, desk: Desk) -> None:
+    """While the token is good it goes out, and nobody asks before the time that was asked for."""
+    bearer = desk.bearer(entra.settings)
+    old = desk.ask(bearer)
+    entra.service.entra_answer = Answer(429, b"{}", {"Retry-After": "45"})
+    desk.clock.advance(LIFE_S / 2 + 1)
+    assert bearer.line() == old
+    desk.until(lambda: bearer._failure is not None)
+
+    assert bearer._not_before_ms - desk.now_ms() == 45_000
+    assert bearer.line() == old
+
+
+@pytest.mark.parametrize(("renew_s", "due_s"), [(0, LIFE_S), (60, LIFE_S - 60), (200, LIFE_S / 2)])
+def test_when_it_is_renewed_is_a_setting(
+    entra: Entra, desk: Desk, renew_s: float, due_s: float
+) -> None:
+    """So long before its end, and never before half of its life is over."""
+    desk.limit(token_renew_s=renew_s)
+    bearer = desk.bearer(entra.settings)
+    desk.ask(bearer)
+
+    assert bearer._due_ms / 1_000 == pytest.approx(desk.now_ms() / 1_000 + due_s, abs=2)
 
 
 def test_a_slow_answer(entra: Entra, desk: Desk) -> None:

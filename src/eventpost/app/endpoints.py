@@ -59,7 +59,7 @@ class Endpoints:
             ca_file=settings.network.ca_file or None,
             now_s=clock.monotonic_s,
         )
-        self.tokens = Tokens(settings.client.token_fetches_max)
+        self.tokens = Tokens(settings.client)
         self.delivery_times = Histogram()
         self._services = kinds.Services(
             http=self.client,

@@ -10,6 +10,7 @@ import json
 import re
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,10 +24,13 @@ from eventpost.credentials.azure_settings import INCOMPLETE
 from eventpost.credentials.reports import Report
 from eventpost.credentials.secrets import Reference
 from eventpost.credentials.sessions import Sessions
+from eventpost.http.answers import retry_after_s
 
 KIND = "entra"
 OPERATION = "token"
 REQUEST_S_MAX = 600.0
+_BUSY = 429
+_FAILED = 500
 
 _ID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _CLAIMS_BYTES_MAX = 65_536
@@ -113,6 +117,7 @@ class Session:
         """Forget the credential without closing it: it is somebody else's (a fork)."""
         self._lock = threading.Lock()
         self._made: Any = None
+        self._wish: int | None = None
         self._secret = ""
         self._last: Token | None = None
         self._told = ""
@@ -158,12 +163,22 @@ class Session:
     def _fetched(self) -> Token:
         settings, tenant = self._audience.settings, self._audience.tenant
         secret = secrets.resolve(settings.client_secret) if settings.client_secret else ""
+        self._wish = None
         if self._made is None or secret != self._secret:
-            self._made, self._secret = _credential(settings, tenant, secret), secret
+            self._made = _credential(settings, tenant, secret, self._heard)
+            self._secret = secret
         options = {"tenant_id": tenant}
         found = self._made.get_token_info(self._audience.scope, options=options)
         expires_s = float(found.expires_on)
         return Token(found.token, expires_s, expires_s - time.time())
+
+    def _heard(self, response: Any) -> None:
+        """Of each answer on the way to a token: for how long the last one that is a failure wants
+        to be left alone (`Retry-After`)."""
+        answer = response.http_response
+        if answer.status_code == _BUSY or answer.status_code >= _FAILED:
+            value = str(answer.headers.get("Retry-After") or "").encode("ascii", "replace")
+            self._wish = retry_after_s(value or None, round(time.time() * 1_000))
 
     def _drop(self) -> None:
         """The library answers for a minute by itself what was refused or failed once; who asks us
@@ -175,17 +190,17 @@ class Session:
     def _evidence(self, error: Exception) -> Evidence:
         link = self._link() if self._audience.settings.client_secret else ""
         found = azure_evidence.evidence_of(error, OPERATION, credential=link)
-        if found is not None:
-            return found
-        detail = reports.shown(f"{type(error).__name__}: {error}")
-        return Evidence(
-            stage=Stage.CREDENTIALS,
-            fault=Fault.UNEXPECTED,
-            system=azure_evidence.SYSTEM,
-            operation=OPERATION,
-            credential=link or None,
-            detail=detail,
-        )
+        if found is None:
+            detail = reports.shown(f"{type(error).__name__}: {error}")
+            found = Evidence(
+                stage=Stage.CREDENTIALS,
+                fault=Fault.UNEXPECTED,
+                system=azure_evidence.SYSTEM,
+                operation=OPERATION,
+                credential=link or None,
+                detail=detail,
+            )
+        return msgspec.structs.replace(found, retry_after_s=self._wish)
 
     def _link(self) -> str:
         answered = getattr(self._made, "_successful_credential", None) or self._made
@@ -225,12 +240,15 @@ def claims_of(token: str) -> dict[str, object]:
     return found if isinstance(found, dict) else {}
 
 
-def _credential(settings: EntraConnection, tenant: str, secret: str) -> Any:
+def _credential(
+    settings: EntraConnection, tenant: str, secret: str, heard: Callable[[Any], None]
+) -> Any:
     try:
         from azure.identity import ClientSecretCredential, DefaultAzureCredential
     except ModuleNotFoundError as error:
         raise extra_missing("A token of Microsoft Entra", "azure-identity", "azure") from error
     said: dict[str, Any] = {"additionally_allowed_tenants": [tenant]}
+    said["raw_response_hook"] = heard
     if settings.authority:
         # The place that vouches for authorities knows those of Microsoft's clouds alone.
         said |= {"authority": settings.authority, "disable_instance_discovery": True}

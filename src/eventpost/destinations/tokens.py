@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from eventpost.core.interfaces import Timer
 from eventpost.core.outcomes import Evidence, Fault, Stage
 from eventpost.core.subscriptions import Endpoint
@@ -18,16 +20,10 @@ from eventpost.credentials import entra
 from eventpost.credentials.azure_evidence import SYSTEM
 from eventpost.credentials.entra import Audience, EntraConnection, Token
 from eventpost.destinations.threads import Threads
+from eventpost.http.client_limits import ClientLimits
 
-RENEW_S = 300.0
-"""So long before its end a token is renewed, but not before half of its life is over."""
-RENEW_PAUSE_S = 30.0
-"""After a renewal in vain, while the token is good: the next try waits so long."""
-RETRY_PAUSE_S = 1.0
-RETRY_PAUSE_S_MAX = 60.0
-"""The same when there is no good token, longer after each failure: until then everybody hears of
-the failure before."""
-FETCHES_MAX = 8
+DEFAULTS = ClientLimits()
+_DOUBLINGS_MAX = 30
 
 Told = Callable[[bytes | Evidence], object]
 """Told the header line, with its end, or why there is none."""
@@ -55,8 +51,11 @@ class _Waiting:
 class Bearer:
     """The token of one audience."""
 
-    def __init__(self, audience: Audience, clockwork: Clockwork, threads: Threads) -> None:
+    def __init__(
+        self, audience: Audience, clockwork: Clockwork, threads: Threads, limits: ClientLimits
+    ) -> None:
         self._audience = audience
+        self._limits = limits
         self._clockwork = clockwork
         self._threads = threads
         self._line = b""
@@ -91,13 +90,21 @@ class Bearer:
             self._clockwork.call_soon(told, line)
             return
         if self._failure is not None and self._clockwork.now_ms() < self._not_before_ms:
-            self._clockwork.call_soon(told, self._failure)
+            self._clockwork.call_soon(told, self._failure_now())
             return
         waiting = _Waiting(told)
         waiting.timer = self._clockwork.call_later(timeout_s, self._gave_up, waiting, timeout_s)
         self._waiting.append(waiting)
         if not self._is_asking:
             self._ask()
+
+    def _failure_now(self) -> Evidence:
+        """The last one, with what is left of the time that it asks to wait."""
+        assert self._failure is not None
+        if self._failure.retry_after_s is None:
+            return self._failure
+        left_ms = self._not_before_ms - self._clockwork.now_ms()
+        return msgspec.structs.replace(self._failure, retry_after_s=-(-left_ms // 1_000))
 
     def masked(self, text: str) -> str:
         """`text` without the token: an endpoint may repeat what it was sent."""
@@ -119,7 +126,8 @@ class Bearer:
         self._is_asking = False
         now_ms = self._clockwork.now_ms()
         if isinstance(found, Evidence):
-            self._failure, self._not_before_ms = found, now_ms + self._pause_ms(now_ms)
+            self._failure = found
+            self._not_before_ms = now_ms + self._pause_ms(found, now_ms)
             self._failure_count += 1
             self._tell(found)
             return
@@ -127,15 +135,21 @@ class Bearer:
         self._keep(found, now_ms)
         self._tell(self._line)
 
-    def _pause_ms(self, now_ms: int) -> int:
-        if now_ms < self._end_ms:
-            return round(RENEW_PAUSE_S * 1_000)
-        pause_s = RETRY_PAUSE_S * (1 << min(self._failure_count, 30))
-        return round(min(pause_s, RETRY_PAUSE_S_MAX) * 1_000)
+    def _pause_ms(self, failure: Evidence, now_ms: int) -> int:
+        """Until then everybody hears of this failure; nobody asks earlier than was asked for."""
+        limits = self._limits
+        pause_s = limits.token_renew_retry_s
+        if now_ms >= self._end_ms:
+            pause_s = limits.token_retry_s * (1 << min(self._failure_count, _DOUBLINGS_MAX))
+            pause_s = min(pause_s, limits.token_retry_s_max)
+        wish_s = min(failure.retry_after_s or 0, limits.token_retry_after_s_max)
+        return round(max(pause_s, wish_s) * 1_000)
 
     def _keep(self, token: Token, now_ms: int) -> None:
         self._end_ms = now_ms + round(token.life_s * 1_000)
-        self._due_ms = self._end_ms - round(min(RENEW_S, token.life_s / 2) * 1_000)
+        self._due_ms = self._end_ms - round(
+            min(self._limits.token_renew_s, token.life_s / 2) * 1_000
+        )
         self._text = token.text
         self._line = token.line
 
@@ -162,11 +176,11 @@ class Bearer:
 
 
 class Tokens:
-    """The tokens of all webhooks, while somebody wants them. `fetches_max` are asked for at the
-    same time."""
+    """The tokens of all webhooks, while somebody wants them."""
 
-    def __init__(self, fetches_max: int = FETCHES_MAX) -> None:
-        self._threads = Threads(fetches_max, "eventpost-token")
+    def __init__(self, limits: ClientLimits = DEFAULTS) -> None:
+        self._limits = limits
+        self._threads = Threads(limits.token_fetches_max, "eventpost-token")
         self._bearers: weakref.WeakValueDictionary[Audience, Bearer] = weakref.WeakValueDictionary()
 
     def bearer(self, endpoint: Endpoint, settings: EntraConnection, clockwork: Clockwork) -> Bearer:
@@ -178,7 +192,9 @@ class Tokens:
         )
         found = self._bearers.get(audience)
         if found is None:
-            found = self._bearers[audience] = Bearer(audience, clockwork, self._threads)
+            found = self._bearers[audience] = Bearer(
+                audience, clockwork, self._threads, self._limits
+            )
         return found
 
     @property

@@ -44,6 +44,16 @@ class ClientLimits:
     """1xx answers before the final one."""
     token_fetches_max: int = 8
     """Tokens of Microsoft Entra that are asked for at the same time, each for another audience."""
+    token_renew_s: float = 300.0
+    """So long before its end a token is renewed, but not before half of its life is over."""
+    token_renew_retry_s: float = 30.0
+    """After a renewal in vain, while the token is good: the next try waits so long."""
+    token_retry_s: float = 1.0
+    """The same when there is no good token; it doubles with each failure in a row."""
+    token_retry_s_max: float = 60.0
+    """What that pause grows to."""
+    token_retry_after_s_max: float = 3_600.0
+    """The longest `Retry-After` that is kept, when whoever issues tokens asks for one."""
     sweep_s: float = 0.25
     """How often deadlines are looked at."""
 
