@@ -20,7 +20,7 @@ from azure.storage.queue import QueueServiceClient
 from eventpost.credentials import azure
 from eventpost.credentials.azure_settings import AzureStorageConnection
 from eventpost.credentials.azure_token import (
-    REFRESH_S,
+    RENEW_S,
     RETRY_S,
     STORAGE_SCOPE,
     TokenCredential,
@@ -232,7 +232,7 @@ def test_a_token_is_shared_until_it_is_due(managed: AzureIdentity) -> None:
     credential = TokenCredential(lambda: Counting(lambda: now[0] + 3_600), now_s=lambda: now[0])
 
     first = credential.get_token_info("scope")
-    now[0] += 3_600 - REFRESH_S - 1
+    now[0] += 3_600 - RENEW_S - 1
     assert credential.get_token_info("scope") is first
     now[0] += 1
     assert credential.get_token_info("scope") is not first
@@ -269,7 +269,7 @@ def test_an_outage_is_bridged() -> None:
     first = credential.get_token_info("scope")
     asked.error = ClientAuthenticationError("no")
 
-    now[0] += 1_000 - REFRESH_S
+    now[0] += 1_000 - RENEW_S
     for _ in range(5):
         assert credential.get_token_info("scope") is first
     assert asked.count == 2
@@ -277,12 +277,29 @@ def test_an_outage_is_bridged() -> None:
     now[0] += RETRY_S
     assert credential.get_token_info("scope") is first
     assert asked.count == 3
-    now[0] += REFRESH_S
+    now[0] += RENEW_S
     with pytest.raises(ClientAuthenticationError):
         credential.get_token_info("scope")
     asked.error = None
     assert credential.get_token_info("scope") is not first
     assert credential.failure is None
+
+
+def test_when_it_is_renewed_is_a_setting() -> None:
+    """So long before its end, and after a refresh in vain so much later, as the settings say."""
+    now = [1_000_000.0]
+    asked = Counting(lambda: now[0] + 1_000)
+    credential = TokenCredential(lambda: asked, renew_s=100, retry_s=7, now_s=lambda: now[0])
+    credential.get_token_info("scope")
+
+    counts = []
+    asked.error = ClientAuthenticationError("no")
+    for step_s in (899, 1, 6, 1):
+        now[0] += step_s
+        credential.get_token_info("scope")
+        counts.append(asked.count)
+
+    assert counts == [1, 2, 2, 3]
 
 
 def test_nobody_waits_for_a_token_while_one_is_good() -> None:
@@ -291,7 +308,7 @@ def test_nobody_waits_for_a_token_while_one_is_good() -> None:
     asked = Counting(lambda: now[0] + 1_000)
     credential = TokenCredential(lambda: asked, now_s=lambda: now[0])
     first = credential.get_token_info("scope")
-    now[0] += 1_000 - REFRESH_S
+    now[0] += 1_000 - RENEW_S
     asked.held.clear()
     asked.entered.clear()
     fetching = threading.Thread(target=credential.get_token_info, args=("scope",))

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 import pytest
 
 from eventpost.core.errors import Forbidden, Overloaded, Unauthorized
-from eventpost.credentials.bearer import KNOWN_MAX, LEEWAY_S, REFRESH_S, RETRY_S, Tokens
-from eventpost.credentials.bearer_settings import Issuer, read_grants, read_issuers
-from eventpost.credentials.issuer_keys import DOCUMENT_BYTES_MAX, KeysUnavailable, fetch
+from eventpost.credentials.bearer import Tokens
+from eventpost.credentials.bearer_settings import Issuer, TokenLimits, read_grants, read_issuers
+from eventpost.credentials.issuer_keys import KeysUnavailable, fetch
 from tests.credentials.issuers import AUDIENCE, SigningKey, claims_of, issuing, jwks
 
+LIMITS = TokenLimits()
 ISSUER = "https://login.example/tenant/v2.0"
 KEY = SigningKey()
 OTHER = SigningKey("key-2")
@@ -24,13 +26,20 @@ SENDER = ["EventGrid.Sender publish orders songs-*"]
 class Judge:
     """Tokens with keys and a clock in the test's hand."""
 
-    def __init__(self, keys: str | Exception = KEYS, roles: list[str] = SENDER) -> None:
+    def __init__(
+        self, keys: str | Exception = KEYS, roles: list[str] = SENDER, **limits: Any
+    ) -> None:
         self.now_s = 1_767_225_600.0
         self.keys = keys
         self.waiting: list[Callable[[], None]] = []
         self.fetch_count = 0
         self.tokens = Tokens(
-            [Issuer(ISSUER)], [AUDIENCE], read_grants(roles), self._fetch, lambda: self.now_s
+            [Issuer(ISSUER)],
+            [AUDIENCE],
+            read_grants(roles),
+            self._fetch,
+            lambda: self.now_s,
+            TokenLimits(**limits),
         )
 
     def _fetch(self, issuer: Issuer, done: Callable[[str | Exception], None]) -> None:
@@ -147,7 +156,9 @@ def test_a_shared_secret_or_none_signs_nothing() -> None:
     assert "algorithm" in str(refusal(judge, shared))
 
 
-@pytest.mark.parametrize(("late_s", "is_good"), [(LEEWAY_S - 1, True), (LEEWAY_S, False)])
+@pytest.mark.parametrize(
+    ("late_s", "is_good"), [(LIMITS.leeway_s - 1, True), (LIMITS.leeway_s, False)]
+)
 def test_the_leeway_of_clocks(late_s: float, is_good: bool) -> None:
     """Clocks may differ by a minute; a token that was good before is looked at again."""
     judge = Judge().started()
@@ -169,11 +180,47 @@ def test_tokens_remembered_are_bounded() -> None:
         judge.check(judge.token(jti=str(number)))
     known = judge.tokens._known
     assert len(known) == 5
-    known.update(dict.fromkeys(map(str, range(KNOWN_MAX)), next(iter(known.values()))))
+    known.update(dict.fromkeys(map(str, range(LIMITS.known_max)), next(iter(known.values()))))
 
     judge.check(judge.token(jti="one more"))
 
     assert len(judge.tokens._known) == 1
+
+
+@pytest.mark.parametrize(("late_s", "is_good"), [(4, True), (5, False)])
+def test_the_leeway_is_a_setting(late_s: float, is_good: bool) -> None:
+    """Clocks may differ by as much as the setting says, and by no more."""
+    judge = Judge(leeway_s=5).started()
+    token = judge.token()
+    judge.now_s += 3_600 + late_s
+
+    if is_good:
+        judge.check(token)
+    else:
+        assert "EP3603" in str(refusal(judge, token))
+
+
+@pytest.mark.parametrize(("spare", "is_good"), [(1, True), (0, True), (-1, False)])
+def test_how_long_a_token_may_be_is_a_setting(spare: int, is_good: bool) -> None:
+    """A token of as many characters as the setting says is read, a longer one is not."""
+    token = Judge().token()
+    judge = Judge(token_chars_max=len(token) + spare).started()
+
+    if is_good:
+        judge.check(token)
+    else:
+        assert "characters" in str(refusal(judge, token))
+
+
+def test_how_many_tokens_are_remembered_is_a_setting() -> None:
+    """As many as the setting says are known again; with one more the memory starts anew."""
+    judge = Judge(known_max=2).started()
+    counts = []
+    for number in range(3):
+        judge.check(judge.token(jti=str(number)))
+        counts.append(len(judge.tokens._known))
+
+    assert counts == [1, 2, 1]
 
 
 # --- what they may do -----------------------------------------------------------------------------
@@ -236,7 +283,7 @@ def test_keys_that_cannot_be_had() -> None:
     with pytest.raises(Overloaded, match="the line is dead"):
         judge.check(judge.token())
     assert judge.fetch_count == 1
-    judge.now_s += RETRY_S
+    judge.now_s += LIMITS.keys_retry_s
     judge.keys = jwks(KEY)
     with pytest.raises(Overloaded):
         judge.check(judge.token())
@@ -260,7 +307,7 @@ def test_a_new_key_of_the_issuer() -> None:
     """A key that is not known yet is asked for; a name that nobody has is refused, and does not
     make us ask again and again."""
     judge = Judge().started()
-    judge.now_s += RETRY_S
+    judge.now_s += LIMITS.keys_retry_s
     judge.keys = jwks(KEY, OTHER)
     token = judge.token(OTHER)
     with pytest.raises(Overloaded):
@@ -277,7 +324,7 @@ def test_a_new_key_of_the_issuer() -> None:
 def test_old_keys_are_renewed_while_they_serve() -> None:
     """After an hour keys are fetched again; those in hand serve meanwhile, also when it fails."""
     judge = Judge().started()
-    judge.now_s += REFRESH_S + 1
+    judge.now_s += LIMITS.keys_renew_s + 1
     judge.keys = KeysUnavailable("away.")
 
     judge.check(judge.token())
@@ -285,7 +332,7 @@ def test_old_keys_are_renewed_while_they_serve() -> None:
     judge.arrive()
     judge.check(judge.token())
 
-    judge.now_s += RETRY_S
+    judge.now_s += LIMITS.keys_retry_s
     judge.keys = jwks(OTHER)
     old = judge.token()
     judge.check(old)
@@ -293,15 +340,37 @@ def test_old_keys_are_renewed_while_they_serve() -> None:
     assert "EP3602" in str(refusal(judge, old))
 
 
+@pytest.mark.parametrize(("after_s", "is_asked"), [(7, False), (8, True)])
+def test_how_old_keys_may_become_is_a_setting(after_s: int, is_asked: bool) -> None:
+    """Keys older than the setting says are fetched again, younger ones are not."""
+    judge = Judge(keys_renew_s=7, keys_retry_s=1).started()
+    judge.now_s += after_s
+
+    judge.check(judge.token())
+
+    assert judge.fetch_count == 1 + is_asked
+
+
+@pytest.mark.parametrize(("after_s", "is_asked"), [(2, False), (3, True)])
+def test_how_often_keys_are_asked_for_is_a_setting(after_s: int, is_asked: bool) -> None:
+    """A key that is not known is asked for once in the time that the setting says."""
+    judge = Judge(keys_retry_s=3).started()
+    judge.now_s += after_s
+    with pytest.raises((Overloaded, Unauthorized)):
+        judge.check(judge.token(OTHER))
+
+    assert judge.fetch_count == 1 + is_asked
+
+
 def test_a_withdrawn_key() -> None:
     """A token that is known and comes again and again stops being good once the hour is over and
     its key is gone."""
     judge = Judge(jwks(KEY, OTHER)).started()
-    token = judge.token(exp=judge.now_s + 10 * REFRESH_S)
+    token = judge.token(exp=judge.now_s + 10 * LIMITS.keys_renew_s)
     judge.check(token)
     judge.keys = jwks(OTHER)
 
-    judge.now_s += REFRESH_S + 1
+    judge.now_s += LIMITS.keys_renew_s + 1
     judge.check(token)
     judge.arrive()
 
@@ -347,7 +416,7 @@ def test_keys_named_by_hand(tmp_path: Path) -> None:
         ("/.well-known/openid-configuration", (200, '{"issuer": "https://x"}'), "of the issuer"),
         ("/.well-known/openid-configuration", (302, "/keys"), "302"),
         ("/keys", (500, ""), "500"),
-        ("/keys", (200, " " * (DOCUMENT_BYTES_MAX + 1)), "more than"),
+        ("/keys", (200, " " * (LIMITS.keys_bytes_max + 1)), "more than"),
     ],
 )
 def test_issuers_that_answer_wrongly(path: str, answer: tuple[int, str], says: str) -> None:
@@ -356,6 +425,26 @@ def test_issuers_that_answer_wrongly(path: str, answer: tuple[int, str], says: s
         issuer.answers[path] = answer
         with pytest.raises(KeysUnavailable, match=says):
             fetch(Issuer(issuer.url))
+
+
+@pytest.mark.parametrize(("spare", "is_good"), [(1, True), (0, True), (-1, False)])
+def test_how_large_a_document_may_be_is_a_setting(spare: int, is_good: bool) -> None:
+    """A document of as many bytes as the setting says is read, a larger one is not."""
+    limits = TokenLimits(keys_bytes_max=len(KEYS) + spare)
+    with issuing(KEY) as issuer:
+        if is_good:
+            assert fetch(Issuer(ISSUER, f"{issuer.url}/keys"), limits=limits) == KEYS
+        else:
+            with pytest.raises(KeysUnavailable, match=f"more than {limits.keys_bytes_max}"):
+                fetch(Issuer(ISSUER, f"{issuer.url}/keys"), limits=limits)
+
+
+def test_an_issuer_that_says_nothing() -> None:
+    """It is waited for as long as the setting says."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        place = f"http://127.0.0.1:{silent.getsockname()[1]}/keys"
+        with pytest.raises(KeysUnavailable, match="timed out"):
+            fetch(Issuer(ISSUER, place), limits=TokenLimits(keys_answer_s_max=0.05))
 
 
 def test_keys_over_an_unsafe_line() -> None:

@@ -19,6 +19,7 @@ from eventpost.core.log_bounds import (
     WAITING_MAX,
     WINDOW_S,
 )
+from eventpost.credentials.bearer_settings import TOKEN_LIMITS
 from eventpost.grid.limits import GridLimits
 from eventpost.http.client_limits import ClientLimits
 from eventpost.http.server.limits import HttpLimits
@@ -75,6 +76,20 @@ class TokensSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What a token must be for (its `aud`): one of these."""
     roles: tuple[str, ...] = ()
     """`WHO ACTION TOPIC...`: a role, `CLAIM=VALUE` or `*`; then `publish`, `receive` or `*`."""
+    leeway_s: float = TOKEN_LIMITS.leeway_s
+    """By how much the clocks of both sides may differ."""
+    token_chars_max: Positive = TOKEN_LIMITS.token_chars_max
+    """Characters of one token."""
+    known_max: Positive = TOKEN_LIMITS.known_max
+    """Tokens that were verified and are known again; beyond it the memory starts anew."""
+    keys_renew_s: float = TOKEN_LIMITS.keys_renew_s
+    """How old the keys of an issuer may become while they serve."""
+    keys_retry_s: float = TOKEN_LIMITS.keys_retry_s
+    """Between two fetches of one issuer's keys, whoever names a key that is not among them."""
+    keys_answer_s_max: Annotated[float, Meta(gt=0)] = TOKEN_LIMITS.keys_answer_s_max
+    """Time for each answer of an issuer."""
+    keys_bytes_max: Positive = TOKEN_LIMITS.keys_bytes_max
+    """Bytes of an issuer's document."""
 
 
 class StoreSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

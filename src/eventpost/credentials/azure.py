@@ -120,10 +120,20 @@ class Session:
         with self._lock:
             if self._tokens is None:
                 if self._given is None:
-                    identity = self.settings.managed_identity_client_id
-                    self._tokens = _tokens.get(identity, lambda: default_credential(identity))
+                    settings = self.settings
+                    wanted_by = (
+                        settings.managed_identity_client_id,
+                        settings.token_renew_s,
+                        settings.token_retry_s,
+                    )
+                    self._tokens = _tokens.get(wanted_by, lambda: default_credential(*wanted_by))
                 else:
-                    self._tokens = TokenCredential(lambda: self._given, is_ours=False)
+                    self._tokens = TokenCredential(
+                        lambda: self._given,
+                        is_ours=False,
+                        renew_s=self.settings.token_renew_s,
+                        retry_s=self.settings.token_retry_s,
+                    )
             return self._tokens
 
     def _link(self) -> str:
@@ -147,7 +157,8 @@ class Session:
 
 _sessions: Sessions[Session] = Sessions()
 _tokens: Sessions[TokenCredential] = Sessions()
-"""The SDK's chain: one for all accounts of this process, by the managed identity that it is for."""
+"""The SDK's chain: one for all accounts of this process, by the managed identity that it is for
+and by when its token is renewed."""
 
 
 def session(settings: AzureStorageConnection, credential: Any = None) -> Session:

@@ -14,6 +14,7 @@ import msgspec
 
 from eventpost.core.errors import InvalidRequest
 from eventpost.credentials import secrets
+from eventpost.credentials.azure_token import RENEW_S, RETRY_S
 from eventpost.credentials.secrets import Reference
 
 INCOMPLETE = "EP4602"
@@ -21,6 +22,8 @@ OVER_HTTP = "EP4611"
 KEY_MALFORMED = "EP4617"
 CONNECT_S_MAX = 60.0
 REQUEST_S_MAX = 900.0
+RENEW_S_MAX = 3_600.0
+RETRY_S_MAX = 3_600.0
 PUBLIC_SUFFIX = "core.windows.net"
 
 Service = Literal["queue", "blob"]
@@ -54,6 +57,10 @@ class AzureStorageConnection(msgspec.Struct, frozen=True, kw_only=True, forbid_u
     """The application id of a user-assigned managed identity; "" is as the environment says."""
     connect_timeout_s: float = 5.0
     request_timeout_s: float = 15.0
+    token_renew_s: float = RENEW_S
+    """So long before its end a token is replaced."""
+    token_retry_s: float = RETRY_S
+    """After that was tried in vain, while the token is good: the next try waits so long."""
 
     def __post_init__(self) -> None:
         given = [name for name in _SECRETS if getattr(self, name)]
@@ -74,6 +81,8 @@ class AzureStorageConnection(msgspec.Struct, frozen=True, kw_only=True, forbid_u
             raise incomplete(f"{given[0]} is given, and account is missing.")
         _within("connect_timeout_s", self.connect_timeout_s, CONNECT_S_MAX)
         _within("request_timeout_s", self.request_timeout_s, REQUEST_S_MAX)
+        _within("token_renew_s", self.token_renew_s, RENEW_S_MAX)
+        _within("token_retry_s", self.token_retry_s, RETRY_S_MAX)
 
     @property
     def kind(self) -> Kind:

@@ -11,12 +11,13 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from eventpost.core.errors import extra_missing
 
 STORAGE_SCOPE = "https://storage.azure.com/.default"
-REFRESH_S = 300.0
+RENEW_S = 300.0
 """So long before its end a token is replaced, as the SDK's own policy does
 (`azure.core.pipeline.policies.BearerTokenCredentialPolicy`)."""
 
@@ -35,11 +36,15 @@ class TokenCredential:
         make: Callable[[], Any],
         *,
         is_ours: bool = True,
+        renew_s: float = RENEW_S,
+        retry_s: float = RETRY_S,
         now_s: Callable[[], float] = time.time,
     ) -> None:
         """`make` makes the SDK's credential, which is closed here if it `is_ours`."""
         self._make = make
         self._is_ours = is_ours
+        self._renew_s = renew_s
+        self._retry_s = retry_s
         self._now_s = now_s
         self.start_afresh()
 
@@ -154,15 +159,18 @@ class TokenCredential:
 
     def _is_due(self, token: Any) -> bool:
         now_s = self._now_s()
-        if now_s < self._failed_s + RETRY_S and now_s < token.expires_on:
+        if now_s < self._failed_s + self._retry_s and now_s < token.expires_on:
             return False
-        due_s = getattr(token, "refresh_on", None) or token.expires_on - REFRESH_S
+        due_s = getattr(token, "refresh_on", None) or token.expires_on - self._renew_s
         return bool(now_s >= min(due_s, token.expires_on))
 
 
-def default_credential(managed_identity_client_id: str = "") -> TokenCredential:
+def default_credential(
+    managed_identity_client_id: str = "", renew_s: float = RENEW_S, retry_s: float = RETRY_S
+) -> TokenCredential:
     """The SDK's chain, with nothing but what the user said. Asks nobody yet."""
-    return TokenCredential(lambda: _chain(managed_identity_client_id))
+    chain = partial(_chain, managed_identity_client_id)
+    return TokenCredential(chain, renew_s=renew_s, retry_s=retry_s)
 
 
 def _chain(managed_identity_client_id: str) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from eventpost.core.errors import Forbidden, Overloaded, Unauthorized
-from eventpost.credentials.bearer_settings import Grant, Issuer, roles
+from eventpost.credentials.bearer_settings import TOKEN_LIMITS, Grant, Issuer, TokenLimits, roles
 from eventpost.diagnosis import codes
 
 if TYPE_CHECKING:
@@ -20,15 +20,6 @@ ALGORITHMS = (
     *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"),
 )
 """Signatures with a private key only: what verifies must not be able to sign (RFC 8725, 3.1)."""
-TOKEN_CHARS_MAX = 16_384
-LEEWAY_S = 60.0
-"""By which the clocks of both sides may differ."""
-REFRESH_S = 3_600.0
-"""How old the keys of an issuer may become while they serve."""
-RETRY_S = 10.0
-"""Between two fetches of one issuer's keys, whoever asks for a key that is not among them."""
-KNOWN_MAX = 1_024
-"""Tokens that were verified and are known again; beyond it the memory starts anew."""
 
 Fetch = Callable[[Issuer, Callable[[str | Exception], None]], None]
 """Fetches a JWKS somewhere else, and says on the caller's thread what came of it."""
@@ -56,7 +47,9 @@ class Tokens:
         grants: Sequence[Grant],
         fetch: Fetch,
         now_s: Callable[[], float] = time.time,
+        limits: TokenLimits = TOKEN_LIMITS,
     ) -> None:
+        self._limits = limits
         self._issuers = {issuer.url: _Keys(issuer) for issuer in issuers}
         self._audience = tuple(audience)
         self._grants = tuple(grants)
@@ -76,7 +69,7 @@ class Tokens:
         not, and Overloaded (503, try again) while its issuer's keys are not there.
         """
         keys, claims = self._known.get(token, (None, {}))
-        if keys is None or claims["exp"] + LEEWAY_S <= self._now_s():
+        if keys is None or claims["exp"] + self._limits.leeway_s <= self._now_s():
             claims = self._verified(token)
         else:
             self._refresh(keys)
@@ -95,8 +88,8 @@ class Tokens:
     def _verified(self, token: str) -> dict[str, Any]:
         import jwt
 
-        if len(token) > TOKEN_CHARS_MAX:
-            raise _invalid(f"It has more than {TOKEN_CHARS_MAX} characters.")
+        if len(token) > self._limits.token_chars_max:
+            raise _invalid(f"It has more than {self._limits.token_chars_max} characters.")
         keys, key_id = self._signer(token)
         key = self._key(keys, key_id)
         try:
@@ -106,7 +99,7 @@ class Tokens:
                 algorithms=list(ALGORITHMS),
                 audience=self._audience,
                 issuer=keys.issuer.url,
-                leeway=LEEWAY_S,
+                leeway=self._limits.leeway_s,
                 # Time is looked at below, by our own clock.
                 options={
                     "require": ["exp", "iss", "aud"],
@@ -120,7 +113,7 @@ class Tokens:
         except (jwt.InvalidTokenError, ValueError, TypeError) as error:
             raise _invalid(f"{error}.") from None
         self._check_time(claims)
-        if len(self._known) >= KNOWN_MAX:
+        if len(self._known) >= self._limits.known_max:
             self._known.clear()
         self._known[token] = (keys, claims)
         return claims
@@ -152,9 +145,9 @@ class Tokens:
         except (TypeError, ValueError):
             raise _invalid("Its times are no numbers.") from None
         claims["exp"] = expires_s
-        if expires_s + LEEWAY_S <= now_s:
+        if expires_s + self._limits.leeway_s <= now_s:
             raise _untimely(f"It expired {now_s - expires_s:.0f} s ago.")
-        if begins_s - LEEWAY_S > now_s:
+        if begins_s - self._limits.leeway_s > now_s:
             raise _untimely(f"It is valid in {begins_s - now_s:.0f} s only.")
 
     def _wanted(self) -> str:
@@ -183,11 +176,11 @@ class Tokens:
     def _refresh(self, keys: _Keys) -> None:
         """Whoever comes with a token of theirs sees to it, a known one too: its key may have been
         withdrawn."""
-        if self._now_s() - keys.fetched_s > REFRESH_S:
+        if self._now_s() - keys.fetched_s > self._limits.keys_renew_s:
             self._ask(keys)
 
     def _ask(self, keys: _Keys) -> None:
-        if keys.is_fetching or self._now_s() - keys.asked_s < RETRY_S:
+        if keys.is_fetching or self._now_s() - keys.asked_s < self._limits.keys_retry_s:
             return
         keys.is_fetching = True
         keys.asked_s = self._now_s()

@@ -20,6 +20,22 @@ SUBJECT_CLAIMS = ("sub", "oid", "appid", "azp", "client_id", "tid")
 """What a grant may name with its value, as `oid=VALUE`."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenLimits:
+    """Bounds of what bearer tokens are judged by. Times in seconds; each is a setting."""
+
+    token_chars_max: int = 16_384
+    known_max: int = 1_024
+    leeway_s: float = 60.0
+    keys_renew_s: float = 3_600.0
+    keys_retry_s: float = 10.0
+    keys_answer_s_max: float = 10.0
+    keys_bytes_max: int = 1_048_576
+
+
+TOKEN_LIMITS = TokenLimits()
+
+
 @dataclass(frozen=True, slots=True)
 class Issuer:
     """`url` is the token's `iss`, to the letter. `keys` is a URL or `file:PATH` with its JWKS;
