@@ -89,7 +89,7 @@ def served(
     data: Path, settings: Settings | None = None, *, build: Build = compose.build, **server: Any
 ) -> Iterator[Served]:
     """A server on a free port with its data in `data`, until the block ends."""
-    own = ServerSettings(data=str(data), listen="127.0.0.1:0", **server)
+    own = ServerSettings(**{"data": str(data), "listen": "127.0.0.1:0", **server})
     settings = msgspec.structs.replace(settings or Settings(), server=own)
     loop = BackgroundLoop("server", asyncio.new_event_loop)
     try:

@@ -181,6 +181,7 @@ def _report(
                 "published": published,
                 "failed": failed,
                 "failures": dict(tally.failed),
+                "finding": tally.finding,
                 "ids": names,
                 "elapsedS": round(elapsed_s, 3),
                 "eventsPerS": round(rate, 1),
@@ -196,4 +197,10 @@ def _report(
         output.note(f"PublishFailed {output.count(failed, 'event')} not published ({kinds}).")
         if tally.example:
             output.note(f"  why: {output.plain(tally.example)}")
-        output.note("  fix: correct what the answer names; nothing of these was kept.")
+        output.note(f"  fix: {_fix(tally)}; nothing of these was kept.")
+
+
+def _fix(tally: "Tally") -> str:
+    if not tally.finding:
+        return "correct what the answer names"
+    return f"correct what the answer names, and see eventpost explain {output.plain(tally.finding)}"

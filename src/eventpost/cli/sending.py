@@ -24,6 +24,7 @@ TURN_S = 0.01
 """How often a rate is looked at: what became due since is sent at once."""
 EVERYWHERE = ("0.0.0.0/0", "::/0")
 MESSAGE_BYTES_MAX = 500
+FINDING = b"x-eventpost-finding"
 
 
 @dataclass(slots=True)
@@ -36,6 +37,8 @@ class Tally:
     """By status, or by what went wrong where there was none."""
     example: str = ""
     """What the first refusal said."""
+    finding: str = ""
+    """The first refusal's, when the server told it."""
     is_unreachable: bool = False
     """The first thing that happened was that no connection came about."""
 
@@ -130,6 +133,7 @@ class _Run:
         elif answer.status == 200:
             self.tally.published += 1
         else:
+            self.tally.finding = self.tally.finding or _finding(answer)
             self._failed(
                 str(answer.status), answer.body[:MESSAGE_BYTES_MAX].decode(errors="replace")
             )
@@ -143,3 +147,7 @@ class _Run:
     def _failed(self, why: str, message: str) -> None:
         self.tally.failed[why] += 1
         self.tally.example = self.tally.example or message
+
+
+def _finding(answer: "Answer") -> str:
+    return (answer.header(FINDING) or b"").decode("ascii", "replace")

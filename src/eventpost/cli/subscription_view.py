@@ -26,6 +26,13 @@ def show(subscription: "SubscriptionView", arguments: argparse.Namespace) -> Non
     if subscription.books is not None:
         output.line()
         output.fields(_books(subscription))
+    if subscription.findings:
+        output.line()
+        output.table(
+            ("finding", "what it is", "fix"),
+            [(each.finding, each.title, each.fix) for each in subscription.findings],
+            empty="",
+        )
     if subscription.deadletter_failure is not None:
         output.line()
         output.fields(_export_failure(subscription.deadletter_failure))

@@ -13,6 +13,8 @@ from eventpost.core.errors import Unauthorized
 from eventpost.formats import times
 
 TOKEN_CHARS_MAX = 4_096
+INVALID = "SasTokenInvalid"
+EXPIRED = "SasTokenExpired"
 _SAFE = "~()*!.'"
 _DEFAULT_PORTS = (":443", ":80")
 
@@ -46,7 +48,8 @@ def verify(token: str, keys: Sequence[str], url: str, now_ms: int) -> None:
             fix="Generate the token for the endpoint to which events are sent.",
         )
     if _expiry_ms(expiry) <= now_ms:
-        raise _unauthorized(
+        raise Unauthorized(
+            EXPIRED,
             f"The SAS token expired at '{expiry}' (UTC unless it names a zone).",
             why=f"It is {times.seven_digits(now_ms)} here.",
             fix="Generate a new token, and compare the clocks of both machines.",
@@ -117,4 +120,4 @@ def _malformed(why: str) -> Unauthorized:
 
 
 def _unauthorized(what: str, *, why: str = "", fix: str = "") -> Unauthorized:
-    return Unauthorized("Unauthorized", what, why=why, fix=fix)
+    return Unauthorized(INVALID, what, why=why, fix=fix)

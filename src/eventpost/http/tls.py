@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from eventpost.core.errors import InvalidRequest
+from eventpost.diagnosis import codes
 
 AUTHORITY_LIFE = timedelta(days=3650)
 LEAF_LIFE = timedelta(days=397)
@@ -39,7 +40,7 @@ def server_context(cert: Path, key: Path) -> ssl.SSLContext:
         context.load_cert_chain(cert, key, password="")
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         raise InvalidRequest(
-            "TlsFilesUnusable",
+            codes.TLS_FILES_UNUSABLE,
             f"The TLS certificate {cert} with the key {key} cannot be used.",
             why=f"{type(error).__name__}: {getattr(error, 'strerror', None) or error}.",
             fix="Give PEM files that belong together, readable by this user, the key unencrypted.",
@@ -56,7 +57,7 @@ def end_of(cert: Path) -> str:
         leaf = x509.load_pem_x509_certificate(cert.read_bytes())
     except (OSError, ValueError) as error:
         raise InvalidRequest(
-            "TlsFilesUnusable", f"The file {cert} holds no certificate that can be read."
+            codes.TLS_FILES_UNUSABLE, f"The file {cert} holds no certificate that can be read."
         ) from error
     return leaf.not_valid_after_utc.strftime("%Y-%m-%dT%H:%M:%SZ")
 

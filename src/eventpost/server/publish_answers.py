@@ -9,6 +9,7 @@ from eventpost.core.events import Schema
 from eventpost.formats import problems
 from eventpost.http.server.request import Request, response
 from eventpost.server import problems as documents
+from eventpost.server import publish_findings
 
 API_VERSION = b"2018-01-01"
 ALLOWED = b"OPTIONS, POST"
@@ -28,11 +29,17 @@ _ENDINGS = [b"%03x\r\n\r\n" % number for number in range(4_096)]
 
 
 class PublishAnswers:
-    """Builds answers. The `x-ms-request-id` of each is unique: a random prefix and a counter."""
+    """Builds answers. The `x-ms-request-id` of each is unique: a random prefix and a counter.
 
-    __slots__ = ("_api_versions", "_count", "_prefix", "_success", "_success_tls")
+    Refusals name their finding, unless these are answers about something else than publishing.
+    """
 
-    def __init__(self, api_versions: bytes = API_VERSION) -> None:
+    __slots__ = (
+        *("_api_versions", "_count", "_names_findings", "_prefix", "_success", "_success_tls"),
+    )
+
+    def __init__(self, api_versions: bytes = API_VERSION, *, names_findings: bool = True) -> None:
+        self._names_findings = names_findings
         self._api_versions = api_versions
         self._prefix = str(uuid.uuid4())[:24]
         self._count = secrets.randbits(_COUNTER_BITS_FREE)
@@ -78,21 +85,24 @@ class PublishAnswers:
     def refusal(self, request: Request, error: EventpostError) -> bytes:
         """Event Grid's error body for `error`; 503 says when to try again."""
         status, code, detail_code = problems.codes_of(error)
-        headers = []
+        headers = self._found(publish_findings.finding_of(error))
         if isinstance(error, Overloaded):
             headers.append((b"Retry-After", b"%d" % max(1, error.retry_after_s)))
         return self._error(request, status, code, detail_code, str(error), headers)
 
     def not_found(self, request: Request, hint: str = "") -> bytes:
         message = problems.not_found_message(request.path.decode("latin-1"))
-        return self._error(request, *problems.NOT_FOUND, f"{message} {hint}".strip())
+        found = self._found(publish_findings.of_status(404))
+        return self._error(request, *problems.NOT_FOUND, f"{message} {hint}".strip(), found)
 
     def method_not_allowed(self, request: Request) -> bytes:
         message = problems.method_not_allowed_message(request.method.decode("latin-1"))
         return self._error(request, *problems.METHOD_NOT_ALLOWED, message, [(b"Allow", ALLOWED)])
 
     def too_large(self, request: Request) -> bytes:
-        return self._error(request, *problems.TOO_LARGE, problems.REQUEST_TOO_LARGE_MESSAGE)
+        found = self._found(publish_findings.of_status(413))
+        message = problems.REQUEST_TOO_LARGE_MESSAGE
+        return self._error(request, *problems.TOO_LARGE, message, found)
 
     def malformed(self, request: Request | None, status: int, reason: str) -> bytes:
         """What the HTTP server refuses itself, in the form that the path's clients read."""
@@ -105,6 +115,9 @@ class PublishAnswers:
             )
         headers = [(b"Retry-After", b"1")] if status == 503 else []
         return self._error(request, status, code, code, reason, headers)
+
+    def _found(self, finding: str) -> list[tuple[bytes, bytes]]:
+        return publish_findings.headers(finding) if self._names_findings else []
 
     def _error(
         self,

@@ -86,7 +86,8 @@ class PullPlane:
     def __init__(self, app: DataPort, find: Callable[[str], Topic]) -> None:
         self._app = app
         self._find = find
-        self._answers = PublishAnswers(", ".join(requests.API_VERSIONS).encode())
+        versions = ", ".join(requests.API_VERSIONS).encode()
+        self._answers = PublishAnswers(versions, names_findings=False)
         self._waiting: dict[int, Request] = {}
         """Receives without an answer, by identity."""
         self._is_stopping = False

@@ -4,6 +4,7 @@ Layer: server. It puts the application behind the HTTP listener and owns the pro
 """
 
 import asyncio
+import errno
 import gc
 import logging
 import signal
@@ -20,6 +21,7 @@ from eventpost.config import local
 from eventpost.config.checks import address
 from eventpost.config.settings import ServerSettings, Settings
 from eventpost.core.errors import EventpostError
+from eventpost.diagnosis import codes
 from eventpost.http import client_limits, descriptors
 from eventpost.http.server import HttpServer, limits
 from eventpost.server import api
@@ -163,10 +165,12 @@ async def _listen(http: HttpServer, host: str, port: int, context: ssl.SSLContex
     try:
         await http.start(host, port, context)
     except OSError as error:
+        is_in_use = error.errno == errno.EADDRINUSE
         raise EventpostError(
-            "EP1021",
+            codes.ADDRESS_IN_USE if is_in_use else codes.CANNOT_LISTEN,
             f"The server cannot listen on {host}:{port}: {error.strerror or error}.",
-            fix="choose another address with --listen, or stop what uses this one",
+            fix="choose another address with --listen"
+            + (", or stop what uses this one" if is_in_use else ": one of this machine's"),
         ) from error
 
 

@@ -20,7 +20,7 @@ from eventpost.registry.models import (
     SubscriptionView,
     TopicChoice,
 )
-from eventpost.server import views
+from eventpost.server import standing, views
 from eventpost.server.ports import AppPort
 from eventpost.server.routes import Call, Subject
 
@@ -152,6 +152,7 @@ def view(
     declared = declarations.from_core(subscription, topic=topic.name)
     pending = subscription.pending_endpoint
     export = app.export_failure(topic.name, subscription.name) if is_full else None
+    report = app.status(topic.name, subscription.name) if is_full else None
     return SubscriptionView(
         **{name: getattr(declared, name) for name in declared.__struct_fields__},
         provisioning_state=subscription.provisioning_state.value,
@@ -159,7 +160,8 @@ def view(
         is_paused=subscription.is_paused,
         validation_deadline=forms.time_text(subscription.validation_deadline_ms),
         pending_endpoint=masks.masked_url(pending.address) if pending else None,
-        books=views.books(app.status(topic.name, subscription.name)) if is_full else None,
+        books=None if report is None else views.books(report),
+        findings=[] if report is None else standing.findings(subscription, report),
         last_failures=[
             views.attempt(record) for record in app.last_failures(topic.name, subscription.name)
         ]

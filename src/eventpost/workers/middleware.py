@@ -143,7 +143,10 @@ class ExplainFailures(Middleware):
             f"From now on messages are held for {lease_s:.0f} s; a job that takes longer comes "
             "again, to somebody else too, and runs twice."
         )
-        self._failed(queue_name, "extend", failed, effect, 1)
+        evidence = failed.evidence
+        self.metrics.failed("extend", queue_name, evidence.code or evidence.fault.value, 1)
+        found = codes.EXTEND_FORBIDDEN
+        self._tell(described(found, queue_name, "extend", effect, evidence=evidence))
 
     def on_extend_allowed(self, broker: Broker, queue_name: str) -> None:
         log.info("%s: leases may be extended again.", queue_name)

@@ -64,6 +64,15 @@ class EvidenceView(View, frozen=True, kw_only=True, omit_defaults=True):
     detail: str = ""
 
 
+class FindingView(View, frozen=True, kw_only=True):
+    """A finding of the catalogue, without an attempt that led to it."""
+
+    finding: str
+    title: str = ""
+    cause: str = ""
+    fix: str = ""
+
+
 class AttemptView(View, frozen=True, kw_only=True):
     """One failed attempt, or the success that followed failures (`finding` is "")."""
 

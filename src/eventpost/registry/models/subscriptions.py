@@ -2,7 +2,7 @@
 
 from eventpost.registry.declarations import SubscriptionDeclaration
 from eventpost.registry.models.base import View
-from eventpost.registry.models.books import AttemptView, Books
+from eventpost.registry.models.books import AttemptView, Books, FindingView
 
 
 class SubscriptionView(
@@ -18,6 +18,8 @@ class SubscriptionView(
     pending_endpoint: str | None = None
     """A new endpoint that waits for its manual validation; the old one serves until then."""
     books: Books | None = None
+    findings: list[FindingView] = []
+    """What holds deliveries up, or took events from it, though no attempt failed."""
     last_failures: list[AttemptView] = []
     deadletter_failure: AttemptView | None = None
     """Why the dead letters could not be written to their place, the last time; null when they
