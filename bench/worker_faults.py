@@ -9,6 +9,8 @@ from what is left in the queue follow the figures:
 
     ran 30/30, 0 again         each job ended, none began twice
     ran 28/30, 2 missing       two had not ended when patience was over
+    80 MiB +0.5                the worker's memory when a fifth of the fault was over, and how much
+                               more it became at most until the end of the run
 """
 
 import argparse
@@ -33,6 +35,7 @@ from tests.services.kafka import IamKey, Kafka
 from tests.services.running import Running, launched
 from tests.services.service import fresh_name
 
+from bench.worker_memory import MemoryWatch
 from bench.worker_program import GIVEN, STEPS
 from eventpost.testing.fault_proxy import RESET_AFTER, Choice, FaultProxy
 from eventpost.testing.service_refusals import (
@@ -47,6 +50,8 @@ ROOT = Path(__file__).parent.parent
 JOBS = 30
 FAULT_S = 60.0
 """How long a fault lasts unless it is said."""
+WARM_PART = 0.2
+"""Of a fault, after which a worker has opened and seen all that it will: its memory counts then."""
 PATIENCE_S = 25.0
 LEASE_S = 2.0
 OPERATIONS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -110,6 +115,7 @@ class Case:
     processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.memory = MemoryWatch(lambda: [process.pid for process in self.processes])
         port = self.port or self.proxy.port
         endpoint = f"http://127.0.0.1:{port}/{ACCOUNT}"
         self.given: dict[str, Any] = {
@@ -228,6 +234,12 @@ class Case:
             self.processes[-1].wait(60)
             self.start()
 
+    def last(self) -> None:
+        """The fault goes on for its time."""
+        time.sleep(self.fault_s * WARM_PART)
+        self.memory.mark()
+        time.sleep(self.fault_s * (1 - WARM_PART))
+
     def mend(self) -> None:
         self.proxy.mend()
         if self.key is not None:
@@ -279,7 +291,7 @@ def deletes_lost(case: Case) -> str:
 
 def _mended(case: Case) -> str:
     """The fault goes on for its time; then what is left runs, and what would come again does."""
-    time.sleep(case.fault_s)
+    case.last()
     case.mend()
     case.all_ended()
     time.sleep(2 * LEASE_S)
@@ -306,7 +318,7 @@ def retries_refused(case: Case) -> str:
     case.refuse("send")
     case.start()
     case.until(lambda: len(case.numbers("begun")) >= JOBS, case.fault_s)
-    time.sleep(case.fault_s)
+    case.last()
     case.proxy.mend()
     case.all_ended()
     return case.told(runs=2)
@@ -328,7 +340,7 @@ def receives_refused(case: Case) -> str:
     case.send()
     case.refuse("receive")
     case.start()
-    time.sleep(case.fault_s)
+    case.last()
     case.proxy.mend()
     case.all_ended()
     return case.told()
@@ -502,6 +514,7 @@ def opened(
         try:
             yield case
         finally:
+            case.memory.close()
             case.kill()
 
 
@@ -528,7 +541,7 @@ def print_table(system: str, seconds: float, wanted: str) -> None:
             cells = []
             for broker in brokers:
                 with opened(system, broker, port, seconds, running=running) as case:
-                    cells.append(row(case))
+                    cells.append(f"{row(case)}; {case.memory.told()}")
             print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import dramatiq
 import pytest
 from dramatiq import Broker, Middleware
+from prometheus_client import REGISTRY
 
 from eventpost.core.outcomes import Failed
 from eventpost.queues.ledger import Ledger, LedgerError, LedgerLimits
@@ -21,6 +22,7 @@ from eventpost.queues.ledger_file import FilePlace
 from eventpost.queues.ledger_rows import LedgerRows
 from eventpost.workers.errors import LedgerUnusable
 from eventpost.workers.limits import WorkerLimits
+from eventpost.workers.metrics import Metrics
 from tests.queues.test_ledger_places import ledger_name
 from tests.services.elasticmq import ElasticMQ
 from tests.services.postgresql import PostgreSQL
@@ -35,6 +37,11 @@ LIMITS = WorkerLimits(tell_s=60.0, pending_lease_s=2.0, ledger_pause_s_max=0.2)
 def harness(elasticmq: ElasticMQ, tmp_path: Path) -> Iterator[SqsHarness]:
     with SqsHarness(tmp_path, elasticmq) as harness:
         yield harness
+
+
+def pending_metric() -> float:
+    labels = {"queue_name": "default"}
+    return REGISTRY.get_sample_value("eventpost_worker_ledger_pending", labels) or 0.0
 
 
 class Heard(Middleware):
@@ -118,9 +125,15 @@ def test_what_is_finished_waits_for_the_ledger(harness: SqsHarness, tmp_path: Pa
         assert [stats.settled for _, stats, _ in broker.books()] == [0]
         assert heard.errors == ["EP5060"]
         assert heard.recovered == []
+        metrics = Metrics()
+        metrics.look(broker)
+        assert (waiting := pending_metric()) >= 4
+        assert waiting <= len(begun)
 
         place.is_away = False
         harness.join(broker)
+        metrics.look(broker)
+        assert pending_metric() == 0
         assert sum(heard.recovered) >= 4
     assert Counter(begun) == Counter(range(9))
 

@@ -126,6 +126,11 @@ class LeaseBroker(Broker):
         receptions = [*self._channels.ended(), *self._channels.receptions()]
         return [(one.queue_name, one.leases.stats(), id(one)) for one in receptions]
 
+    def waiting_for_ledger(self, queue_name: str) -> int:
+        """How many finished messages of a queue the ledger could not take down yet."""
+        reception = self._channels.receiving(queue_name)
+        return 0 if reception is None else reception.unwritten_count
+
     def _name(self, queue_name: str) -> str:
         return self._transport.name_of(within(self.namespace, queue_name))
 

@@ -14,9 +14,12 @@ class WorkerLimits:
 
     wait_s: float = 20.0
     """The longest poll, where the server holds requests open."""
-    idle_s_max: float = 0.5
+    idle_s_max: float = 0.75
     """The longest pause after an empty answer, where the server answers at once: what a message
-    waits at most in a queue that was idle. Half of it is what one waits in the middle."""
+    waits at most in a queue that was idle for long. Half of it is what one waits in the middle."""
+    idle_growth: float = 1.1
+    """How many times as long each such pause is as the one before: about a tenth of the time since
+    the last message came. The first is a fifth of a second."""
     pending_lease_s: float = 900.0
     """By how much the lease of a finished message is extended that could not be deleted yet. After
     a crash it comes again, and is deleted, no sooner."""
@@ -59,5 +62,7 @@ class WorkerLimits:
         for field in fields(self):
             if getattr(self, field.name) <= 0:
                 raise ValueError(f"{field.name} is not positive")
+        if self.idle_growth < 1:
+            raise ValueError("idle_growth is below 1")
         if self.held_part_max > 1:
             raise ValueError("held_part_max is above 1")

@@ -42,6 +42,10 @@ GAUGES = {
         "How long the oldest of them has waited.",
         ["queue_name"],
     ),
+    "eventpost_worker_ledger_pending": (
+        "Finished messages that wait until the ledger has taken them down.",
+        ["queue_name"],
+    ),
 }
 
 
@@ -126,3 +130,5 @@ class Metrics:
             pending.set(stats.pending_settles)
             oldest = _metric("eventpost_worker_oldest_pending_ack_seconds").labels(queue_name)
             oldest.set(stats.oldest_pending_s)
+            unwritten = _metric("eventpost_worker_ledger_pending").labels(queue_name)
+            unwritten.set(broker.waiting_for_ledger(queue_name))

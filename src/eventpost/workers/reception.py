@@ -367,6 +367,11 @@ class Reception:
             at_ms=int(time.time() * 1000),
         )
 
+    @property
+    def unwritten_count(self) -> int:
+        """Finished messages that wait until the ledger has them."""
+        return len(self._unwritten)
+
     # --- its life ---------------------------------------------------------------------------------
 
     def pause(self) -> None:
@@ -419,6 +424,7 @@ def lease_limits(prefetch: int, around: Surroundings) -> LeaseLimits:
         pending_lease_s=limits.pending_lease_s,
         wait_s=limits.wait_s,
         idle_s_min=min(default.idle_s_min, limits.idle_s_max),
+        idle_growth=limits.idle_growth,
         idle_s_max=limits.idle_s_max,
         tell_s=limits.tell_s,
     )

@@ -53,6 +53,23 @@ def test_the_pause_between_polls_grows() -> None:
         assert abs(pause_s - expected_s) <= expected_s * 0.1 + 0.02
 
 
+def test_pauses_may_grow_slowly() -> None:
+    """By how much pauses grow is a setting: by a tenth each, a pause is about a tenth of the time
+    since the last message, up to the longest."""
+    limits = LeaseLimits(idle_growth=1.1, idle_s_max=0.75)
+    receiving = Receiving(POLLED, limits, Random(SEED))
+    now_s = 0.0
+    for _ in range(50):
+        receive = receiving.next(now_s, free_count=1, buffered_count=0, lease_s=60.0)
+        assert receive is not None
+        receiving.ended(receive, now_s)
+        receiving.came_empty(receive, now_s)
+        wake_s = receiving.wake_s(free_count=1, buffered_count=0)
+        expected_s = min(max(0.2, 0.2 + now_s / 10), 0.75)
+        assert abs(wake_s - now_s - expected_s) <= expected_s * 0.2
+        now_s = wake_s
+
+
 def test_a_hit_makes_it_quick_again() -> None:
     """After a message came the pauses begin with the shortest anew."""
     rig = new_rig(POLLED)

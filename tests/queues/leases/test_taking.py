@@ -215,7 +215,13 @@ def test_nothing_is_opened_before_it_is_used() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("slots_max", 0), ("lease_s", -1.0), ("idle_s_min", 31.0), ("lease_s", 43_201.0)],
+    [
+        ("slots_max", 0),
+        ("lease_s", -1.0),
+        ("idle_s_min", 31.0),
+        ("idle_growth", 0.9),
+        ("lease_s", 43_201.0),
+    ],
 )
 def test_limits_that_cannot_be(name: str, value: float) -> None:
     """A bound that is not positive, or above the one that bounds it, is refused by its name."""

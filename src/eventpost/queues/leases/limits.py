@@ -32,7 +32,9 @@ class LeaseLimits:
     wait_s: float = 20.0
     """The longest poll that is asked for; systems shorten it to what they have."""
     idle_s_min: float = 0.2
-    """The first pause after an empty answer of a system that does not wait itself; it doubles."""
+    """The first pause after an empty answer of a system that does not wait itself; it grows."""
+    idle_growth: float = 2.0
+    """How many times as long each such pause is as the one before."""
     idle_s_max: float = 30.0
     receive_calls_max: int = 2
     """Receives under way at once. More than one only while full pages come."""
@@ -66,6 +68,8 @@ class LeaseLimits:
             value = getattr(self, field.name)
             if value <= 0 and field.name != "settle_linger_s":
                 raise ValueError(f"{field.name} is {value}, and must be positive")
+        if self.idle_growth < 1:
+            raise ValueError(f"idle_growth is {self.idle_growth}: a pause would get shorter")
         ascending = [
             ("idle_s_min", "idle_s_max"),
             ("receive_delay_s_min", "receive_delay_s_max"),

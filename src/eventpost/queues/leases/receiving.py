@@ -102,7 +102,8 @@ class Receiving:
         if receive.wait_s and now_s - receive.started_s >= receive.wait_s * HONOURED:
             self._not_before_s = now_s
             return
-        self._idle_s = min(max(self._limits.idle_s_min, self._idle_s * 2), self._limits.idle_s_max)
+        longer_s = self._idle_s * self._limits.idle_growth
+        self._idle_s = min(max(self._limits.idle_s_min, longer_s), self._limits.idle_s_max)
         jitter = 1 + self._random.uniform(-IDLE_JITTER, IDLE_JITTER)
         self._not_before_s = now_s + self._idle_s * jitter
 
