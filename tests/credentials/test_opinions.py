@@ -7,7 +7,8 @@ import botocore.auth
 import pytest
 
 from eventpost.credentials import aws, opinions
-from eventpost.credentials.aws_session import Frozen
+from eventpost.credentials.aws_session import Frozen, new_session
+from eventpost.credentials.aws_settings import AwsConnection
 from eventpost.credentials.opinions import ASK_S, Opinion, SecondOpinion, opinion_of
 from eventpost.diagnosis.classify import classify
 from eventpost.testing.aws_identity import AwsIdentity, refusal
@@ -171,3 +172,15 @@ def wait_for(second: SecondOpinion) -> None:
     while second.present is None:
         assert time.monotonic() < end_s, "it was not said"
         time.sleep(0.01)
+
+
+def test_what_is_read_of_services_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys that are refused for hours are asked about again and again, by a session of their own
+    each time: these share what they read of services, unless they are to look elsewhere."""
+    first, second = (new_session(AwsConnection(region=REGION), None) for _ in range(2))
+    assert first.get_component("data_loader") is second.get_component("data_loader")
+
+    monkeypatch.setenv("AWS_DATA_PATH", "/nowhere")
+    other = new_session(AwsConnection(region=REGION), None).get_component("data_loader")
+    assert other is not first.get_component("data_loader")
+    assert "/nowhere" in other.search_paths

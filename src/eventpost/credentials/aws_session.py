@@ -59,6 +59,11 @@ class _GivenKeys:
         return lambda: getattr(self, property_name, None)
 
 
+_loaders: dict[str, Any] = {}
+"""By where they look beside botocore's own folder. Each reads the models of a service once, which
+takes 10 MB and more processor time than all the rest of a session: sessions share them."""
+
+
 def new_session(settings: AwsConnection, keys: Keys | None) -> Any:
     """A session that finds credentials as the SDK does, or uses the complete keys of the user."""
     try:
@@ -72,7 +77,16 @@ def new_session(settings: AwsConnection, keys: Keys | None) -> Any:
         session.register_component("credential_provider", _GivenKeys(lambda: keys))
     elif settings.has_keys:
         session.register_component("credential_provider", _GivenKeys(settings.keys))
+    session.register_component("data_loader", _loader(session))
     return session
+
+
+def _loader(session: Any) -> Any:
+    from botocore.loaders import create_loader
+
+    path = session.get_config_variable("data_path") or ""
+    found = _loaders.get(path)
+    return found or _loaders.setdefault(path, create_loader(path or None))
 
 
 def key_id(credentials: Any) -> str:
