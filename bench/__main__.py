@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from bench import explaining, keeping, moving, pull, queues, rows, worker_speed
+from bench import explaining, keeping, moving, pull, queues, rows, worker_ledgers, worker_speed
 from bench.servers import Harness
 from eventpost.server.serving import loop_factory
 
@@ -57,6 +57,7 @@ def table(rate_half: float) -> dict[str, Row]:
         "idle_kafka": queues.idle_row("kafka"),
         "workers_sqs": worker_speed.row("sqs"),
         "workers_storagequeue": worker_speed.row("storagequeue"),
+        "workers_ledgers": worker_ledgers.row,
     }
 
 

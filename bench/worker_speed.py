@@ -2,10 +2,10 @@
 
     python -m bench.worker_speed                 # or: make worker-bench, or rows of make bench
 
-Enqueued by one thread, worked on by one process of 8 threads. Requests are counted by a proxy in a
-run of their own, because it costs time itself. `start` is from enqueue to the first line of an
-actor of a worker that was idle, the median of single tasks. `plain client` is what the emulator
-gives at most: the service's own client at full speed, without any tasks.
+Enqueued by one thread, by all in turn; worked on by one process of 8 threads. Requests are counted
+by a proxy in a run of their own, because it costs time itself. `start` is from enqueue to the first
+line of an actor of a worker that was idle, the median of single tasks. `plain` is the service's own
+client at full speed, without any tasks: what the emulator gives at most.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from tests.services.azurite import AzuriteInMemory
 from tests.services.elasticmq import ElasticMQ
 from tests.services.running import launched
 
-from bench import worker_plain
+from bench import worker_enqueue, worker_plain
 from bench.servers import Harness
 from bench.worker_faults import Case, opened
 
@@ -52,7 +52,7 @@ def measured(system: str, port: int, broker: str, count: int) -> Figures:
     """One broker's line."""
     with opened(system, broker, port, 0.0, is_direct=True) as case:
         case.options = OPTIONS
-        sent, worked = speed(case, count)
+        worked = speed(case, count)
     with opened(system, broker, port, 0.0) as case:
         case.options = OPTIONS
         each, hourly = requests(case, COUNTED)
@@ -60,7 +60,6 @@ def measured(system: str, port: int, broker: str, count: int) -> Figures:
         case.options = OPTIONS
         start_ms = idle_start_ms(case)
     return {
-        "enqueued_per_s": sent,
         "worked_per_s": worked,
         "requests_per_task": each,
         "idle_requests_per_hour": hourly,
@@ -68,9 +67,14 @@ def measured(system: str, port: int, broker: str, count: int) -> Figures:
     }
 
 
-def plain(system: str, port: int, count: int) -> Figures:
-    sent, worked = worker_plain.speed(system, port, count)
-    return {"enqueued_per_s": sent, "worked_per_s": worked}
+def all_measured(system: str, port: int, count: int) -> dict[str, Figures]:
+    """By broker, and of the plain client."""
+    with opened(system, "eventpost", port, 0.0, is_direct=True) as case:
+        found = worker_enqueue.rates(case, port, count)
+    for broker in BROKERS:
+        found[broker] |= measured(system, port, broker, count)
+    found["plain"]["worked_per_s"] = worker_plain.taken_per_s(system, port, count)
+    return found
 
 
 def ended(case: Case, count: int) -> None:
@@ -80,15 +84,15 @@ def ended(case: Case, count: int) -> None:
         raise TimeoutError(f"{case.system}, {case.broker}: {done} of {count} tasks have ended")
 
 
-def speed(case: Case, count: int) -> tuple[float, float]:
-    """Enqueued and finished a second."""
-    sent_s = case.send(count=count)
+def speed(case: Case, count: int) -> float:
+    """Finished a second, of tasks that wait already."""
+    case.send(count=count)
     case.start(threads=8)
     ended(case, 1)
     began_s = time.monotonic()
     done = len(case.numbers("ended"))
     ended(case, count)
-    return (count - 1) / sent_s, (count - done) / (time.monotonic() - began_s)
+    return (count - done) / (time.monotonic() - began_s)
 
 
 def requests(case: Case, count: int) -> tuple[float, float]:
@@ -133,10 +137,9 @@ def _compared(system: str, count: int) -> Figures:
         launched(kind, Path(directory) / "service") as running,
     ):
         port = running.service.ports[port_name]
-        ours = measured(system, port, "eventpost", count)
-        stock = measured(system, port, "stock", count)
-        most = plain(system, port, count)
-    for name, value in ours.items():
+        found = all_measured(system, port, count)
+    stock, most = found["stock"], found["plain"]
+    for name, value in found["eventpost"].items():
         figures |= {name: value, f"stock_{name}": stock[name]}
         if name in most:
             figures |= {f"plain_{name}": most[name], f"{name}_to_stock": value / stock[name]}
@@ -148,7 +151,8 @@ def _compared(system: str, count: int) -> Figures:
 
 def line(figures: Figures) -> str:
     units = {"requests_per_task": ".2f"}
-    names = ("enqueued_per_s", "worked_per_s", "requests_per_task", "idle_requests_per_hour")
+    names = ("enqueued_per_s", "enqueue_cpu_us", "worked_per_s", "requests_per_task")
+    names += ("idle_requests_per_hour",)
     cells = [format(figures[n], units.get(n, ".0f")) if n in figures else "" for n in names]
     start_ms = figures.get("start_p50_ms")
     return " | ".join([*cells, "" if start_ms is None else f"{start_ms:.0f} ms"])
@@ -159,8 +163,8 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=2_000, help="tasks")
     parser.add_argument("--only", choices=list(SERVICES))
     arguments = parser.parse_args()
-    columns = "enqueued/s | worked/s | requests per task | idle requests/h | start p50"
-    print(f"| broker | {columns} |\n|---|---|---|---|---|---|")
+    columns = "enqueued/s | processor µs | worked/s | requests per task | idle requests/h | start"
+    print(f"| broker | {columns} |\n|---|---|---|---|---|---|---|")
     for system in [arguments.only] if arguments.only else list(SERVICES):
         kind, port_name = SERVICES[system]
         with (
@@ -168,11 +172,8 @@ def main() -> int:
             launched(kind, Path(directory) / "service") as running,
         ):
             port = running.service.ports[port_name]
-            for broker in BROKERS:
-                found = measured(system, port, broker, arguments.count)
+            for broker, found in all_measured(system, port, arguments.count).items():
                 print(f"| {system}, {broker} | {line(found)} |", flush=True)
-            found = plain(system, port, arguments.count)
-            print(f"| {system}, plain client | {line(found)} |", flush=True)
     return 0
 
 
