@@ -28,6 +28,7 @@ BY_NAME = {
     "grid.retention_interval_s": "How often it is looked for events past their retention.",
     "grid.export_events_max": "Dead letters in one file.",
     "grid.export_bytes_max": "Size at which a file of dead letters is closed.",
+    "leases.idle_growth": "How many times as long each pause after an empty answer becomes.",
     "leases.idle_s_max": "The longest pause after empty answers.",
     "leases.receive_delay_s_max": "The longest pause after failed receives.",
     "sources.hold_s_max": "The longest pause of a source whose messages the store did not take.",
