@@ -13,7 +13,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
+
+from dramatiq import Broker
 
 from bench import worker_plain
 from bench.worker_faults import ROOT, Case
@@ -37,11 +40,14 @@ def rates(case: Case, port: int, count: int) -> dict[str, Figures]:
 def lanes(given: dict[str, Any], port: int) -> dict[str, Callable[[], object]]:
     made: dict[str, Callable[[], object]] = {}
     for name in ("eventpost", "stock"):
-        broker = build({**given, "broker": name})
-        actor = broker.get_actor("work")
-        made[name] = lambda broker=broker, actor=actor: broker.enqueue(actor.message(1))
+        made[name] = partial(_enqueue, build({**given, "broker": name}))
     made["plain"] = worker_plain.SYSTEMS[given["system"]](port).send
     return made
+
+
+def _enqueue(broker: Broker) -> None:
+    message: Any = broker.get_actor("work").message(1)
+    broker.enqueue(message)
 
 
 def measured(sends: dict[str, Callable[[], object]], count: int) -> dict[str, Figures]:

@@ -151,8 +151,10 @@ def _compared(system: str, count: int) -> Figures:
 
 def line(figures: Figures) -> str:
     units = {"requests_per_task": ".2f"}
-    names = ("enqueued_per_s", "enqueue_cpu_us", "worked_per_s", "requests_per_task")
-    names += ("idle_requests_per_hour",)
+    names = [
+        *("enqueued_per_s", "enqueue_cpu_us", "worked_per_s", "requests_per_task"),
+        "idle_requests_per_hour",
+    ]
     cells = [format(figures[n], units.get(n, ".0f")) if n in figures else "" for n in names]
     start_ms = figures.get("start_p50_ms")
     return " | ".join([*cells, "" if start_ms is None else f"{start_ms:.0f} ms"])

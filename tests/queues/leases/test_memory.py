@@ -7,7 +7,7 @@ import pytest
 
 from eventpost.core.outcomes import Failed
 from eventpost.queues.interfaces import Traits
-from eventpost.queues.leases import LeaseLimits
+from eventpost.queues.leases import Lease, LeaseLimits
 from eventpost.testing.memory_queue import FORBIDDEN, LEASED, LOG, POLLED
 from tests.conftest import Say
 from tests.queues.leases.rig import Heard, Rig, new_rig
@@ -37,7 +37,7 @@ def object_count(rig: Rig) -> int:
 def at_work(rig: Rig, operation: str, failure: Failed) -> None:
     """All messages have been received; half of them are finished, and the failure begins."""
     rig.send(*(str(number) for number in range(MESSAGES)))
-    leases = []
+    leases: list[Lease] = []
     while len(leases) < MESSAGES:
         leases += rig.take()
         rig.advance(0.1)
