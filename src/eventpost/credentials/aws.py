@@ -16,7 +16,7 @@ from typing import Any, Protocol, cast
 
 from eventpost.core.errors import InvalidRequest
 from eventpost.core.version import VERSION
-from eventpost.credentials import reports
+from eventpost.credentials import aws_http, reports
 from eventpost.credentials.aws_evidence import evidence_of, is_of_the_chain
 from eventpost.credentials.aws_session import Frozen, expires_ms, key_id, new_session, region_of
 from eventpost.credentials.aws_settings import AwsConnection, Keys, given
@@ -66,6 +66,8 @@ class Session:
         self._session: Any = None
         self._credentials: Any = None
         self._clients: dict[tuple[object, ...], Client] = {}
+        self._direct: list[aws_http.DirectHttp] = []
+        """What clients send through that do not send by themselves."""
         self._generation = 0
         self._renewed_s = float("-inf")
         self._failed: tuple[float, Exception] | None = None
@@ -169,11 +171,13 @@ class Session:
     def close(self) -> None:
         """Close all clients. A later call opens anew. Idempotent."""
         with self._lock:
-            clients = list(self._clients.values())
+            clients, direct = list(self._clients.values()), self._direct
             self._drop()
             self._told = ("", "")
         for client in clients:
             client.close()
+        for connections in direct:
+            connections.close()
 
     # --- within the lock ------------------------------------------------------------------------
 
@@ -210,6 +214,9 @@ class Session:
                 user_agent_extra=f"eventpost/{VERSION}",
             ),
         )
+        if service in aws_http.SERVICES:
+            direct = aws_http.attach(made, self._session, settings.pool_connections_max)
+            self._direct += [direct] if direct is not None else []
         return cast("Client", made)
 
     def _opened_credentials(self) -> Any:
@@ -229,6 +236,7 @@ class Session:
     def _drop(self) -> None:
         self._session = self._credentials = None
         self._clients = {}
+        self._direct = []
         self._generation += 1
 
     # --- renewal and telling --------------------------------------------------------------------

@@ -44,8 +44,8 @@ _TIMEOUTS = frozenset({"ConnectTimeoutError", "ReadTimeoutError"})
 _WRONG_NAME = "CertificateError"
 """urllib3's own, where it compares the names itself instead of OpenSSL."""
 _RESOURCE = re.compile(r"on resource: (\S+)")
-_HANDSHAKE = "_validate_conn"
-"""Where urllib3 does the TLS handshake; a time limit there is told as one of reading."""
+_HANDSHAKES = ("_validate_conn", "do_handshake")
+"""Where urllib3 and Python do the TLS handshake; a time limit there is told as another one."""
 _XML = re.compile(r"<(Code|Message)>(.*?)</\1>", re.DOTALL)
 _NO_CODE = re.compile(r"\d{3}|")
 """What botocore calls an answer that has no code: its status."""
@@ -121,7 +121,7 @@ def _broken(error: BaseException) -> Evidence:
         )
     address = _address(error)
     if not _TIMEOUTS.isdisjoint(names):
-        is_handshake = any(_HANDSHAKE in each for each in _functions(error))
+        is_handshake = any(name in each for each in _functions(error) for name in _HANDSHAKES)
         stage = Stage.TLS if is_handshake else stage
         return Evidence(stage=stage, fault=Fault.TIMED_OUT, address=address)
     return _by_cause(error, stage, address)

@@ -75,7 +75,7 @@ WAYS: dict[str, tuple[Behaviour, str, str]] = {
     "plain text on a port for TLS": (saying(b"\x15\x03\x01\x00\x02\x02\x46"), "http", "EP2211"),
     "another protocol": (saying(b"220 mail.station.example ESMTP\r\n"), "http", "EP2208"),
     "TLS on a port for plain text": (saying(b"HTTP/1.1 400 Bad\r\n\r\n"), "https", "EP2109"),
-    "a broken answer": (saying(JSON_HEAD + b'Content-Length: 100\r\n\r\n{"a"'), "http", "EP2208"),
+    "a broken answer": (saying(JSON_HEAD + b'Content-Length: 100\r\n\r\n{"a"'), "http", "EP2207"),
     "an answer that is no JSON": (
         saying(JSON_HEAD + b"Content-Length: 5\r\n\r\nhello"),
         "http",

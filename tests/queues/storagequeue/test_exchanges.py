@@ -13,9 +13,9 @@ import pytest
 
 from eventpost.core.errors import InvalidRequest
 from eventpost.core.outcomes import Stage
+from eventpost.http.kept import Connections, Exchanged, Progress, follow
 from eventpost.http.proxies import NO_PROXIES
 from eventpost.queues.interfaces import Timeouts
-from eventpost.queues.storagequeue.connections import Connections, Exchanged, Progress, follow
 
 KEPT_MAX = 2
 

@@ -22,12 +22,12 @@ from eventpost.core.outcomes import Failed, Fault, Stage
 from eventpost.core.version import VERSION
 from eventpost.credentials.azure import Session
 from eventpost.http import proxies
+from eventpost.http.kept import Connections, Progress, follow
 from eventpost.http.proxies import Proxy
 from eventpost.http.trust import Trust
 from eventpost.http.urls import Url, parse
 from eventpost.queues.interfaces import Timeouts
 from eventpost.queues.storagequeue.answers import Asked, refuse_answers_of_others
-from eventpost.queues.storagequeue.connections import Connections, Progress, follow
 from eventpost.queues.storagequeue.errors import evidence
 from eventpost.queues.storagequeue.transport import Transport
 

@@ -21,7 +21,7 @@ from azure.core.rest import HttpResponse
 
 from eventpost.core.outcomes import Evidence, Fault, Stage
 from eventpost.http.failures import bounded
-from eventpost.queues.storagequeue.connections import Progress
+from eventpost.http.kept import Progress
 
 CLOCK_SKEW_S_MAX = 300
 """Clocks further apart than this explain a refused signature or token. The service bears 15 minutes

@@ -15,11 +15,11 @@ from azure.core.exceptions import ResourceExistsError
 from azure.storage.queue import QueueClient, QueueMessage, QueueServiceClient
 
 from eventpost.core.outcomes import DELIVERED, Failed, Outcome, Stage
+from eventpost.http.kept import Progress
 from eventpost.queues.interfaces import Message, Permission, Received, Settled, Verdict
 from eventpost.queues.storagequeue.account import Account
 from eventpost.queues.storagequeue.answers import code_of
 from eventpost.queues.storagequeue.claims import DAMAGED, GONE, Claims, pointer_of
-from eventpost.queues.storagequeue.connections import Progress
 from eventpost.queues.storagequeue.messages import (
     Log,
     Options,

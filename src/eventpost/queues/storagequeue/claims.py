@@ -21,8 +21,8 @@ from azure.core.exceptions import ResourceExistsError
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
 from eventpost.core.outcomes import Evidence, Failed, Fault, Stage
+from eventpost.http.kept import Progress
 from eventpost.queues.storagequeue.account import Account
-from eventpost.queues.storagequeue.connections import Progress
 from eventpost.queues.storagequeue.messages import SYSTEM
 
 _MARK = b'{"eventpostClaimCheck":'

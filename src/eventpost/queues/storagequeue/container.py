@@ -13,8 +13,8 @@ from azure.storage.blob import BlobServiceClient, ContainerClient, ContentSettin
 
 from eventpost.core.interfaces import Blob
 from eventpost.core.outcomes import Evidence, Failed, Fault, Stage
+from eventpost.http.kept import Progress
 from eventpost.queues.storagequeue.account import Account
-from eventpost.queues.storagequeue.connections import Progress
 from eventpost.queues.storagequeue.messages import SYSTEM as QUEUES
 
 SYSTEM = "azureblob"

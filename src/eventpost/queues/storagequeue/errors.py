@@ -16,8 +16,8 @@ from eventpost.core.errors import EventpostError
 from eventpost.core.outcomes import Evidence, Fault, Stage
 from eventpost.credentials import azure
 from eventpost.http.failures import bounded, evidence_of, plain_to_tls
+from eventpost.http.kept import Progress
 from eventpost.queues.storagequeue.answers import Asked, refused
-from eventpost.queues.storagequeue.connections import Progress
 from eventpost.queues.storagequeue.messages import SYSTEM
 
 _TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: (\d{3})")

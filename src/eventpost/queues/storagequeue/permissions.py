@@ -11,9 +11,9 @@ from functools import partial
 from azure.storage.queue import QueueClient
 
 from eventpost.core.outcomes import Failed
+from eventpost.http.kept import Progress
 from eventpost.queues.interfaces import Permission
 from eventpost.queues.storagequeue.account import Account
-from eventpost.queues.storagequeue.connections import Progress
 
 NO_MESSAGE = "00000000-0000-0000-0000-000000000000"
 NO_RECEIPT = "AgAAAAMAAAAAAAAAAAAAAAAAAAA="

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from eventpost.core.outcomes import Failed, Stage
 from eventpost.formats.times import seven_digits
 from eventpost.http.failures import evidence_of
+from eventpost.http.kept import Progress, address_of
 from eventpost.http.proxies import Proxy
 from eventpost.http.urls import Url
 from eventpost.queues.storagequeue.calls import Calls
-from eventpost.queues.storagequeue.connections import Progress, address_of
 from eventpost.queues.storagequeue.messages import broken
 
 Step = Callable[[Calls, Progress], str | Failed]

@@ -46,8 +46,8 @@ from eventpost.queues.storagequeue.messages import (
 )
 
 if TYPE_CHECKING:  # the client library is imported when it is first used
+    from eventpost.http.kept import Progress
     from eventpost.queues.storagequeue.calls import Calls
-    from eventpost.queues.storagequeue.connections import Progress
 
 T = TypeVar("T")
 Job = Callable[["Calls", "Progress"], T]

@@ -1,4 +1,4 @@
-"""What the Azure SDK sends through: its own interface, over `connections`.
+"""What the Azure SDK sends through: its own interface, over kept connections.
 
 Layer: queues. A transport is azure-core's documented place for another HTTP client. The clients of
 queues and blobs keep everything else of the SDK: signing, tokens, headers, what an answer means.
@@ -14,7 +14,7 @@ from azure.core.pipeline.transport import HttpTransport
 from azure.core.rest import HttpRequest, HttpResponse
 from azure.core.utils import case_insensitive_dict
 
-from eventpost.queues.storagequeue.connections import Connections, Exchanged
+from eventpost.http.kept import Connections, Exchanged
 
 
 class Transport(HttpTransport[HttpRequest, HttpResponse]):

@@ -1,6 +1,6 @@
-"""The HTTP connections under the SDK: shared, bounded, and able to say how far a request came.
+"""The HTTP connections under clouds' SDKs: shared, bounded, and able to say how far they came.
 
-Layer: queues. The SDK would send through requests and urllib3, which fold what happened into a few
+Layer: http. The SDKs would send through requests and urllib3, which fold what happened into a few
 exceptions (a TLS handshake that hangs looks like an answer that does not come), and which take as
 much processor time as all the rest of a request. So requests go straight through a socket here;
 `http.client` reads the answers. Each connection notes its steps in the `Progress` of the thread
@@ -18,15 +18,27 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPMessage, HTTPResponse
+from typing import Protocol
 from urllib.parse import quote
 
 from eventpost.core.outcomes import Stage
 from eventpost.http.proxies import Proxies, Proxy
 from eventpost.http.urls import Url, parse
-from eventpost.queues.interfaces import Timeouts
 
 _LINE_END = re.compile(r"[\r\n]")
 _TARGET_SAFE = "!#$%&'()*+,/:;=?@[]~-._"
+
+
+class Timeouts(Protocol):
+    """Bounds in seconds."""
+
+    @property
+    def connect_s(self) -> float: ...
+
+    @property
+    def request_s(self) -> float:
+        """Of each step after connecting; the wait of a long poll is among it."""
+        ...
 
 
 class Progress:
