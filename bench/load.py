@@ -88,6 +88,8 @@ class Tally:
         self.sent_s: list[float] = []
         self.latencies_s: list[float] = []
         self.is_timing = False
+        self.timed_from = 0
+        """Number of the event that `sent_s` begins with; earlier ones are not timed."""
 
     def expect(self, deliveries: int) -> None:
         self.deliveries = 0
@@ -101,7 +103,9 @@ class Tally:
         if self.is_timing:
             at = data.find(_ID, start) + len(_ID)
             number = int(data[at : at + ID_DIGITS])
-            self.latencies_s.append(time.perf_counter() - self.sent_s[number])
+            if number >= self.timed_from:
+                sent_s = self.sent_s[number - self.timed_from]
+                self.latencies_s.append(time.perf_counter() - sent_s)
             self.deliveries += 1
         elif stop - start < 2 * EVENT_BYTES:
             self.deliveries += 1

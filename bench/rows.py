@@ -17,6 +17,8 @@ RING_SINGLES, RING_BATCHES = 2_000, 40
 BATCH = 100
 BUSY_MAX = 0.90
 WAIT_S = 120.0
+FRESH_RATE, FRESH_S = 200.0, 10.0
+FRESH_SUBJECT = "fresh/x"
 
 Figures = dict[str, float]
 
@@ -248,7 +250,7 @@ async def _compared(
 
 
 async def hanging(harness: Harness, count: int) -> Figures:
-    """A handler that never answers while a million events pass; then it reads them all."""
+    """A handler that never answers while a million events pass."""
     process = await start_server()
     tally = harness.tally
     try:
@@ -271,24 +273,38 @@ async def hanging(harness: Harness, count: int) -> Figures:
 
 
 async def resume(harness: Harness, count: int) -> Figures:
-    """A thousand lanes resume far behind while fresh events go on."""
+    """A thousand lanes resume a million events behind while fresh events go on to a lane that is
+    not behind. `read_to_stored` is how often the stored bytes were read."""
     data = Path(tempfile.mkdtemp(prefix="eventpost-bench-"))
-    events = max(count, 100_000)
-    key = await asyncio.to_thread(stock, data, harness.hook, groups=0, lagging=1_000, events=events)
+    behind = count * 10
+    key = await asyncio.to_thread(stock, data, harness.hook, groups=0, lagging=1_000, events=behind)
+    stored = sum(file.stat().st_size for file in data.rglob("*") if file.is_file())
     tally = harness.tally
-    tally.expect(events)  # the server sends from its first moment on
+    fresh = int(FRESH_RATE * FRESH_S)
+    tally.expect(behind + fresh)  # the server sends from its first moment on
+    tally.sent_s = [0.0] * fresh
+    tally.timed_from, tally.is_timing = behind, True
+
+    def make(number: int) -> bytes:
+        tally.sent_s[number] = time.perf_counter()
+        return request(PATH, key, event(behind + number, subject=FRESH_SUBJECT))
+
     process = await start_server(data)
     try:
         work = await harness.publishers(process.port, 8)
         start_s = time.perf_counter()
-        ring = singles(key)
-        await work.pace(5 * 200, 200, lambda number: ring[number % len(ring)])
-        fresh = list(work.answer_s)
+        await work.pace(fresh, FRESH_RATE, make)
+        still_behind = tally.expected - tally.deliveries
         await asyncio.wait_for(tally.finished.wait(), WAIT_S)
         return {
             "behind_deliveries_per_s": tally.expected / (tally.last_s - start_s),
-            "fresh_ack_p99_ms": percentile(fresh, 0.99) * 1000,
+            "behind_when_fresh_ended": float(still_behind),
+            "fresh_ack_p99_ms": percentile(work.answer_s, 0.99) * 1000,
+            "fresh_receive_p50_ms": percentile(tally.latencies_s, 0.5) * 1000,
+            "fresh_receive_p99_ms": percentile(tally.latencies_s, 0.99) * 1000,
+            "read_to_stored": process.read_bytes() / stored,
             "memory_mb": process.memory_mb(),
         }
     finally:
+        tally.timed_from, tally.is_timing = 0, False
         process.stop()

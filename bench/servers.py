@@ -39,6 +39,13 @@ class Process:
                 return int(line.split()[1]) / 1024
         return 0.0
 
+    def read_bytes(self) -> int:
+        """Bytes that it read from files and sockets, of the system's cache, too."""
+        for line in Path(f"/proc/{self.popen.pid}/io").read_text().splitlines():
+            if line.startswith("rchar:"):
+                return int(line.split()[1])
+        return 0
+
     def reset_memory(self) -> None:
         Path(f"/proc/{self.popen.pid}/clear_refs").write_text("5")
 

@@ -30,6 +30,8 @@ PAGE = 2_000
 FAR_MS = 4_102_444_800_000
 """2100-01-01: never due while the bench runs."""
 MATCH_EVERY = 1_000
+FRESH = "fresh/"
+"""What the one subscription that does not lag wants."""
 
 
 class Stock:
@@ -135,7 +137,7 @@ def _subscriptions(hook: str, groups: int, topics: int, lagging: int) -> list[Su
             add(f"group-{group}-{member}", 1, f"group/{group}/")
     if groups == 0:
         for topic_id in range(1, topics + 1):
-            add(f"all-{topic_id}", topic_id, "never/" if lagging else "")
+            add(f"all-{topic_id}", topic_id, FRESH if lagging else "")
     for number in range(lagging):
         add(f"lagging-{number}", 1, "", f"/{number % MATCH_EVERY}")
     return made
