@@ -1,13 +1,16 @@
 """What was acknowledged outlives a power cut; and the test that says so can fail."""
 
 import random
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import apsw
 import pytest
 
 from eventpost.core.errors import StoreError
 from eventpost.core.interfaces import CommitFailed
-from eventpost.stores.sqlite import SqliteSettings
+from eventpost.stores.sqlite import SqliteSettings, connection
 from eventpost.stores.sqlite.database import Database
 from eventpost.stores.sqlite.verify import verify
 from eventpost.testing.disk import Disk
@@ -31,7 +34,8 @@ def lose_power(
 ) -> int:
     """Publish, cut the power somewhere, look what is missing, again and again; how many are.
 
-    A file that is refused as damaged counts as one loss: that was noticed, but it is a loss.
+    The log is copied now and then, with commits while it is. A file that is refused as damaged
+    counts as one loss: that was noticed, but it is a loss.
     """
     whim = random.Random(seed)
     publisher = publisher or Publisher()
@@ -47,9 +51,33 @@ def lose_power(
         set_cut(disk, whim)
         answer = publisher.begin(database)
         while not isinstance(answer, CommitFailed):
-            answer = publisher.publish(database, whim.randrange(1, 30), is_early=is_early)
+            count = whim.randrange(1, 30)
+            answer = publisher.publish(database, count, is_early=is_early)
+            if database.is_checkpoint_due and whim.random() < 0.5:
+                copy_the_log(database, disk, whim, partial(publisher.publish, database, count))
         database.close()
     return lost
+
+
+def copy_the_log(
+    database: Database, disk: Disk, whim: random.Random, publish: Callable[[], object]
+) -> None:
+    """As a store does: beside commits, some of which come between any two writes or syncs of it."""
+
+    def beside() -> None:
+        disk.on_write = disk.on_sync = nothing
+        if whim.random() < 0.1:
+            publish()
+        disk.on_write = disk.on_sync = beside
+
+    disk.on_write = disk.on_sync = beside
+    copied = database.copy_log()
+    disk.on_write = disk.on_sync = nothing
+    database.checkpoint(copied)
+
+
+def nothing() -> None:
+    return
 
 
 def set_cut(disk: Disk, whim: random.Random) -> None:
@@ -111,6 +139,24 @@ def test_the_cuts_tear_and_drop_writes(tmp_path: Path, new_disk: NewDisk) -> Non
 def test_loss_is_found_without_a_sync_per_commit(tmp_path: Path, new_disk: NewDisk) -> None:
     """With synchronous=NORMAL the same cuts lose acknowledged events."""
     lost = [lose_power(new_disk(seed), tmp_path, seed, NORMAL) for seed in SEEDS]
+
+    assert sum(lost) > 0
+
+
+@pytest.mark.slow
+def test_loss_is_found_when_the_copy_is_not_synced(
+    tmp_path: Path, new_disk: NewDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log that is copied without a sync of the database loses acknowledged events in them."""
+    synced = connection.copier
+
+    def careless(path: Path, settings: SqliteSettings, vfs: str | None) -> apsw.Connection:
+        copier = synced(path, settings, vfs)
+        copier.pragma("synchronous", "OFF")
+        return copier
+
+    monkeypatch.setattr(connection, "copier", careless)
+    lost = [lose_power(new_disk(seed), tmp_path, seed, SMALL_LOG) for seed in SEEDS]
 
     assert sum(lost) > 0
 

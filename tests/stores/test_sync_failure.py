@@ -83,23 +83,33 @@ def test_events_after_a_failed_sync_outlive_a_power_cut(
     database.close()
 
 
-def test_a_failed_checkpoint_fails_the_next_commit(tmp_path: Path, new_disk: NewDisk) -> None:
-    """A sync that fails while the log is copied closes the store; nothing acknowledged is lost."""
+@pytest.mark.parametrize("is_rest", [False, True], ids=["beside", "rest"])
+def test_a_failed_checkpoint_fails_the_next_commit(
+    tmp_path: Path, new_disk: NewDisk, is_rest: bool
+) -> None:
+    """A sync that fails while the log is copied, beside commits or between two of them, closes the
+    store; nothing acknowledged is lost."""
     disk = new_disk(1)
     publisher = Publisher()
     database = Database(tmp_path / "eventpost.db", SqliteSettings(wal_pages=1), disk.name)
     publisher.begin(database)
     assert not isinstance(publisher.publish(database, 3), CommitFailed)
     assert database.is_checkpoint_due
-    disk.fail_sync_at = disk.syncs + 1
-    database.checkpoint()
+    if not is_rest:
+        disk.fail_sync_at = disk.syncs + 1
+    copied = database.copy_log()
+    if is_rest:
+        assert copied > 0
+        assert not isinstance(publisher.publish(database, 2), CommitFailed)
+        disk.fail_sync_at = disk.syncs + 1
+        database.checkpoint(0)
 
     assert isinstance(publisher.publish(database, 5), CommitFailed)
     database.close()
     disk.cut_power()
     database = open_on(disk, tmp_path)
     assert publisher.check(database) == 0
-    assert publisher.acknowledged == 3
+    assert publisher.acknowledged == (5 if is_rest else 3)
     database.close()
 
 

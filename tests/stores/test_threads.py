@@ -65,25 +65,26 @@ def test_answers_come_on_the_grids_thread(tmp_path: Path) -> None:
     clock = PumpClock()
     executor = ThreadExecutor(clock)
     seen: list[tuple[int, int]] = []
-    for lane in (executor.write, executor.read, executor.scan):
+    for lane in (executor.write, executor.read, executor.scan, executor.copy):
         lane(threading.get_ident, lambda worker: seen.append((worker, threading.get_ident())))
-    for _ in range(3):
+    for _ in range(4):
         clock.pump()
     executor.close()
 
     workers = {worker for worker, _ in seen}
-    assert len(workers) == 3
+    assert len(workers) == 4
     assert threading.get_ident() not in workers
     assert {answered for _, answered in seen} == {threading.get_ident()}
 
 
-def test_a_long_scan_holds_up_neither_reads_nor_commits() -> None:
-    """The three lanes do not wait for one another."""
+def test_what_takes_long_holds_up_neither_reads_nor_commits() -> None:
+    """The four lanes do not wait for one another."""
     clock = PumpClock()
     executor = ThreadExecutor(clock)
     go = threading.Event()
     seen: list[str] = []
     executor.scan(lambda: go.wait(30), lambda _: seen.append("scan"))
+    executor.copy(lambda: go.wait(30), lambda _: seen.append("copy"))
     executor.read(lambda: "read", seen.append)
     executor.write(lambda: "write", seen.append)
     clock.pump()
@@ -92,8 +93,9 @@ def test_a_long_scan_holds_up_neither_reads_nor_commits() -> None:
     assert sorted(seen) == ["read", "write"]
     go.set()
     clock.pump()
+    clock.pump()
     executor.close()
-    assert seen[2] == "scan"
+    assert sorted(seen[2:]) == ["copy", "scan"]
 
 
 def test_closing_finishes_what_was_handed_over(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Executor(Protocol):
-    """Three lanes of work. Each lane carries out one piece at a time, in the order handed over.
+    """Four lanes of work. Each lane carries out one piece at a time, in the order handed over.
 
     `work` must not raise; its result is handed to `done` on the grid's thread, never before the
     call that handed it over has returned. Called from the grid's thread.
@@ -27,6 +27,10 @@ class Executor(Protocol):
 
     def scan(self, work: Callable[[], T], done: Callable[[T], object]) -> None:
         """Reads that may take seconds, kept away from the quick ones."""
+        ...
+
+    def copy(self, work: Callable[[], T], done: Callable[[T], object]) -> None:
+        """The log's way into the database, beside the lane that changes the store."""
         ...
 
     def settle(self) -> None:
@@ -51,6 +55,7 @@ class InlineExecutor:
 
     read = write
     scan = write
+    copy = write
 
     def settle(self) -> None:
         return
@@ -64,7 +69,7 @@ class ThreadExecutor:
 
     def __init__(self, clock: Clock) -> None:
         self._lanes = [_Lane(f"eventpost-store-{name}", clock) for name in _LANES]
-        self._writer, self._reader, self._scanner = self._lanes
+        self._writer, self._reader, self._scanner, self._copier = self._lanes
 
     def write(self, work: Callable[[], T], done: Callable[[T], object]) -> None:
         self._writer.jobs.put((work, done))
@@ -75,6 +80,9 @@ class ThreadExecutor:
     def scan(self, work: Callable[[], T], done: Callable[[T], object]) -> None:
         self._scanner.jobs.put((work, done))
 
+    def copy(self, work: Callable[[], T], done: Callable[[T], object]) -> None:
+        self._copier.jobs.put((work, done))
+
     def settle(self) -> None:
         for lane in self._lanes:
             lane.settle()
@@ -84,7 +92,7 @@ class ThreadExecutor:
             lane.close()
 
 
-_LANES = ("write", "read", "scan")
+_LANES = ("write", "read", "scan", "copy")
 _Job = tuple[Callable[[], object], Callable[..., object]]
 
 

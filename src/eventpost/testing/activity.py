@@ -26,6 +26,9 @@ class CountedExecutor:
     def scan(self, work: Callable[[], T], done: Callable[[T], object]) -> None:
         self._executor.scan(work, self._counted(done))
 
+    def copy(self, work: Callable[[], T], done: Callable[[T], object]) -> None:
+        self._executor.copy(work, self._counted(done))
+
     def _counted(self, done: Callable[[T], object]) -> Callable[[T], object]:
         self.pending += 1
 

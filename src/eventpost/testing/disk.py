@@ -16,6 +16,7 @@ is empty when it appears.
 
 import random
 import shutil
+import threading
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -28,11 +29,11 @@ _names = count(1)
 
 
 class Disk:
-    """A SQLite file system by the name `name`. One thread at a time writes.
+    """A SQLite file system by the name `name`, for any threads.
 
     Faults are set by the number of the sync or write at which they happen, counted from 1 over all
     files: `cut_at_sync`, `cut_at_write`, `fail_sync_at` (EIO), `full_at_write` (no room). `on_sync`
-    is called before each sync.
+    and `on_write` are called before each, and may themselves write over another connection.
     """
 
     def __init__(self, directory: Path, seed: int) -> None:
@@ -47,6 +48,9 @@ class Disk:
         self.fail_sync_at: int | None = None
         self.full_at_write: int | None = None
         self.on_sync: Callable[[], None] = lambda: None
+        self.on_write: Callable[[], None] = lambda: None
+        self.lock = threading.RLock()
+        """Held while a write or sync is carried out, by whichever file."""
         self._directory = directory
         self._random = random.Random(seed)
         self._generation = 0
@@ -124,7 +128,6 @@ class Disk:
             raise apsw.exception_for(apsw.SQLITE_IOERR_WRITE)
 
     def before_sync(self, file: "_File") -> None:
-        self.on_sync()
         self.syncs += 1
         if self.syncs == self.cut_at_sync:
             self.cut_power()
@@ -226,20 +229,25 @@ class _OpenFile(apsw.VFSFile):
         self._file = disk.file(name)
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802  apsw's name
-        self._check_power()
-        self._disk.before_write()
-        super().xWrite(data, offset)
-        self._file.pending.append((offset, bytes(data)))
+        self._disk.on_write()
+        with self._disk.lock:
+            self._check_power()
+            self._disk.before_write()
+            super().xWrite(data, offset)
+            self._file.pending.append((offset, bytes(data)))
 
     def xTruncate(self, newsize: int) -> None:  # noqa: N802  apsw's name
-        self._check_power()
-        super().xTruncate(newsize)
-        self._file.pending.append((newsize, None))
+        with self._disk.lock:
+            self._check_power()
+            super().xTruncate(newsize)
+            self._file.pending.append((newsize, None))
 
     def xSync(self, flags: int) -> None:  # noqa: N802  apsw's name
-        self._check_power()
-        self._disk.before_sync(self._file)
-        self._file.sync()
+        self._disk.on_sync()
+        with self._disk.lock:
+            self._check_power()
+            self._disk.before_sync(self._file)
+            self._file.sync()
 
     def _check_power(self) -> None:
         if self._generation != self._disk.generation:

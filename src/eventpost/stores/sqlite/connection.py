@@ -30,7 +30,7 @@ def writer(path: Path, settings: SqliteSettings, vfs: str | None) -> apsw.Connec
 
 def prepare_writes(connection: apsw.Connection, settings: SqliteSettings) -> None:
     """Write-ahead logging with a sync per commit. The log is copied into the database by
-    `Database.checkpoint`, not within a commit, whose publishers would wait for it. `auto_vacuum`
+    `Database.copy_log`, not within a commit, whose publishers would wait for it. `auto_vacuum`
     stays off: what trims free is taken again by the next events, and a page map costs each."""
     connection.pragma("page_size", PAGE_BYTES)
     if connection.pragma("journal_mode", "wal") != "wal":
@@ -42,6 +42,15 @@ def prepare_writes(connection: apsw.Connection, settings: SqliteSettings) -> Non
     connection.pragma("synchronous", settings.synchronous)
     connection.pragma("wal_autocheckpoint", 0)
     connection.pragma("journal_size_limit", settings.wal_bytes_max)
+
+
+def copier(path: Path, settings: SqliteSettings, vfs: str | None) -> apsw.Connection:
+    """A connection that only copies the write-ahead log into the database."""
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs)
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    connection.pragma("synchronous", settings.synchronous)
+    connection.pragma("wal_autocheckpoint", 0)
+    return connection
 
 
 def reader(path: Path, settings: SqliteSettings, vfs: str | None) -> apsw.Connection:

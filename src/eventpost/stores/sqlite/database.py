@@ -1,10 +1,12 @@
 """One database file: opened, brought up to date, committed to. Synchronous, and without a thread.
 
-`commit` is for one thread at a time; each `Reader` is for one thread at a time; they may run beside
-each other. All of them may be the same thread.
+`commit`, `copy_log` and each `Reader` are for one thread at a time; they may run beside each other.
+All of them may be the same thread.
 """
 
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,6 +38,7 @@ from eventpost.stores.sqlite import (
     wal,
 )
 from eventpost.stores.sqlite.backup import Backup
+from eventpost.stores.sqlite.copier import LogCopier
 from eventpost.stores.sqlite.events import Log
 from eventpost.stores.sqlite.index import Partition, SegmentIndex
 from eventpost.stores.sqlite.reader import Reader
@@ -47,7 +50,7 @@ from eventpost.stores.sqlite.trimmer import Swept
 PUT_BLOCK = "INSERT INTO block VALUES (?, ?, ?, ?, ?, ?, ?)"
 REMOVALS = (RemoveTopic, RemoveSubscription, RemoveSource)
 CHECKPOINT_LATE = 4
-"""A commit checkpoints by itself when nobody has, and the log is this many times too long."""
+"""A commit copies the log itself, or waits for who is at it, when it is so many times too long."""
 
 
 @dataclass(slots=True)
@@ -80,6 +83,9 @@ class Database:
         self._topics: dict[int, Topic] = {}
         self._last_block = 0
         self._log_pages = 0
+        self._copier = LogCopier(path, settings, vfs)
+        self._copying = threading.RLock()
+        self._copy_error: apsw.Error | None = None
         try:
             self._connection = connection.writer(path, settings, vfs)
         except (apsw.Error, OSError) as error:
@@ -119,6 +125,8 @@ class Database:
         """One transaction, durable when this returns Committed. Raises nothing."""
         if self._failure is not None:
             return self._failure
+        if self._copy_error is not None:
+            return self._fail(self._copy_error)
         try:
             return self._commit(commit)
         except Exception as error:  # noqa: BLE001  a bug in here must answer the waiting publishers
@@ -145,7 +153,7 @@ class Database:
             swept = self._sweep(commit)
         execute("COMMIT")
         if self._log_pages >= self._settings.wal_pages * CHECKPOINT_LATE:
-            self._connection.wal_checkpoint()
+            self._copy_rest()
         if added is not None:
             self._publish(commit.appends, added)
         if swept is not None:
@@ -265,18 +273,40 @@ class Database:
 
     @property
     def is_checkpoint_due(self) -> bool:
-        """Whether `checkpoint` should follow once the commit is answered. From any thread."""
+        """Whether `copy_log` and `checkpoint` should follow. From any thread."""
         return self._failure is None and self._log_pages >= self._settings.wal_pages
 
-    def checkpoint(self) -> None:
-        """Copy the log into the database. On the writer's thread, between commits. Raises nothing:
-        what goes wrong fails the next commit, for a sync is never tried again."""
-        if self._failure is None and self.is_checkpoint_due:
-            self._log_pages = 0
+    def copy_log(self) -> int:
+        """Copy the log into the database, beside commits. Returns how many of its pages are copied.
+        Raises nothing: what goes wrong fails the next commit, for a sync is never tried again."""
+        with self._copying:
+            if self._failure is not None:
+                return 0
             try:
-                self._connection.wal_checkpoint()
+                return self._copier.copy()
             except apsw.Error as error:
-                self._fail(error)
+                self._copy_error = error
+                return 0
+
+    def checkpoint(self, copied: int) -> None:
+        """Copy what was committed while `copied` pages were, so that the log may begin anew. On the
+        writer's thread, between commits. Raises nothing, as `copy_log`."""
+        if self._failure is not None:
+            return
+        if self._copy_error is not None:
+            self._fail(self._copy_error)
+            return
+        try:
+            if self._log_pages > copied:
+                self._copy_rest()
+            self._log_pages = 0
+        except apsw.Error as error:
+            self._fail(error)
+
+    def _copy_rest(self) -> None:
+        """Raises apsw.Error. Another program that copies just now does it for us."""
+        with self._copying, suppress(apsw.BusyError):
+            self._connection.wal_checkpoint()
 
     # --- the rest -------------------------------------------------------------------------------
 
@@ -303,6 +333,7 @@ class Database:
         """Let go of the file; nothing may be under way. Idempotent."""
         for reader in self._readers:
             reader.close()
+        self._copier.close()
         if self._failure is None:
             self._failure = CommitFailed("The store is closed.")
             self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)

@@ -70,6 +70,7 @@ class SqliteStore:
         """Answers, when it is not open, that it is not."""
         self._vfs = vfs
         self._database: Database | None = None
+        self._is_copying = False
         self._reader: Reader | None = None
         self._scanner: Reader | None = None
 
@@ -117,11 +118,23 @@ class SqliteStore:
             return
 
         def committed(answer: Committed | CommitFailed) -> None:
-            if database.is_checkpoint_due:
-                self._executor.write(database.checkpoint, _ignore)
+            if database.is_checkpoint_due and not self._is_copying:
+                self._copy_log(database)
             done(answer)
 
         self._executor.write(partial(database.commit, commit), committed)
+
+    def _copy_log(self, database: Database) -> None:
+        """Most of the log beside the commits, the rest between two of them."""
+        self._is_copying = True
+
+        def copied(pages: int) -> None:
+            self._executor.write(partial(database.checkpoint, pages), ended)
+
+        def ended(_nothing: None) -> None:
+            self._is_copying = False
+
+        self._executor.copy(database.copy_log, copied)
 
     # --- quick reads ----------------------------------------------------------------------------
 
@@ -306,10 +319,6 @@ def _tell(work: Callable[[], T]) -> T | ReadFailed:
         return work()
     except StoreError as error:
         return ReadFailed(str(error))
-
-
-def _ignore(_nothing: None) -> None:
-    return
 
 
 def _same(answer: T) -> T:

@@ -63,8 +63,8 @@ class TimedExecutor:
     ) -> None:
         self._read_fault = read_fault
         self._is_immediate = False
-        self._writer, self._reader, self._scanner = (
-            _Lane(clock, draw, after_work) for _ in range(3)
+        self._writer, self._reader, self._scanner, self._copier = (
+            _Lane(clock, draw, after_work) for _ in range(4)
         )
 
     def write(self, work: Callable[[], T], done: Callable[[T], object]) -> None:
@@ -75,6 +75,9 @@ class TimedExecutor:
 
     def scan(self, work: Callable[[], T], done: Callable[[T], object]) -> None:
         self._put_read(self._scanner, work, done)
+
+    def copy(self, work: Callable[[], T], done: Callable[[T], object]) -> None:
+        self._copier.put(work, done)
 
     def _put_read(
         self, lane: "_Lane", work: Callable[[], object], done: Callable[..., object]
