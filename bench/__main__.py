@@ -48,7 +48,7 @@ def table(rate_half: float) -> dict[str, Row]:
         "dead_letters": keeping.dead_letters,
         "explain": explaining.explain,
         "queue_sqs": queues.row("sqs", 0.04),
-        "queue_storagequeue": queues.row("storagequeue", 0.015),
+        "queue_storagequeue": queues.row("storagequeue", 0.01),
         "queue_rabbitmq": queues.row("rabbitmq", 0.2),
         "queue_kafka": queues.row("kafka", 0.4),
         "move": moving.move,

@@ -42,7 +42,7 @@ async def move(_harness: Harness, count: int) -> Figures:
             await asyncio.to_thread(filled, place, messages)
             url = source.service.url
             work = partial(plain.rabbitmq_to_storagequeue, url, place.name, client, messages)
-            plain_s, plain_cpu_s = await asyncio.to_thread(plain.on_the_servers_core, work)
+            plainly = await asyncio.to_thread(plain.on_the_servers_core, work)
             await asyncio.to_thread(filled, place, messages)
             ends = [f"source/{place.name}", f"target/{client.queue_name}"]
             run = partial(_moved, Path(directory), amqp, text, ends, messages)
@@ -50,10 +50,10 @@ async def move(_harness: Harness, count: int) -> Figures:
         return {
             "messages": messages,
             "messages_per_s": messages / moved_s,
-            "plain_per_s": messages / plain_s,
-            "rate_to_plain": plain_s / moved_s,
+            "plain_per_s": messages / plainly.seconds,
+            "rate_to_plain": plainly.seconds / moved_s,
             "cpu_s_per_1000": cpu_s / messages * 1000,
-            "plain_cpu_s_per_1000": plain_cpu_s / messages * 1000,
+            "plain_cpu_s_per_1000": plainly.cpu_s / messages * 1000,
         }
 
 
