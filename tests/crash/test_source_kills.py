@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from eventpost.testing.fault_proxy import RESET_AFTER
+from eventpost.testing.fault_proxy import HANG_AFTER, RESET_AFTER
 from tests.conftest import Say
 from tests.crash import pulled
 from tests.crash.conftest import NewProgram
@@ -186,6 +186,35 @@ def test_a_sender_that_repeats(
     check_exact(account)
 
 
+def test_a_sender_that_is_not_told_before_a_restart(
+    new_program: NewProgram, outside: Outside, own_service: OwnServices, figures: Say
+) -> None:
+    """A queue system that stops when it has a batch, and has not said so, has it twice afterwards:
+    these, too, are the sender's repeats, as many as went unanswered, and none is the grid's."""
+    azurite = own_service(Azurite)
+    with places.storagequeue(azurite.service) as site:
+        program = new_program(**SETTINGS, **site.place.secrets)
+        program.start()
+        pulled.prepare(program, outside, site.place)
+        with Sender(site.place, outside) as sender:
+            outside.wait_for_acknowledged(20)
+            unanswered = site.proxy.when("PutMessage", HANG_AFTER)
+            site.proxy.wait_for_hits(unanswered)
+            until(lambda: _is_batch_taken(outside), "the grid has a batch that nobody confirmed")
+            unanswered_count = len(unanswered.hits)
+            azurite.stop()
+            site.proxy.cut()
+            until(lambda: sender.sent_again > 0, "the sender gave up on it")
+            site.proxy.mend()
+            azurite.start()
+            outside.wait_for_acknowledged(20)
+
+        account = pulled.settled([program], outside, site.place, sender, figures)
+
+    assert 0 < unanswered_count <= account.sent_twice
+    check_exact(account)
+
+
 @pytest.mark.parametrize("kind", ["storagequeue", "rabbitmq", "kafka"])
 def test_the_queue_system_restarts_in_mid_stream(
     new_program: NewProgram,
@@ -243,6 +272,11 @@ def test_killed_while_the_group_rebalances(
     # With each kill partitions move twice: to the other when the group notices, and back.
     assert account.lost == 0
     assert account.duplicates <= 2 * restless.kills * 2 * PREFETCH
+
+
+def _is_batch_taken(outside: Outside) -> bool:
+    """Whether all of a batch came out that its sender has not been told of."""
+    return len(outside.seen("each").times) >= len(outside.acknowledged) + pulled.BATCH
 
 
 def kill_again_and_again(program: Program, outside: Outside, draw: random.Random) -> None:

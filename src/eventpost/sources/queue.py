@@ -210,20 +210,21 @@ class QueueSource:
             self._hold(haul, refusal)
             return
         self._retry_s = 0.0
-        for one in haul.caught:
-            self._finish(one)
+        self._finish(haul.caught)
         self._pump()
 
-    def _finish(self, caught: Caught) -> None:
-        """What it became is durable."""
-        self._events += len(caught.events)
-        if caught.poison is None:
-            self._taken += 1
-        else:
-            self._poison += 1
-            self.telling.poisoned(caught.id, caught.poison)
-        self._leases.finish(caught.lease)
-        self._unsettled.add(self._key(), caught.lease)
+    def _finish(self, caught: Sequence[Caught]) -> None:
+        """What they became is durable."""
+        for one in caught:
+            self._events += len(one.events)
+            if one.poison is None:
+                self._taken += 1
+            else:
+                self._poison += 1
+                self.telling.poisoned(one.id, one.poison)
+        leases = [one.lease for one in caught]
+        self._leases.finish_many(leases)
+        self._unsettled.add(self._key(), leases)
 
     def _still_ours(self, caught: list[Caught]) -> list[Caught]:
         """Without those that somebody else may have by now: they come again, to us or to him."""
@@ -265,9 +266,7 @@ class QueueSource:
         if isinstance(known, ReadFailed):
             self._hold(haul, Overloaded("EP3003", known.reason))
             return
-        for one in haul.caught:
-            if one.id in known:
-                self._finish(one)
+        self._finish([one for one in haul.caught if one.id in known])
         rest = [one for one in haul.caught if one.id not in known]
         self._hand_over(_Haul(rest))
         self._pump()
@@ -296,7 +295,7 @@ class QueueSource:
 
     def _came_again(self, lease: Lease) -> None:
         """From the engine's threads: a message that was taken before is settled now."""
-        self._soon(self._unsettled.add, self._key(), lease)
+        self._soon(self._unsettled.add, self._key(), (lease,))
 
     def _key(self) -> int:
         """A queue may come to know its whole identity with its first answer, and not before."""

@@ -3,6 +3,8 @@
 Layer: sources. All calls on the loop's thread.
 """
 
+from collections.abc import Iterable
+
 from eventpost.core.interfaces import Taken
 from eventpost.queues.leases import Lease, Leases
 from eventpost.queues.leases.lease import Fate
@@ -19,13 +21,12 @@ class Unsettled:
         """With the key of their queue."""
         self._is_looking = False
 
-    def add(self, key: int, lease: Lease) -> None:
-        """It was finished; its queue has not confirmed that yet."""
-        if lease.id:
-            self._waiting.append((key, lease))
-            if not self._is_looking:
-                self._is_looking = True
-                self._services.clock.call_later(self._services.limits.forget_s, self._look_again)
+    def add(self, key: int, leases: Iterable[Lease]) -> None:
+        """They were finished; their queue has not confirmed that yet."""
+        self._waiting += [(key, lease) for lease in leases if lease.id]
+        if self._waiting and not self._is_looking:
+            self._is_looking = True
+            self._services.clock.call_later(self._services.limits.forget_s, self._look_again)
 
     def _look_again(self) -> None:
         self._is_looking = False

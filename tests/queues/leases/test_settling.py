@@ -386,3 +386,25 @@ def test_pending_settles_do_not_stop_a_second_engine() -> None:
 
     taken = [*other.take(), *rig.take()]
     assert [lease.message.body for lease in taken] == [b"new"]
+
+
+def test_many_finished_at_once_are_settled_together() -> None:
+    """Messages finished in one go fill the batches that the system takes; what is not at work, or
+    was finished before, is left alone."""
+    rig = new_rig(limits=LeaseLimits(settle_linger_s=0.0))
+    rig.send(*(str(number) for number in range(10)))
+    rig.advance(0.0)
+    leases = rig.take()
+    assert len(leases) == 10
+    rig.leases.release(leases[0], 60.0)
+    rig.advance(1.0)
+    before = rig.stats().requests.get("settle", 0)
+
+    rig.leases.finish_many(leases)
+    rig.leases.finish_many(leases)
+    rig.leases.finish_many([])
+    rig.advance(1.0)
+
+    assert rig.stats().requests["settle"] - before == 1
+    assert rig.stats().settled == 9
+    assert rig.stored_count == 1  # what was released comes again
