@@ -1,7 +1,8 @@
 """Calls side by side, bounded in number and in time."""
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from functools import partial
 from operator import mul
 
@@ -10,6 +11,7 @@ import pytest
 from eventpost.queues.parallel import Late, Parallel
 
 LONG_S = 20.0
+PATIENCE_S = 120.0
 
 
 @pytest.fixture
@@ -25,6 +27,13 @@ def parallel() -> Iterator[Parallel]:
     parallel = Parallel(3, "eventpost-test")
     yield parallel
     parallel.close()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    ends_s = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < ends_s
+        time.sleep(0.001)
 
 
 def test_results_come_in_order(parallel: Parallel) -> None:
@@ -74,6 +83,53 @@ def test_what_hangs_is_not_waited_for(parallel: Parallel, gate: threading.Event)
     gate.set()
     assert parallel.run([lambda: "next"], LONG_S) == ["next"]
     assert len(begun) == 3, "what was given up was begun later"
+
+
+def test_what_comes_first_does_not_wait_behind_others(gate: threading.Event) -> None:
+    """Calls that come first begin before all that wait for a thread, and none is left out or made
+    twice; they take no more threads than others."""
+    parallel = Parallel(1, "eventpost-first")
+    begun: list[str] = []
+
+    def ask(names: list[str], *, is_first: bool = False) -> threading.Thread:
+        work = [partial(note, name) for name in names]
+        wanted = parallel.unfinished_count + len(names)
+        caller = threading.Thread(
+            target=parallel.run, args=(work, LONG_S), kwargs={"is_first": is_first}
+        )
+        caller.start()
+        until(lambda: parallel.unfinished_count == wanted)
+        return caller
+
+    def note(name: str) -> None:
+        begun.append(name)
+        gate.wait(LONG_S)
+
+    callers = [ask(["hangs"])]
+    until(lambda: begun == ["hangs"])
+    callers += [ask(["a", "b"]), ask(["1", "2", "3"], is_first=True), ask(["c"])]
+
+    gate.set()
+
+    for caller in callers:
+        caller.join(LONG_S)
+    assert begun == ["hangs", "1", "2", "3", "a", "b", "c"]
+    assert parallel.run([lambda: "next"], LONG_S, is_first=True) == ["next"]
+    names = [one.name for one in threading.enumerate() if one.name.startswith("eventpost-first")]
+    assert len(names) == 1
+    parallel.close()
+    assert parallel.run([lambda: 1], LONG_S, is_first=True) == [Late.WAITING]
+
+
+def test_calls_that_come_first_one_after_the_other_need_one_thread() -> None:
+    """A thread that has answered is free for the next call, also when that comes first."""
+    parallel = Parallel(8, "eventpost-one")
+    for number in range(50):
+        assert parallel.run([partial(abs, number)], LONG_S, is_first=True) == [number]
+
+    names = [one.name for one in threading.enumerate() if one.name.startswith("eventpost-one")]
+    assert len(names) == 1
+    parallel.close()
 
 
 def test_an_exception_is_the_callers(parallel: Parallel) -> None:

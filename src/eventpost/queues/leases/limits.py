@@ -36,7 +36,7 @@ class LeaseLimits:
     idle_growth: float = 2.0
     """How many times as long each such pause is as the one before."""
     idle_s_max: float = 30.0
-    receive_calls_max: int = 2
+    receive_calls_max: int = 4
     """Receives under way at once. More than one only while full pages come."""
     receive_delay_s_min: float = 0.5
     """Bound of the first pause after a failed receive. It doubles; the pause is random below it."""

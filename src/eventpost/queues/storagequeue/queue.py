@@ -49,6 +49,9 @@ if TYPE_CHECKING:  # the client library is imported when it is first used
     from eventpost.http.kept import Progress
     from eventpost.queues.storagequeue.calls import Calls
 
+FIRST = ("receive", "extend")
+"""What does not wait behind a hundred deletes: nothing would come meanwhile, and leases run out."""
+
 T = TypeVar("T")
 Job = Callable[["Calls", "Progress"], T]
 """One request or two, made in a thread of its own."""
@@ -202,7 +205,9 @@ class StorageQueue:
         began_s = time.monotonic()
         pairs = [(job, calls.new_progress()) for job in jobs]
         results = self._parallel.run(
-            [partial(job, calls, progress) for job, progress in pairs], calls.within_s
+            [partial(job, calls, progress) for job, progress in pairs],
+            calls.within_s,
+            is_first=operation in FIRST,
         )
         elapsed_ms = int((time.monotonic() - began_s) * 1000)
         return [
