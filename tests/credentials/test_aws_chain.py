@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,12 @@ from typing import Any
 import botocore.session
 import msgspec
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from eventpost.core.errors import InvalidRequest
+from eventpost.core.outcomes import Stage
 from eventpost.credentials import aws
+from eventpost.diagnosis.classify import classify
 from eventpost.testing.aws_identity import AwsIdentity
 from eventpost.testing.aws_metadata import AwsMetadata
 from tests.credentials import fresh
@@ -322,6 +326,41 @@ def test_bounds_reach_the_client() -> None:
     assert config.retries["total_max_attempts"] == 2
     alone = session.client("sqs", attempts_max=1).meta.config
     assert alone.retries["total_max_attempts"] == 1
+
+
+def test_a_region_that_is_none() -> None:
+    """Nothing is sent for a region that there is not, and the nearest one is named; where the
+    endpoint is given, a region may be called anything."""
+    keys = aws.Keys("AKIAGIVEN00000000000", "given")
+    misspelt = aws.session(aws.AwsConnection(region="us-east1"), keys)
+    emulated = aws.AwsConnection(region="elasticmq", endpoint_url="http://127.0.0.1:9")
+
+    with pytest.raises(InvalidRequest, match="us-east1") as caught:
+        misspelt.request("sqs", "list_queues")
+    evidence = misspelt.failure(caught.value, "send", system="sqs")
+
+    assert classify(evidence) == "EP4524"
+    assert evidence.stage is Stage.SETTINGS
+    assert "us-east-1" in evidence.detail
+    assert aws.session(emulated, keys).client("sqs").meta.region_name == "elasticmq"
+
+
+@pytest.mark.parametrize(("region", "is_told"), [("eu-wset-1", True), ("eu-west-1", False)])
+def test_a_region_that_may_be_new(region: str, *, is_told: bool) -> None:
+    """A region that looks like one is asked for; when it has no host, the nearest one is told. Of
+    one that the SDK knows nothing is said."""
+    session = aws.session(
+        aws.AwsConnection(region=region), aws.Keys("AKIAGIVEN00000000000", "given")
+    )
+    url = session.client("sqs").meta.endpoint_url
+    unknown = EndpointConnectionError(endpoint_url=url)
+    unknown.__context__ = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    evidence = session.failure(unknown, "send", system="sqs")
+
+    assert classify(evidence) == "EP2001"
+    assert ("near it: eu-west-1" in evidence.detail) is is_told, evidence
+    assert ("does not know" in evidence.detail) is is_told
 
 
 def test_the_sdk_decides_on_retries_when_nobody_else_does() -> None:

@@ -465,7 +465,7 @@ def check(scene: Scene, arrange: Case, code: str, fault: Fault) -> None:
 def test_every_finding_of_aws_credentials_has_a_case() -> None:
     """No finding in this range is without a failure of the real SDK that leads to it."""
     reproduced = {code for _, code, _ in [*QUICK, *SLOW]}
-    elsewhere = {"EP4524"}  # a region, for tokens
+    elsewhere = {"EP4524"}  # a region that is none: test_aws_chain.py
 
     known = {code for code in catalogue.all_codes() if code.startswith("EP45")}
     assert known == {code for code in FINDINGS.values() if code.startswith("EP45")}

@@ -15,10 +15,20 @@ from functools import partial
 from typing import Any, Protocol, cast
 
 from eventpost.core.errors import InvalidRequest
+from eventpost.core.outcomes import Evidence, Stage
 from eventpost.core.version import VERSION
 from eventpost.credentials import aws_http, reports
 from eventpost.credentials.aws_evidence import evidence_of, is_of_the_chain
-from eventpost.credentials.aws_session import Frozen, expires_ms, key_id, new_session, region_of
+from eventpost.credentials.aws_failures import failure, with_detail
+from eventpost.credentials.aws_session import (
+    Frozen,
+    check_region,
+    expires_ms,
+    key_id,
+    new_session,
+    region_of,
+    unknown_region,
+)
 from eventpost.credentials.aws_settings import AwsConnection, Keys, given
 from eventpost.credentials.reports import Report, shortened
 from eventpost.credentials.secrets import mask_url
@@ -134,6 +144,16 @@ class Session:
         self._tell()
         return cast("Mapping[str, Any]", answer)
 
+    def failure(self, error: BaseException, operation: str, *, system: str) -> Evidence:
+        """The evidence of what ended a request of this session, with who we are to AWS; where
+        there is no such host, with what is odd about the region in its name."""
+        report = self.report()
+        found = failure(error, operation, system=system, credential=report.link)
+        if found.stage is not Stage.NAME or self.settings.endpoint_url or not report.region:
+            return found
+        hint = unknown_region(report.region)
+        return with_detail(found, f"The region is {report.region}, {hint}.") if hint else found
+
     def frozen(self) -> tuple[Frozen, float | None]:
         """Keys to sign with now, and when they expire (seconds UTC, None: not known to).
 
@@ -214,6 +234,8 @@ class Session:
                 user_agent_extra=f"eventpost/{VERSION}",
             ),
         )
+        if f".{made.meta.region_name}." in made.meta.endpoint_url:  # nobody named another one
+            check_region(made.meta.region_name, self._session)
         if service in aws_http.SERVICES:
             direct = aws_http.attach(made, self._session, settings.pool_connections_max)
             self._direct += [direct] if direct is not None else []

@@ -114,6 +114,7 @@ _BY_LINK = {
 }
 """Classes of botocore in which an error of Python's was raised: when it names a file, otherwise."""
 
+_SETTINGS = frozenset({"NoRegion", "UnknownRegion"})
 _CHAIN_FILES = ("botocore/credentials.py", "botocore/tokens.py")
 
 _Told = tuple[Fault, str]
@@ -129,7 +130,7 @@ def evidence_of(error: BaseException, operation: str, *, credential: str = "") -
         return None
     fault, code = told
     return Evidence(
-        stage=Stage.SETTINGS if code == "NoRegion" else Stage.CREDENTIALS,
+        stage=Stage.SETTINGS if code in _SETTINGS else Stage.CREDENTIALS,
         fault=fault,
         elapsed_ms=_elapsed_ms(error),
         status=_status(error),
@@ -164,6 +165,8 @@ def _told(error: BaseException) -> _Told | None:
 def _ours(error: EventpostError) -> _Told | None:
     if error.code == "EP4502":
         return Fault.INCOMPLETE, "PartialCredentials"
+    if error.code == "EP4524":
+        return Fault.NOT_FOUND, "UnknownRegion"
     if error.code.startswith("Secret"):
         return Fault.NOT_FOUND, error.code
     return None

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from eventpost.core.errors import InvalidRequest, extra_missing
@@ -15,6 +16,7 @@ from eventpost.credentials.aws_settings import AwsConnection, Keys
 from eventpost.credentials.reports import shortened
 
 UNKNOWN_REGION = "EP4524"
+REGIONS_REMEMBERED_MAX = 64
 
 
 class Frozen(NamedTuple):
@@ -116,18 +118,25 @@ def region_of(session: Any) -> tuple[str, str]:
 def region_in_words(region: str) -> str:
     """`region eu-west-1`, with the nearest ones when the SDK has not heard of it. A region that is
     younger than the SDK is no mistake."""
+    hint = unknown_region(region)
+    return f"region {region}, {hint}" if hint else f"region {region}"
+
+
+@lru_cache(REGIONS_REMEMBERED_MAX)
+def unknown_region(region: str) -> str:
+    """`which this SDK does not know (near it: ...)`; "" for one that it knows."""
     known = new_session(AwsConnection(), None).get_available_regions("sts")
     if region in known:
-        return f"region {region}"
+        return ""
     near = get_close_matches(region, known, n=2)
     hint = f" (near it: {' and '.join(near)})" if near else ""
-    return f"region {region}, which this SDK does not know{hint}"
+    return f"which this SDK does not know{hint}"
 
 
-def check_region(region: str) -> None:
+def check_region(region: str, session: Any = None) -> None:
     """Raises InvalidRequest for a region that is none, with the nearest ones: a token signed for it
-    would be refused without a reason."""
-    session = new_session(AwsConnection(), None)  # first: it says which extra is missing
+    would be refused without a reason, and no host has its name. `session` is one to look in."""
+    session = session or new_session(AwsConnection(), None)  # first: it says which extra is missing
 
     from botocore.exceptions import UnknownRegionError
 

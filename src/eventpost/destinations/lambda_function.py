@@ -17,7 +17,7 @@ from eventpost.core.outcomes import DELIVERED, Evidence, Failed, Fault, Outcome,
 from eventpost.core.sources import MessageFormat
 from eventpost.core.subscriptions import Endpoint
 from eventpost.credentials import aws
-from eventpost.credentials.aws_failures import failure, statement, with_detail
+from eventpost.credentials.aws_failures import statement, with_detail
 from eventpost.credentials.reports import shown
 from eventpost.destinations import lambda_payloads as payloads
 from eventpost.queues.kinds import read_settings
@@ -134,8 +134,7 @@ class Function:
         return Failed(evidence, final=True, is_counted=False)
 
     def _refused(self, error: Exception, began_s: float) -> Failed:
-        link = self._session.report().link
-        evidence = failure(error, OPERATION, system=SYSTEM, credential=link)
+        evidence = self._session.failure(error, OPERATION, system=SYSTEM)
         evidence = msgspec.structs.replace(evidence, elapsed_ms=_since_ms(began_s))
         if evidence.stage is Stage.WAIT and evidence.fault is Fault.TIMED_OUT:
             evidence = msgspec.structs.replace(evidence, code="AnswerTimedOut")

@@ -13,7 +13,6 @@ import msgspec
 from eventpost.core.errors import InvalidRequest
 from eventpost.core.outcomes import Evidence, Failed, Fault, Stage
 from eventpost.credentials import aws
-from eventpost.credentials.aws_failures import failure
 from eventpost.credentials.reports import shown
 from eventpost.queues.sqs import refusals
 from eventpost.queues.sqs.address import Place, place
@@ -138,8 +137,7 @@ class Service:
                 return answer
             evidence = not_whole(operation, answer)
         except Exception as error:  # noqa: BLE001 - the border: what botocore raises is evidence
-            link = self._connection.report().link
-            evidence = failure(error, operation, system=SYSTEM, credential=link)
+            evidence = self._connection.failure(error, operation, system=SYSTEM)
         elapsed_ms = int((time.monotonic() - began_s) * 1000)
         evidence = msgspec.structs.replace(evidence, elapsed_ms=elapsed_ms)
         return refusals.failed(evidence, method)
