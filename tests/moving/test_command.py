@@ -6,15 +6,22 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import AclOperation, AclPermissionType
 
+from eventpost.cli import progress as cli_progress
 from eventpost.queues.interfaces import Message
+from eventpost.testing.fault_proxy import FaultProxy
 from eventpost.testing.memory_queue import FORBIDDEN, MemoryServer
+from eventpost.testing.service_refusals import AZURE_NO_ROLE, SQS_FORBIDDEN
 from tests.cli.running import Program
 from tests.moving import ends
 from tests.server.running import until
-from tests.services.kafka import Kafka
+from tests.services.azurite import ACCOUNT, KEY, Azurite
+from tests.services.elasticmq import ElasticMQ
+from tests.services.kafka import PASSWORD, USER, Kafka
+from tests.services.kafka_clients import add_rules, group_rule, make_topic, topic_rule
 from tests.services.ports import free_ports
-from tests.services.rabbitmq import RabbitMQ
+from tests.services.rabbitmq import READER, RabbitMQ
 from tests.services.service import fresh_name
 
 SONGS, JAZZ = "home/songs", "home/jazz"
@@ -47,6 +54,20 @@ def test_the_account_is_printed(loft: MemoryServer, shell: Program) -> None:
         "+ left     0",
     ]
     assert loft.message_count("jazz") == 3
+
+
+def test_how_far_it_is_is_told(
+    loft: MemoryServer, shell: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it runs it says on standard error how many of how many are done; where nobody watches,
+    as a line now and then. `tests/cli/test_output.py` has the bar."""
+    monkeypatch.setattr(cli_progress, "LINE_INTERVAL_S", 0.0)
+    fill(loft, b"a", b"b", b"c")
+
+    done = shell.ok("move", "--from", SONGS, "--to", JAZZ)
+
+    assert done.err.splitlines()[-1] == "Move: 3 of 3 messages"
+    assert "Move:" not in done.out
 
 
 def test_the_account_is_json_for_programs(loft: MemoryServer, shell: Program) -> None:
@@ -115,6 +136,25 @@ def test_a_target_that_refuses_is_told_with_its_finding(loft: MemoryServer, shel
     assert "  fix: " in done.err
     assert "+ left     2" in done.out
     assert loft.message_count("songs") == 2
+
+
+def test_a_right_is_asked_for_beforehand(loft: MemoryServer, shell: Program) -> None:
+    """A right that is missing ends the command, the dry run too, before anything is taken; rights
+    that a move does not need may be missing."""
+    fill(loft, b"a")
+    loft.rights = {"songs": {"settle": FORBIDDEN}, "jazz": {"receive": FORBIDDEN}}
+
+    done = shell.run("move", "--from", SONGS, "--to", JAZZ)
+    looked = shell.run("move", "--from", SONGS, "--to", JAZZ, "--dry-run")
+    back = shell.run("move", "--from", JAZZ, "--to", SONGS)
+    loft.rights = {"songs": {"send": FORBIDDEN}, "jazz": {"receive": FORBIDDEN}}
+    right = shell.run("move", "--from", SONGS, "--to", JAZZ)
+
+    for refused in (done, looked, back):
+        assert refused.code == 1, refused
+        assert "The source home/" in refused.err
+        assert "AccessDenied" in refused.err
+    assert (right.code, loft.message_count("jazz")) == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -187,6 +227,130 @@ def test_real_mistakes_are_explained(
     assert nobody.err.startswith("EP2004 ")
     assert same.err.startswith("EP4084 ")
     assert ends.counted(topic) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("right", "finding"), [("DeleteMessage", "EP4101"), ("send", "EP4101")])
+def test_a_missing_right_of_sqs(
+    shell: Program, tmp_path: Path, elasticmq: ElasticMQ, right: str, finding: str
+) -> None:
+    """A role that may not delete at the source, or not send to the target, is told right
+    beforehand, with the statement that is missing; nothing is taken."""
+    source = ends.end(ends.sqs(elasticmq), fresh_name("songs"))
+    target = ends.end(ends.sqs(elasticmq), fresh_name("jazz"))
+    ends.send(source, [b"a"])
+    ends.send(target, [])
+    with FaultProxy("127.0.0.1", elasticmq.ports["http"]) as proxy:
+        operation = {"DeleteMessage": "DeleteMessageBatch", "send": "SendMessageBatch"}[right]
+        proxy.when(operation, SQS_FORBIDDEN)
+        limited = ends.sqs(elasticmq) | {"endpoint_url": f"http://127.0.0.1:{proxy.port}"}
+        ends.config(tmp_path, radio=limited)
+
+        done = shell.run(
+            *("move", "--from", f"radio/{source.queue}", "--to", f"radio/{target.queue}"),
+            *("--to-option", "create=true"),
+        )
+
+    assert done.code == 1, done
+    assert done.err.startswith(finding), done
+    assert ("The source" if right == "DeleteMessage" else "The target") in done.err
+    assert f"sqs:{operation.removesuffix('Batch')}" in done.err
+    assert ends.counted(source) == 1
+
+
+@pytest.mark.slow
+def test_a_missing_right_of_storage_queues(
+    shell: Program, tmp_path: Path, azurite: Azurite
+) -> None:
+    """A role that may not delete is told beforehand, and as whom one may; so is one that may not
+    send; nothing is taken."""
+    source = ends.end(ends.azure(azurite), fresh_name("songs"))
+    target = ends.end(ends.azure(azurite), fresh_name("jazz"))
+    ends.send(source, [b"a"])
+    ends.drained(target, 0)
+    words = ("move", "--from", f"limited/{source.queue}", "--to", f"limited/{target.queue}")
+    with FaultProxy("127.0.0.1", azurite.ports["queue"]) as proxy:
+        shell.environment["MOVE_TEST_LIMITED"] = (
+            f"AccountName={ACCOUNT};AccountKey={KEY};"
+            f"QueueEndpoint=http://127.0.0.1:{proxy.port}/{ACCOUNT}"
+        )
+        limited: dict[str, object] = {
+            "kind": "azure-storage",
+            "connection_string": "env:MOVE_TEST_LIMITED",
+        }
+        ends.config(tmp_path, limited=limited)
+        rule = proxy.when("DeleteMessage", AZURE_NO_ROLE)
+        deleting = shell.run(*words)
+        proxy.mend(rule)
+        proxy.when("PutMessage", AZURE_NO_ROLE)
+        sending = shell.run(*words)
+
+    for done, side in ((deleting, "The source"), (sending, "The target")):
+        assert done.code == 1, done
+        assert done.err.startswith("EP4202"), done
+        assert side in done.err
+    assert ends.counted(source) == 1
+
+
+@pytest.mark.slow
+def test_a_missing_right_of_rabbitmq(shell: Program, tmp_path: Path, rabbitmq: RabbitMQ) -> None:
+    """A user who may read and not write is no target, and is told so with nothing taken."""
+    source = ends.end(ends.rabbitmq(rabbitmq), fresh_name("songs"))
+    target = ends.end(ends.rabbitmq(rabbitmq), fresh_name("jazz"))
+    ends.send(source, [b"a"])
+    ends.send(target, [])
+    ends.drained(target, 0)
+    shell.environment["MOVE_TEST_READER"] = READER
+    reader = ends.rabbitmq(rabbitmq) | {"user": READER, "password": "env:MOVE_TEST_READER"}
+    ends.config(tmp_path, radio=ends.rabbitmq(rabbitmq), reader=reader)
+
+    done = shell.run("move", "--from", f"radio/{source.queue}", "--to", f"reader/{target.queue}")
+
+    assert done.code == 1, done
+    assert done.err.startswith("EP4306"), done
+    assert "The target" in done.err
+    assert ends.counted(source) == 1
+
+
+@pytest.mark.slow
+def test_a_missing_right_of_kafka(shell: Program, tmp_path: Path, kafka: Kafka) -> None:
+    """Who may not commit for the group, or not write to the target, is told so beforehand; with
+    the rights the same command moves."""
+    source, target = make_topic(kafka), make_topic(kafka)
+    group = fresh_name("movers")
+    ends.send(ends.end(ends.kafka(kafka), source), [b"a"])
+    shell.environment["MOVE_TEST_PASSWORD"] = PASSWORD
+    singer = {
+        "kind": "kafka",
+        "bootstrap": [kafka.address("password")],
+        "auth": "plain",
+        "username": USER,
+        "password": "env:MOVE_TEST_PASSWORD",
+        "tls": True,
+        "ca_file": str(kafka.ca_file),
+    }
+    ends.config(tmp_path, stream=singer)
+    words = (
+        *("move", "--from", f"stream/{source}", "--to", f"stream/{target}", "--json"),
+        *("--from-option", f"group={group}"),
+    )
+    user, allow = f"User:{USER}", AclPermissionType.ALLOW
+    add_rules(kafka, group_rule(group, user, allow, AclOperation.DESCRIBE))
+    add_rules(kafka, topic_rule(target, user, allow, AclOperation.DESCRIBE))
+
+    committing = shell.run(*words)
+    add_rules(kafka, group_rule(group, user, allow, AclOperation.READ))
+    writing = shell.run(*words)
+    add_rules(kafka, topic_rule(target, user, allow, AclOperation.WRITE))
+    done = shell.run(*words)
+
+    assert (committing.code, writing.code) == (1, 1), (committing, writing)
+    assert committing.err.startswith("EP4407"), committing
+    assert f"READ on the group {group}" in committing.err
+    assert writing.err.startswith("EP4406"), writing
+    assert f"WRITE on the topic {target}" in writing.err
+    assert done.code == 0, done
+    assert done.json["moved"] == 1
 
 
 @pytest.mark.slow

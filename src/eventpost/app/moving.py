@@ -6,7 +6,7 @@ It needs no server: connections are those of a configuration file.
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -20,7 +20,7 @@ from eventpost.diagnosis import codes
 from eventpost.diagnosis.classify import classify, explain
 from eventpost.formats import dramatiq
 from eventpost.queues import kinds
-from eventpost.queues.interfaces import Address, Measurable, Queue, Rung
+from eventpost.queues.interfaces import Address, Measurable, Permitting, Queue, Rung
 from eventpost.sources.moving import journal as journals
 from eventpost.sources.moving.account import Account
 from eventpost.sources.moving.limits import MoveLimits
@@ -32,6 +32,8 @@ RABBITMQ = "rabbitmq"
 STATE_VARIABLE = "XDG_STATE_HOME"
 NAME_CHARS_MAX = 80
 LOOK_AGAIN_S = (0.5, 1.5)
+_SOURCE_NEEDS = ("receive", "settle", "extend")
+_TARGET_NEEDS = ("send",)
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -159,6 +161,8 @@ class Moving:
             _check_apart(order, source, target)
             _demand(order.source, source, "source")
             _demand(order.target, target, "target")
+            _demand_rights(order.source, source, "source", _SOURCE_NEEDS)
+            _demand_rights(order.target, target, "target", _TARGET_NEEDS)
             _check_apart(order, source, target)  # some know only now which account they are in
             legs = [Leg(source=order.source, count=_count(source))]
         finally:
@@ -321,6 +325,15 @@ def _demand(end: End, queue: Queue, where: str) -> None:
             assert broken.failed is not None
             raise refused(end, broken.failed.evidence, where)
         time.sleep(pause_s)
+
+
+def _demand_rights(end: End, queue: Queue, where: str, needed: Sequence[str]) -> None:
+    """Raises MoveRefused for a right that is missing: without that to delete, say, every message
+    would arrive and stay. What cannot be asked is found out on the way."""
+    found = queue.permissions() if isinstance(queue, Permitting) else ()
+    for each in () if isinstance(found, Failed) else found:
+        if each.refused is not None and each.operation in needed:
+            raise refused(end, each.refused.evidence, where)
 
 
 def _is_missing(rung: Rung) -> bool:

@@ -146,8 +146,7 @@ class Rung(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Permission(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether one operation is allowed. A queue may offer `permissions()`, which gives one for each
-    operation, found out without doing any of them."""
+    """Whether one operation is allowed; see `Permitting`."""
 
     operation: str
     refused: Failed | None = None
@@ -237,6 +236,16 @@ class Redriving(Protocol):
     def redrive_warning(self, receives_max: int) -> str:
         """Why a bound of receives is never reached, for people; "" when it is. Blocks, as a call
         does."""
+        ...
+
+
+@runtime_checkable
+class Permitting(Protocol):
+    """What a queue offers besides when its server can be asked what it would let us do."""
+
+    def permissions(self) -> Sequence[Permission] | Failed:
+        """One for each operation that takes a right of its own, found out without doing any of
+        them. Blocks, as a call does."""
         ...
 
 

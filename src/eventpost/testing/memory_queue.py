@@ -17,11 +17,21 @@ from typing import TypeVar
 import msgspec
 
 from eventpost.core.outcomes import DELIVERED, Evidence, Failed, Fault, Outcome, Stage
-from eventpost.queues.interfaces import Depth, Message, Received, Rung, Settled, Traits, Verdict
+from eventpost.queues.interfaces import (
+    Depth,
+    Message,
+    Permission,
+    Received,
+    Rung,
+    Settled,
+    Traits,
+    Verdict,
+)
 from eventpost.testing.memory_shelves import Copy, HeldShelf, LeasedShelf, LogShelf, Shelf
 
 SYSTEM = "memory"
 WAIT_S_MIN = 0.005
+OPERATIONS = ("send", "receive", "settle", "extend")
 T = TypeVar("T")
 
 LEASED = Traits(
@@ -98,6 +108,8 @@ class MemoryServer:
         """Requests by operation, since the start."""
         self.mishaps: Callable[[str, Sequence[str]], Mishap | None] = self._planned
         """Asked before each request with its operation and its entries' ids."""
+        self.rights: dict[str, dict[str, Failed]] = {}
+        """What `permissions` says no to, by queue and operation. Operations fail by `fail`."""
         self.turn = threading.Condition()
         self._plan: dict[str, Mishap] = {}
         self._shelves: dict[str, Shelf] = {}
@@ -205,6 +217,10 @@ class MemoryQueue:
             failed = self._unavailable("probe")
         connect = Rung(name="connect", detail="it is in this process")
         return [connect, Rung(name="receive", failed=failed)]
+
+    def permissions(self) -> Sequence[Permission]:
+        refused = self._server.rights.get(self._name, {})
+        return [Permission(operation=each, refused=refused.get(each)) for each in OPERATIONS]
 
     def depth(self) -> Depth | Failed:
         """What is not settled. What a log has handed out and nobody settled is among it, too."""

@@ -22,7 +22,7 @@ from eventpost.diagnosis.doctor.network import Peer
 from eventpost.diagnosis.history import Attempt
 from eventpost.diagnosis.ranking import Circumstances, rank
 from eventpost.queues import kinds
-from eventpost.queues.interfaces import Address, Permission, Queue
+from eventpost.queues.interfaces import Address, Permission, Permitting, Queue
 from eventpost.queues.interfaces import Rung as Probed
 from eventpost.queues.kafka.settings import KafkaConnection
 from eventpost.queues.kafka.settings import Options as KafkaOptions
@@ -92,9 +92,7 @@ def permissions(open_queue: Open, needed: Sequence[str]) -> tuple[str, Step]:
     def look() -> Seen:
         queue = open_queue()
         try:
-            ask: Callable[[], Sequence[Permission] | Failed] | None
-            ask = getattr(queue, "permissions", None)
-            found = () if ask is None else ask()
+            found = queue.permissions() if isinstance(queue, Permitting) else ()
         finally:
             queue.close()
         return found if isinstance(found, Failed) else judged(found, needed)

@@ -22,7 +22,7 @@ FINDINGS = {
     "KeysIncomplete": "EP4040",
     "NoBootstrap": "EP2704",
     "RegionMissing": "EP2704",
-    "SecretMissing": "EP2704",
+    "SecretMissing": "EP4042",
     "CLOSED_IN_AUTHENTICATION": "EP6006",
     "ADVERTISED_UNREACHABLE": "EP6009",
     "CLOSED_AFTER_AUTHENTICATION": "EP6010",

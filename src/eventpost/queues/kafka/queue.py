@@ -6,10 +6,19 @@ Layer: queues. The contract is `queues.interfaces.Queue`.
 from collections.abc import Sequence
 
 from eventpost.core.outcomes import Failed, Outcome
-from eventpost.queues.interfaces import Address, Depth, Message, Received, Rung, Verdict
+from eventpost.queues.interfaces import (
+    Address,
+    Depth,
+    Message,
+    Permission,
+    Received,
+    Rung,
+    Verdict,
+)
 from eventpost.queues.kafka import counting, probing
 from eventpost.queues.kafka.clients import Cluster
 from eventpost.queues.kafka.consuming import Reader
+from eventpost.queues.kafka.permissions import permissions
 from eventpost.queues.kafka.producing import Sender
 from eventpost.queues.kafka.refusals import Causes, closed
 from eventpost.queues.kafka.retrying import Retrying
@@ -71,6 +80,12 @@ class KafkaQueue:
             return [Rung(name="settings", failed=closed("probe"))]
         retry_topic = "" if self._retrying is None else self._retrying.topic
         return probing.probe(self._cluster, self._topic, retry_topic, self._options)
+
+    def permissions(self) -> Sequence[Permission] | Failed:
+        """What the brokers let us do, found out without doing any of it."""
+        if self._is_closed:
+            return closed("probe")
+        return permissions(self._cluster, self._topic, self._options.group)
 
     def count(self) -> int | Failed:
         """How many records the group has not finished, copies that wait for their time included."""
