@@ -21,6 +21,7 @@ from tests.crash.pulled import PREFETCH, SETTINGS, Account, Sender
 from tests.queues.leases import places
 from tests.queues.leases.places import Place, Site
 from tests.services.azurite import Azurite
+from tests.services.elasticmq import ElasticMQWithStorage
 from tests.services.fixtures import OwnServices
 from tests.services.kafka import Kafka
 from tests.services.rabbitmq import RabbitMQ
@@ -45,6 +46,9 @@ def site_of(kind: str, request: pytest.FixtureRequest, opened: ExitStack) -> Sit
 
 def own_place(kind: str, own_service: OwnServices, opened: ExitStack) -> tuple[Running[Any], Place]:
     """A queue on a server of its own, which keeps what it has when it restarts."""
+    if kind == "sqs":
+        elasticmq = own_service(ElasticMQWithStorage)
+        return elasticmq, opened.enter_context(places.sqs(elasticmq.service)).place
     if kind == "storagequeue":
         azurite = own_service(Azurite)
         return azurite, opened.enter_context(places.storagequeue(azurite.service)).place
@@ -215,7 +219,7 @@ def test_a_sender_that_is_not_told_before_a_restart(
     check_exact(account)
 
 
-@pytest.mark.parametrize("kind", ["storagequeue", "rabbitmq", "kafka"])
+@pytest.mark.parametrize("kind", ["sqs", "storagequeue", "rabbitmq", "kafka"])
 def test_the_queue_system_restarts_in_mid_stream(
     new_program: NewProgram,
     outside: Outside,

@@ -15,6 +15,13 @@ rest-sqs {{
 }}
 rest-stats {{ enabled = false }}
 """
+STORED = """
+messages-storage {{
+  enabled = true, driver-class = "org.h2.Driver", username = "", password = ""
+  uri = "jdbc:h2:{directory}/messages;WRITE_DELAY=0"
+}}
+"""
+"""A change is in the file before it is answered, as far as H2 keeps that."""
 
 
 class ElasticMQ(Service):
@@ -22,6 +29,7 @@ class ElasticMQ(Service):
 
     name = "elasticmq"
     port_names = ("http",)
+    configuration = CONFIGURATION
 
     @classmethod
     def lacks(cls) -> str | None:
@@ -37,7 +45,8 @@ class ElasticMQ(Service):
         return client_environment(self.url)
 
     def prepare(self) -> None:
-        (self.directory / "elasticmq.conf").write_text(CONFIGURATION.format(**self.ports))
+        text = self.configuration.format(**self.ports, directory=self.directory)
+        (self.directory / "elasticmq.conf").write_text(text)
 
     def command(self) -> list[str]:
         configuration = f"-Dconfig.file={self.directory / 'elasticmq.conf'}"
@@ -50,3 +59,9 @@ class ElasticMQ(Service):
                 return bool(answer.status == 200)
         except (URLError, OSError):
             return False
+
+
+class ElasticMQWithStorage(ElasticMQ):
+    """Keeps its queues and their messages in a file, and has them when it starts again. Slower."""
+
+    configuration = CONFIGURATION + STORED

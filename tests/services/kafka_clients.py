@@ -58,9 +58,9 @@ def iam_settings(kafka: Kafka, key_or_token: IamKey | Callable[[], str]) -> dict
     }
 
 
-def make_topic(kafka: Kafka, *, partitions: int = 1) -> str:
+def make_topic(kafka: Kafka, *, partitions: int = 1, name: str = "") -> str:
     """The name of a new one, which the broker knows already: its controller knew it before."""
-    name = fresh_name("topic")
+    name = name or fresh_name("topic")
     administrator = AdminClient(plain_settings(kafka))
     administrator.create_topics([NewTopic(name, partitions)])[name].result(CALL_S_MAX)
     end_s = time.monotonic() + CALL_S_MAX

@@ -6,7 +6,8 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from tests.services.aws_clients import client
-from tests.services.elasticmq import ElasticMQ
+from tests.services.elasticmq import ElasticMQ, ElasticMQWithStorage
+from tests.services.fixtures import OwnServices
 from tests.services.running import Running
 from tests.services.service import fresh_name
 
@@ -49,3 +50,24 @@ def test_it_can_be_stopped(own_elasticmq: Running[ElasticMQ]) -> None:
 
     with pytest.raises(EndpointConnectionError):
         sqs.get_queue_url(QueueName="songs")
+
+
+@pytest.mark.slow
+@pytest.mark.crash
+def test_one_with_storage_keeps_its_messages(own_service: OwnServices) -> None:
+    """Killed and started again it has its queue, what was sent and not deleted, and nothing
+    else."""
+    running = own_service(ElasticMQWithStorage)
+    sqs = client(running.service.url, "sqs")
+    queue = sqs.create_queue(QueueName="songs")["QueueUrl"]
+    for body in ("gone", "there"):
+        sqs.send_message(QueueUrl=queue, MessageBody=body)
+    [first] = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=1)["Messages"]
+    sqs.delete_message(QueueUrl=queue, ReceiptHandle=first["ReceiptHandle"])
+
+    running.kill()
+    running.start()
+
+    [left] = receive(sqs, queue)
+    assert {first["Body"], left["Body"]} == {"gone", "there"}
+    assert receive(sqs, queue) == []

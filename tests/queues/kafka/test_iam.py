@@ -5,8 +5,10 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import botocore.auth
 import pytest
 from msgspec.structs import replace
 
@@ -182,3 +184,23 @@ def test_keys_are_revoked_in_mid_run(group: Group, role: Role, say: Say) -> None
     assert {one.evidence.credential for one in refused} == {"container-role"}, refused
     again = again_count(Counter(member.numbers()))
     assert again <= len(sending.failures) + member.lost_count + 20
+
+
+def test_a_clock_that_is_ten_minutes_behind(
+    group: Group, role: Role, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tokens that were signed ten minutes ago are good for five more: brokers take them, and
+    nothing is refused. Of a clock that is ahead `tests/sources/test_kafka_keys.py` tells."""
+    monkeypatch.setattr(
+        botocore.auth,
+        "get_current_datetime",
+        lambda: datetime.now(UTC).replace(tzinfo=None) - timedelta(minutes=10),
+    )
+    queue = group.queue()
+
+    [sent] = queue.send([Message(body=b"1")])
+    page = queue.receive(1, REQUEST_MS_MAX / 1000, 60.0)
+
+    assert isinstance(sent, Delivered), sent
+    assert isinstance(page, list), page
+    assert [one.body for one in page] == [b"1"]
