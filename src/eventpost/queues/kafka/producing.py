@@ -7,13 +7,13 @@ producer's idempotence covers its own retries only.
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from eventpost.core.outcomes import DELIVERED, Failed, Fault, Outcome
-from eventpost.queues.interfaces import AttributeValue, Message
+from eventpost.queues.interfaces import Message
 from eventpost.queues.kafka import topics
 from eventpost.queues.kafka.clients import Cluster, Made
-from eventpost.queues.kafka.records import CONTENT_TYPE, MESSAGE_ID, Headers
+from eventpost.queues.kafka.outgoing import Record, record
 from eventpost.queues.kafka.refusals import refused
 from eventpost.queues.kafka.settings import MESSAGE_BYTES_MAX, OVERHEAD_BYTES, Options
 
@@ -21,15 +21,6 @@ POLL_S = 0.05
 GRACE_S = 1.0
 """Beyond the records' own time: librdkafka looks at it about once a second."""
 PURGE_S_MAX = 0.1
-ANY_PARTITION = -1
-
-
-class Record(NamedTuple):
-    topic: str
-    value: bytes | None
-    key: bytes | None
-    headers: Headers
-    partition: int = ANY_PARTITION
 
 
 class Sender:
@@ -45,7 +36,8 @@ class Sender:
         self._is_there = False
 
     def send(self, messages: Sequence[Message]) -> Sequence[Outcome]:
-        entries = [_checked(message) or _record(self._topic, message) for message in messages]
+        mode = self._options.content_mode
+        entries = [record(self._topic, message, mode) for message in messages]
         if any(isinstance(one, Record) for one in entries) and not self._is_there:
             failure = self._producing.closed() or self._missing()
             if failure is not None:
@@ -236,42 +228,6 @@ def is_unknown_topic(outcome: Outcome) -> bool:
     """Whether a record's topic, or its partition, is not there (any more)."""
     codes = {topics.UNKNOWN, "_UNKNOWN_TOPIC", "_UNKNOWN_PARTITION"}
     return isinstance(outcome, Failed) and outcome.evidence.code in codes
-
-
-def _checked(message: Message) -> Failed | None:
-    """Why it cannot go, before anything is tried."""
-    size = size_of(message)
-    if size > MESSAGE_BYTES_MAX:
-        detail = f"a record of {size} bytes, of at most {MESSAGE_BYTES_MAX}"
-        return refused("send", Fault.TOO_LARGE, "MSG_SIZE_TOO_LARGE", detail, final=True)
-    if message.delay_s > 0:
-        detail = "Kafka delays no record"
-        return refused("send", Fault.MALFORMED, "DELAY_NOT_SUPPORTED", detail, final=True)
-    return None
-
-
-def _record(topic: str, message: Message) -> Record:
-    key = message.group.encode() or None
-    return Record(topic, message.body, key, _headers(message))
-
-
-def size_of(message: Message) -> int:
-    """Bytes of body, key and headers."""
-    headers = sum(len(name.encode()) + len(value) for name, value in _headers(message))
-    return len(message.body) + len(message.group.encode()) + headers
-
-
-def _headers(message: Message) -> list[tuple[str, bytes]]:
-    headers = [(name, _bytes(value)) for name, value in message.attributes.items()]
-    if message.content_type:
-        headers.append((CONTENT_TYPE, message.content_type.encode()))
-    if message.message_id:
-        headers.append((MESSAGE_ID, message.message_id.encode()))
-    return headers
-
-
-def _bytes(value: AttributeValue) -> bytes:
-    return value if isinstance(value, bytes) else str(value).encode()
 
 
 def timed_out() -> Any:

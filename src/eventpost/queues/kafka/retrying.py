@@ -12,7 +12,8 @@ from eventpost.queues.interfaces import Received
 from eventpost.queues.kafka import topics
 from eventpost.queues.kafka.clients import Cluster
 from eventpost.queues.kafka.copies import Origin, partition_of, tier_of
-from eventpost.queues.kafka.producing import Producing, Record, is_unknown_topic
+from eventpost.queues.kafka.outgoing import Record
+from eventpost.queues.kafka.producing import Producing, is_unknown_topic
 from eventpost.queues.kafka.records import receipt_of
 from eventpost.queues.kafka.settings import Options
 from eventpost.queues.kinds import Services

@@ -105,6 +105,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """The consumer group that receives."""
     start: Literal["earliest", "latest"] = "earliest"
     """Where a group begins that has committed nothing."""
+    content_mode: Literal["structured", "binary"] = "structured"
+    """How a CloudEvent is sent: whole in the value, or its attributes as headers."""
     create: bool = False
     """Whether a topic that does not exist is made when it is first used."""
     partitions: int = 1
