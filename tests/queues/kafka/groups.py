@@ -22,7 +22,7 @@ from tests.services.kafka import Kafka
 from tests.services.kafka_clients import CALL_S_MAX, make_topic, plain_settings
 from tests.services.service import fresh_name
 
-PATIENCE_S = 60.0
+PATIENCE_S = 150.0
 SESSION_MS = 6_000
 """The shortest that brokers allow."""
 REQUEST_MS_MAX = 300_000

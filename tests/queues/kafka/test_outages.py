@@ -126,6 +126,32 @@ def test_closing_while_the_broker_is_away(own_kafka: Running[Kafka]) -> None:
             eventually(lambda: member.numbers() == [0])
 
 
+def test_closing_while_the_broker_hangs(own_kafka: Running[Kafka]) -> None:
+    """A queue closes for good though its broker owes it the answer to a commit: no thread waits for
+    that, and the group goes on without it."""
+    with Group(own_kafka.service, partitions=1) as group:
+        queue = group.queue(connection=short_of_time(group.connection))
+        group.send(0)
+        page = first_page(queue)
+        own_kafka.pause()
+        [verdict] = queue.settle(page)
+
+        queue.close()
+
+        eventually(lambda: not is_read(group.topic))
+        own_kafka.resume()
+        group.send(1)
+        with Members(group) as members:
+            member = members.join()
+            eventually(lambda: 1 in member.numbers())
+    assert isinstance(verdict, Failed)
+
+
+def is_read(topic: str) -> bool:
+    """Whether a thread of ours polls it."""
+    return any(one.name == f"eventpost-kafka-{topic}" for one in threading.enumerate())
+
+
 def test_what_nobody_foresaw_is_told_and_passes(kafka: Kafka) -> None:
     """An exception on the thread that polls is a failure to receive, and the next consumer goes on
     from what was committed."""

@@ -71,6 +71,11 @@ class Committing:
     def is_under_way(self) -> bool:
         return bool(self._commits.marks)
 
+    @property
+    def is_pending(self) -> bool:
+        """Whether somebody waits for a commit, begun or not."""
+        return self.is_wanted or self.is_under_way
+
     def reset(self) -> None:
         """The consumer is gone: what nobody has committed is lost to us."""
         self._commits.reset()
@@ -83,13 +88,14 @@ class Committing:
         with self._changed:
             if self._commits.age_s(now_s) > COMMIT_S_MAX:
                 self._commits.recall()
-        self._commit(consumer, now_s, is_last=False)
+        self._commit(consumer, now_s)
 
-    def finish(self, consumer: Any) -> None:
-        """Commit what somebody waits for, and wait for it: nobody else can, when partitions go."""
+    def begin_anew(self, consumer: Any) -> None:
+        """The same, also while a commit is under way: partitions go, and what was finished since
+        cannot be committed later. librdkafka lets them go when this one is answered."""
         with self._changed:
             self._commits.recall()
-        self._commit(consumer, self._monotonic_s(), is_last=True)
+        self._commit(consumer, self._monotonic_s())
 
     def answered(self, error: Any, partitions: list[Any]) -> None:
         """librdkafka's callback, within `poll`."""
@@ -101,7 +107,7 @@ class Committing:
         if is_awaited:
             self._answer(failures)
 
-    def _commit(self, consumer: Any, now_s: float, *, is_last: bool) -> None:
+    def _commit(self, consumer: Any, now_s: float) -> None:
         with self._changed:
             marks = self._commits.begin(self._assigned, now_s)
             self._changed.notify_all()
@@ -109,12 +115,10 @@ class Committing:
             return
         wanted = [_mark(place, *mark) for place, mark in sorted(marks.items())]
         answer = self._cluster.attempt(
-            "settle", lambda: consumer.commit(offsets=wanted, asynchronous=not is_last)
+            "settle", lambda: consumer.commit(offsets=wanted, asynchronous=True)
         )
         if isinstance(answer, Failed):
             self._answer(dict.fromkeys(marks, answer))
-        elif is_last:
-            self._answer({place_of(one): self._failed(one.error) for one in answer if one.error})
 
     def _failed(self, error: Any) -> Failed:
         elapsed_s = self._commits.age_s(self._monotonic_s())

@@ -2,8 +2,8 @@
 
 Layer: queues. The committed offset moves over a finished prefix only (`offsets`). The thread polls
 on while work is done, so that the group never takes slow work for a dead consumer, and pauses what
-has enough in hand. It never waits for a commit: a broker that is away would keep it from polling,
-and from ending.
+has enough in hand. It never waits for a commit without an end: a broker that is away, or that lets
+nobody in, would keep it from polling, and from ending.
 """
 
 import threading
@@ -40,6 +40,8 @@ FAILURE_S = 15.0
 """How long a failure is told without being seen again."""
 AGAIN_S = 1.0
 """Between two attempts at a consumer that cannot be made."""
+LEAVE_S_MAX = 10.0
+"""How long a consumer that ends waits for its last commits."""
 JOIN_S = 15.0
 PAGE_MAX = 500
 MOVE_AGAIN_MS = 5_000
@@ -178,22 +180,25 @@ class Reader:
 
     def _run(self) -> None:
         while not self._is_closed:
-            consumer = self._cluster.attempt("receive", self._new_consumer)
-            failure = consumer if isinstance(consumer, Failed) else self._consume(consumer)
+            failure = self._consume()
             if failure is not None:
                 self._fail(failure)
                 with self._changed:
                     self._changed.wait_for(lambda: self._is_closed, AGAIN_S)
 
-    def _consume(self, consumer: Any) -> Failed | None:
+    def _consume(self) -> Failed | None:
         """With one consumer, to its end. What nobody foresaw must not end the thread: nothing would
-        come any more, and nobody would be told."""
+        come any more, and nobody would be told. Nothing holds the consumer when this returns."""
+        consumer = self._cluster.attempt("receive", self._new_consumer)
+        if isinstance(consumer, Failed):
+            return consumer
         failure: Failed | None = None
-        try:
-            self._poll(consumer)
-        except Exception as error:  # noqa: BLE001 - a border: records and callbacks of any kind
-            failure = _unforeseen(error)
-        self._end(consumer)
+        for part in (self._poll, self._leave):
+            try:
+                part(consumer)
+            except Exception as error:  # noqa: BLE001 - a border: records and callbacks of any kind
+                failure = failure or _unforeseen(error)
+        self._cluster.ended(consumer)
         return failure
 
     def _poll(self, consumer: Any) -> None:
@@ -212,15 +217,24 @@ class Reader:
                         return
             self._bring_back()
 
-    def _end(self, consumer: Any) -> None:
-        """What was finished is committed on the way out."""
-        self._committing.finish(consumer)
-        consumer.close()
-        self._cluster.ended(consumer)
-        with self._changed:
-            self._assigned.clear()
-            self._committing.reset()
-            self._changed.notify_all()
+    def _leave(self, consumer: Any) -> None:
+        """What was finished is committed on the way out. librdkafka's own way would wait for the
+        answer to a commit, and send it anew for as long as no broker lets us in (its issue 3740):
+        without an answer the consumer is dropped, which sends nothing, and the group gives its
+        partitions away when its session is over."""
+        try:
+            end_s = self._monotonic_s() + LEAVE_S_MAX
+            while self._committing.is_pending and self._monotonic_s() < end_s:
+                self._committing.begin(consumer)
+                consumer.poll(BUSY_POLL_S)
+        finally:
+            is_answered = not self._committing.is_under_way
+            with self._changed:
+                self._assigned.clear()
+                self._committing.reset()
+                self._changed.notify_all()
+        if is_answered:
+            consumer.close()
 
     def _new_consumer(self) -> Any:
         from confluent_kafka import Consumer
@@ -384,7 +398,7 @@ class Reader:
 
     def _on_revoke(self, consumer: Any, partitions: list[Any]) -> None:
         """What waits to be committed of them is committed now: nobody else can."""
-        self._committing.finish(consumer)
+        self._committing.begin_anew(consumer)
         with self._changed:
             self._assigned.lose([place_of(one) for one in partitions])
 
