@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.documentation import Block, blocks
+from tests.patience import PATIENCE_S
 
 MARK = "=== done, with"
-PATIENCE_S = 60.0
 LOOKS_ONLY = re.compile(
     r"(eventpost \w+ (show|list|trace|test)|eventpost serve|cat|tail|find|curl -s) "
 )

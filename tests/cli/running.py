@@ -17,7 +17,7 @@ from unittest import mock
 from eventpost.cli.main import main
 from eventpost.config import local
 
-WAITING_S_MAX = 60.0
+WAITING_S_MAX = 120.0
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "PYTHONPATH")
 
 

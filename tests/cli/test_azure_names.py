@@ -94,7 +94,7 @@ def run(program: Program, text: str, **variables: str) -> "subprocess.CompletedP
         cwd=program.directory,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 

@@ -17,7 +17,7 @@ def answered(grid: Program, answer: bytes, *words: str) -> Done:
     try:
         process = grid.start(*words, stdin=terminal)
         os.write(ours, answer)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=120)
     finally:
         os.close(ours)
         os.close(terminal)

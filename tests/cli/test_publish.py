@@ -132,7 +132,7 @@ def test_ctrl_c_ends_a_long_publish_with_its_summary(grid: Program) -> None:
     grid.ok("topic", "tail", "interrupted", "--count", "1")  # returns once one is published
 
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=120)
 
     assert process.returncode == 130, (out, err)
     assert json.loads(out)["published"] >= 1
@@ -157,7 +157,7 @@ def test_tail_shows_events_as_they_come(grid: Program) -> None:
     until(is_seen)
     reader.join()
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=120)
 
     assert b'{"a":1}' in lines[0], (process.returncode, err)
     assert b"\x1b" not in lines[0]

@@ -71,7 +71,7 @@ def test_it_ends_with_0_and_its_address_is_gone(tmp_path: Path, number: signal.S
     until(lambda: local.read_address(data) is not None)
 
     process.send_signal(number)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=120)
 
     assert process.returncode == 0, err
     assert local.read_address(data) is None
@@ -126,7 +126,7 @@ def test_closing_the_terminal_ends_it(tmp_path: Path) -> None:
         until(lambda: local.read_address(data) is not None)
 
         process.send_signal(signal.SIGHUP)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=120)
     finally:
         os.close(ours)
 
@@ -164,7 +164,7 @@ def test_a_tail_says_that_the_server_stopped(tmp_path: Path) -> None:
         tail = grid.start("topic", "tail", "songs")
         until(lambda: grid.ok("publish", "songs").code == 0 and _has_output(tail))
 
-    _, err = tail.communicate(timeout=30)
+    _, err = tail.communicate(timeout=120)
 
     assert tail.returncode == 3
     assert b"The server is stopping." in err

@@ -71,7 +71,7 @@ class Consumers:
 
     def post(self, path: str, body: object = None, *, kind: str = "application/json") -> Any:
         """The answer of 200; None when the program is gone, or refuses for now."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._program.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self._program.port, timeout=120)
         headers = {"aeg-sas-key": self.key, "Content-Type": kind}
         content = b"" if body is None else json.dumps(body).encode()
         try:

@@ -13,7 +13,7 @@ from eventpost import Client
 from tests.crash.launcher import CLOCK_OFFSET, POINT
 from tests.services.ports import free_ports
 
-WAIT_S = 60.0
+WAIT_S = 120.0
 ROOT = Path(__file__).parents[2]
 KEPT_VARIABLES = ("PATH", "HOME", "LANG")
 

@@ -27,7 +27,7 @@ LEASE_S = 2
 PREFETCH = 50
 BATCH = 10
 PAUSE_S = 0.1
-REQUEST_S_MAX = 30.0
+REQUEST_S_MAX = 120.0
 """So that nothing is sent twice because the machine was busy."""
 SETTINGS = {
     "EVENTPOST_SOURCES_FORGET_S": "0.1",

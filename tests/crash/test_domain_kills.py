@@ -35,7 +35,7 @@ def publish_until_killed(program: Program, key: str, first: int) -> tuple[set[in
     """Requests with an event for each topic, one after the other: the numbers of those that were
     answered with 200, and of the one that was not answered."""
     acknowledged: set[int] = set()
-    with httpx.Client(base_url=program.url, headers={"aeg-sas-key": key}, timeout=30) as http:
+    with httpx.Client(base_url=program.url, headers={"aeg-sas-key": key}, timeout=120) as http:
         for number in range(first, first + REQUESTS_MAX):
             events = [event(number, topic) for topic in TOPICS]
             try:

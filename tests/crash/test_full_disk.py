@@ -91,7 +91,7 @@ def disk(tmp_path: Path) -> SmallDisk:
 
 def publish(program: Program, key: str, events: list[dict[str, object]]) -> tuple[int, str | None]:
     """Status and `Retry-After` of one request."""
-    connection = http.client.HTTPConnection("127.0.0.1", program.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", program.port, timeout=120)
     try:
         path = f"/topics/{TOPIC}/api/events"
         connection.request("POST", path, json.dumps(events), {"aeg-sas-key": key})

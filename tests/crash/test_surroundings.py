@@ -145,7 +145,7 @@ def test_the_clock_steps_while_it_runs(
 
 def _stepped_s(program: Program, number: signal.Signals) -> float:
     """By how much the program's wall clock, as its answers are dated, has stepped."""
-    connection = http.client.HTTPConnection("127.0.0.1", program.port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", program.port, timeout=120)
     connection.request("GET", "/healthz")
     answer = connection.getresponse()
     connection.close()
@@ -201,7 +201,7 @@ def test_connections_stay_within_the_descriptors(
 
 
 def connected(program: Program) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", program.port), timeout=60)
+    return socket.create_connection(("127.0.0.1", program.port), timeout=120)
 
 
 def test_a_second_process_is_refused(

@@ -20,7 +20,7 @@ def played(scene: str, *addresses: str) -> dict[str, Any]:
     """What a scene told, played where these addresses are its own."""
     namespace.require_namespace()
     arguments = [*namespace.command(*addresses), sys.executable, "-m", scenes.__name__, scene]
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     told: dict[str, Any] = json.loads(done.stdout)
     return told

@@ -338,7 +338,7 @@ class WatchedLock:
 
     def wait_for(self, count: int) -> None:
         for _ in range(count):
-            assert self._come.acquire(timeout=60)
+            assert self._come.acquire(timeout=120)
 
 
 def test_threads_share_one_failure() -> None:
@@ -425,7 +425,7 @@ def test_a_fork_begins_anew(managed: AzureIdentity) -> None:
     """A forked child uses no client, token or socket of its parent's."""
     program = textwrap.dedent(FORKING)
 
-    done = subprocess.run([sys.executable, "-c", program], check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], check=False, timeout=120)
 
     assert done.returncode == 0
     assert len(managed.tokens) == 2

@@ -15,8 +15,7 @@ from eventpost.destinations.places import Place
 from eventpost.destinations.storages import Storage
 from eventpost.queues.interfaces import Rung
 from eventpost.testing.clock import VirtualClock
-
-PATIENCE_S = 60.0
+from tests.patience import PATIENCE_S
 
 
 class Gate:

@@ -11,12 +11,9 @@ from eventpost.app.doctor.declarations import of_values
 from eventpost.app.doctor.subjects import named, subjects
 from eventpost.diagnosis.doctor.climbing import examine
 from eventpost.diagnosis.doctor.ladder import Examination
+from tests.patience import PATIENCE_S
 
 Script = Callable[[socket.socket], None]
-
-
-PATIENCE_S = 60.0
-"""For a ladder, where its own bound is not what is tested: the machine may be busy."""
 
 
 def examined(

@@ -192,7 +192,7 @@ def test_within_one_interval(
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + 20.0
+    deadline_s = time.monotonic() + 120.0
     while not condition():
         assert time.monotonic() < deadline_s
         time.sleep(0.01)

@@ -6,8 +6,8 @@ import pytest
 
 from eventpost.core.errors import ServerUnreachable
 from eventpost.testing import Grid, Receiver
+from tests.patience import PATIENCE_S
 
-PATIENCE_S = 60.0
 TIMED_OUT = "http.drain_timed_out"
 """What is logged when requests under way had to be dropped, after 30 s."""
 

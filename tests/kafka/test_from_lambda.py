@@ -15,6 +15,7 @@ from eventpost.testing import LambdaRuntime
 from eventpost.testing.aws_metadata import AwsMetadata
 from tests.documentation import ROOT, blocks
 from tests.kafka.scenes import records
+from tests.patience import PATIENCE_S
 from tests.queues.kafka.lines import opened
 from tests.services.aws import REGION
 from tests.services.fixtures import OwnServices
@@ -27,7 +28,6 @@ pytestmark = pytest.mark.slow
 
 GUIDE = ROOT / "docs/guides/kafka-from-lambda.md"
 IDLE_MS_MAX = 1_500
-PATIENCE_S = 60.0
 CLOSE_WAIT = "08"
 TOKEN_LIFE_S = 8.0
 IAM_ARGUMENTS = (

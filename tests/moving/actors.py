@@ -14,7 +14,7 @@ from dramatiq.worker import Worker
 
 from tests.services.rabbitmq import RabbitMQ
 
-PLAYED_S_MAX = 30.0
+PLAYED_S_MAX = 120.0
 
 
 class Studio:

@@ -39,7 +39,7 @@ CREATE: dict[str, dict[str, object]] = {
     "kafka": {"create": True},
 }
 """What makes a queue that is not there."""
-RECEIVE_S_MAX = 20.0
+RECEIVE_S_MAX = 60.0
 
 
 def rabbitmq(server: RabbitMQ) -> dict[str, object]:

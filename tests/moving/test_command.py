@@ -370,7 +370,7 @@ def test_ctrl_c_finishes_what_is_under_way(
     moving = shell.start(*words, "--rate", "50/s")
     until(lambda: ends.counted(target) >= 20)
     moving.send_signal(signal.SIGINT)
-    out, err = moving.communicate(timeout=60)
+    out, err = moving.communicate(timeout=120)
 
     account = json.loads(out)
     assert moving.returncode == 130, err

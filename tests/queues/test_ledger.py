@@ -24,11 +24,11 @@ from eventpost.queues.ledger_file import VERSION, FilePlace
 from eventpost.testing.disk import Disk
 from eventpost.testing.memory_queue import FORBIDDEN, MemoryServer
 from tests.conftest import Say
+from tests.patience import PATIENCE_S
 from tests.queues.leases.test_fork import in_child
 
 SONGS = "memory:songs"
 OTHER = "memory:other"
-PATIENCE_S = 60.0
 
 
 class Clock:

@@ -15,6 +15,7 @@ from eventpost.queues import kinds
 from eventpost.queues.ledger import Ledger, LedgerError, LedgerLimits
 from eventpost.queues.ledger_url import place_at
 from tests.conftest import Say
+from tests.patience import PATIENCE_S
 from tests.queues.test_ledger_places import ledger_name
 from tests.services.fixtures import OwnServices
 from tests.services.ports import free_ports
@@ -25,7 +26,6 @@ from tests.services.redis import USER as REDIS_USER
 from tests.services.running import Running
 
 SONGS = "memory:songs"
-PATIENCE_S = 30.0
 SECRET = "hush%40hush"
 
 Server = Running[PostgreSQL] | Running[Redis]

@@ -17,6 +17,7 @@ from eventpost.config.settings import ServerSettings, Settings
 from eventpost.server.routes import API_PREFIX
 from eventpost.server.serving import Build, Running
 from eventpost.testing.background import BackgroundLoop
+from tests.patience import PATIENCE_S
 
 EVENT = {
     "id": "1",
@@ -28,7 +29,6 @@ EVENT = {
 }
 
 T = TypeVar("T")
-PATIENCE_S = 60.0
 
 
 def until(condition: Callable[[], bool], *, patience_s: float = PATIENCE_S) -> None:

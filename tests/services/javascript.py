@@ -5,11 +5,11 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.patience import PATIENCE_S
 from tests.services.presence import require
 from tests.services.service import INSTALLED, lacks_file, lacks_program
 
 MODULES = INSTALLED / "eventgrid-js/node_modules"
-PATIENCE_S = 60
 
 
 def require_javascript() -> None:

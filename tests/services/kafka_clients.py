@@ -23,7 +23,7 @@ from tests.services.iam_tokens import EXPIRES_S, iam_token
 from tests.services.kafka import PASSWORD, USER, IamKey, Kafka
 from tests.services.service import fresh_name
 
-CALL_S_MAX = 60.0
+CALL_S_MAX = 120.0
 
 
 def plain_settings(kafka: Kafka) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from typing import Any
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
 from eventpost.testing.background import BackgroundLoop
+from tests.patience import PATIENCE_S
 
-PATIENCE_S = 60.0
 HANG = "hang"
 """In the place of an answer: none, ever."""
 VANISH = "vanish"

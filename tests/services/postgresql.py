@@ -11,12 +11,12 @@ import socket
 import subprocess
 from pathlib import Path
 
+from tests.patience import PATIENCE_S
 from tests.services.certificates import Authority
 from tests.services.service import Service, bare_environment
 
 VERSIONS = Path("/usr/lib/postgresql")
 NOBODY = 65_534
-PATIENCE_S = 60.0
 
 USER = "singer"
 PASSWORD = "a-password-that-opens-nothing-anywhere-else"

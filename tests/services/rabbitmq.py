@@ -12,7 +12,7 @@ from tests.services.service import Service, bare_environment
 PROGRAMS = Path("/usr/lib/rabbitmq/bin")
 """Those of /usr/sbin change the user and the folder, and write their log elsewhere."""
 
-CONTROL_S_MAX = 60.0
+CONTROL_S_MAX = 120.0
 USER = "guest"
 PASSWORD = "guest"
 READER = "reader"

@@ -15,8 +15,8 @@ from tests.services.service import Service, bare_environment
 
 S = TypeVar("S", bound=Service)
 
-START_S_MAX = 90.0
-STOP_S_MAX = 30.0
+START_S_MAX = 150.0
+STOP_S_MAX = 120.0
 ASK_EVERY_S = 0.02
 STARTS_MAX = 3
 LOG_LINES_SHOWN = 40

@@ -19,7 +19,7 @@ from tests.services.service import fresh_name
 async def connected(
     url: str, ssl_context: ssl.SSLContext | None = None
 ) -> AsyncIterator[AbstractChannel]:
-    connection = await aio_pika.connect(url, ssl_context=ssl_context, timeout=20)
+    connection = await aio_pika.connect(url, ssl_context=ssl_context, timeout=120)
     async with connection:
         yield await connection.channel()
 
@@ -27,12 +27,12 @@ async def connected(
 async def publish(channel: AbstractChannel, queue: str, text: str) -> None:
     """Return when the server has confirmed that it keeps the message."""
     message = aio_pika.Message(text.encode(), delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
-    await channel.default_exchange.publish(message, queue, timeout=20)
+    await channel.default_exchange.publish(message, queue, timeout=120)
 
 
 async def take(channel: AbstractChannel, name: str) -> str:
     queue = await channel.get_queue(name)
-    message = await queue.get(timeout=20)
+    message = await queue.get(timeout=120)
     await message.ack()
     return message.body.decode()
 

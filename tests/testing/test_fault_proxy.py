@@ -33,11 +33,11 @@ from eventpost.testing.service_refusals import (
     aws_refusal,
     sqs_entries_refused,
 )
+from tests.patience import PATIENCE_S
 from tests.services.azurite import Azurite
 from tests.services.moto import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Moto
 from tests.services.service import fresh_name
 
-PATIENCE_S = 60.0
 LAST_CHUNK = b"0\r\n\r\n"
 
 

@@ -22,6 +22,7 @@ from eventpost.testing.service_refusals import AZURE_FORBIDDEN, SQS_FORBIDDEN
 from eventpost.workers.explaining import Interval, Notice, notice
 from eventpost.workers.middleware import ExplainFailures
 from eventpost.workers.recognising import recognised
+from tests.patience import PATIENCE_S
 from tests.services.azurite import ACCOUNT, KEY, Azurite
 from tests.services.moto import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, Moto
 from tests.services.service import fresh_name
@@ -152,7 +153,8 @@ def test_refused_deletes_are_explained_once(
     what waits and of what failed."""
     explain = ExplainFailures()
     with SqsHarness(tmp_path, moto) as harness, caplog.at_level(logging.INFO, "eventpost.workers"):
-        broker = harness.new_broker()
+        # A lease that ends while deletes are refused would bring its message once more.
+        broker = harness.new_broker(lease_s=PATIENCE_S)
         broker.add_middleware(explain)
         queue = fresh_name("explained")
 
@@ -284,7 +286,7 @@ def arrived(grid: Grid, receiver: Receiver) -> bool:
 def _until(condition: Callable[[], object]) -> None:
     import time
 
-    end_s = time.monotonic() + 30.0
+    end_s = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < end_s, "it did not happen"
         time.sleep(0.01)

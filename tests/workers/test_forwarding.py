@@ -12,8 +12,7 @@ from eventpost.queues.sqs.settings import TRAITS
 from eventpost.workers.forwarding import Forwarder, Job
 from eventpost.workers.outbox import Outbox
 from eventpost.workers.transport import WorkQueue
-
-PATIENCE_S = 60.0
+from tests.patience import PATIENCE_S
 
 
 class Broken:

@@ -166,7 +166,7 @@ def test_an_event_becomes_a_task_of_stock_workers_on_rabbitmq(
         counts = broker.get_queue_message_counts(queue)
         with stock_worker(broker):
             eventually(log, 2)
-            broker.join(queue, timeout=20_000)
+            broker.join(queue, timeout=120_000)
 
     assert counts == (1, 1, 0)  # the queue, `.DQ`, `.XQ`
     assert set(log.entries) == {("Dust My Broom", "genre/blues"), ("Later", "genre/blues")}
@@ -189,7 +189,7 @@ def test_an_event_becomes_a_task_of_stock_workers_on_redis(redis: Redis, tmp_pat
         publish(admin, id="2", data={"title": "Later", "delay": "0.5"})
         with stock_worker(broker):
             eventually(log, 2)
-            broker.join("default", timeout=20_000)
+            broker.join("default", timeout=120_000)
 
     assert set(log.entries) == {("Dust My Broom", "genre/blues"), ("Later", "genre/blues")}
 
@@ -214,7 +214,7 @@ def test_a_task_waits_for_its_queue(rabbitmq: RabbitMQ, tmp_path: Path) -> None:
         broker.declare_queue(queue, ensure=True)
         with stock_worker(broker):
             eventually(log, 1)
-            broker.join(queue, timeout=20_000)
+            broker.join(queue, timeout=120_000)
 
     assert log.entries == [("Dust My Broom", "genre/blues")]
 

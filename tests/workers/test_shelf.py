@@ -160,7 +160,7 @@ def test_the_command(azurite: Azurite, tmp_path: Path) -> None:
         def run(*arguments: str, status: int = 0) -> str:
             command = [sys.executable, "-m", "eventpost", "worker", "deadletters", *arguments]
             done = subprocess.run(
-                command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+                command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
             )
             assert done.returncode == status, done.stderr
             return done.stdout + done.stderr

@@ -9,8 +9,8 @@ import pytest
 from eventpost.queues.ledger import LedgerError
 from eventpost.workers.limits import WorkerLimits
 from eventpost.workers.unwritten import Unwritten
+from tests.patience import PATIENCE_S
 
-PATIENCE_S = 30.0
 NEVER_S = 1e6
 
 

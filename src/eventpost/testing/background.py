@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-ANSWER_S_MAX = 60.0
+ANSWER_S_MAX = 120.0
 
 
 class BackgroundLoop:

@@ -20,7 +20,7 @@ from eventpost.core.events import Delivery, Event
 from eventpost.core.interfaces import Destination
 from eventpost.core.outcomes import Delivered, Failed, Fault, Outcome
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 """Longer than any condition here takes; a test that waits longer fails instead of hanging."""
 NOW_MS = 1_767_225_600_000
 

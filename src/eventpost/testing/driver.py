@@ -8,7 +8,7 @@ from typing import TypeVar
 from eventpost.core.interfaces import Commit, CommitFailed, Committed, Recovered, Store, Timer
 
 T = TypeVar("T")
-ANSWER_S_MAX = 30.0
+ANSWER_S_MAX = 120.0
 
 
 class PumpClock:

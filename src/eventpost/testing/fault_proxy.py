@@ -32,7 +32,7 @@ from eventpost.testing.proxied_kafka import asked_of, led_here, read_frame
 from eventpost.testing.receiver import ACCEPT_TURNS, Answer
 
 PIECE_BYTES = 64 * 1024
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)

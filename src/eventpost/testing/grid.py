@@ -44,7 +44,7 @@ from eventpost.testing.steps import GridClock
 
 T = TypeVar("T")
 
-REST_S_MAX = 30.0
+REST_S_MAX = 120.0
 """A grid that is not at rest after so long is stuck, or waits for a handler outside of the test."""
 GRID_LIMITS = GridLimits(outcome_delay_s=0.0, retention_interval_s=3_600.0)
 """Outcomes are committed without waiting for company, and a day takes 24 looks at old events."""

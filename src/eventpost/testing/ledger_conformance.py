@@ -35,7 +35,7 @@ ODD_IDS = [
     ":x",
 ]
 BEGIN_S = 1_767_225_600.0
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 
 
 class Clock:

@@ -23,7 +23,7 @@ from typing import Any
 from eventpost.core.interfaces import Clock
 from eventpost.testing.background import BackgroundLoop
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 """A test that waits longer than this for a request fails instead of hanging."""
 ACCEPT_TURNS = 5
 """Turns of the loop from an accepted socket to its task. A server that is closed in between forgets

@@ -16,11 +16,10 @@ from eventpost.http.client import HttpClient, Target
 from eventpost.http.client_limits import ClientLimits
 from eventpost.http.names import Lookup, system_lookup
 from eventpost.http.proxies import NO_PROXIES, Proxies
+from tests.patience import PATIENCE_S
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-PATIENCE_S = 60.0
-"""A test that waits longer than this for a condition fails instead of hanging."""
 
 
 class FakeClock:

@@ -22,14 +22,13 @@ from eventpost.http.server import (
     Send,
     response,
 )
+from tests.patience import PATIENCE_S
 
 T = TypeVar("T")
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,
     "uvloop": uvloop.new_event_loop,
 }
-PATIENCE_S = 60.0
-"""How long a test waits for what must come; never how long it waits when all is well."""
 
 
 @dataclass

@@ -18,11 +18,11 @@ from eventpost.queues.kafka import KafkaConnection, KafkaQueue, new_queue
 from eventpost.queues.kafka.offsets import finished_of
 from eventpost.queues.kinds import Services
 from tests.documentation import ROOT
+from tests.patience import PATIENCE_S
 from tests.services.kafka import Kafka
 from tests.services.kafka_clients import CALL_S_MAX, make_topic, plain_settings
 from tests.services.service import fresh_name
 
-PATIENCE_S = 150.0
 SESSION_MS = 6_000
 """The shortest that brokers allow."""
 REQUEST_MS_MAX = 300_000

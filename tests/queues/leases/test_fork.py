@@ -7,9 +7,9 @@ from collections.abc import Callable
 from eventpost.queues.interfaces import Message
 from eventpost.queues.leases import Leases
 from eventpost.testing.memory_queue import MemoryServer
+from tests.patience import PATIENCE_S
 
 NAME = "songs"
-PATIENCE_S = 60.0
 
 
 def in_child(check: Callable[[], object]) -> str:

@@ -17,6 +17,7 @@ from eventpost.queues.ledger import Ledger
 from eventpost.testing.fault_proxy import RESET_AFTER, RESET_BEFORE, Slow
 from tests.conftest import Say
 from tests.documentation import ROOT
+from tests.patience import PATIENCE_S
 from tests.queues.leases.places import (
     Place,
     Site,
@@ -34,7 +35,6 @@ from tests.services.rabbitmq import RabbitMQ
 
 pytestmark = pytest.mark.slow
 
-PATIENCE_S = 60.0
 QUICK = LeaseLimits(lease_s=2.0, pending_lease_s=2.0, slots_max=16, idle_s_max=0.5)
 """Short leases, so that what must not depend on them is seen to be lost when it does."""
 BODIES = [f"{number}" for number in range(60)]

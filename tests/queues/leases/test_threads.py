@@ -22,10 +22,9 @@ from eventpost.testing.memory_queue import (
     MemoryQueue,
     MemoryServer,
 )
-from tests.patience import NEVER_S
+from tests.patience import NEVER_S, PATIENCE_S
 from tests.queues.leases.rig import Heard, check
 
-PATIENCE_S = 60.0
 NAME = "songs"
 Open = Callable[..., Leases]
 

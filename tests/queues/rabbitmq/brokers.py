@@ -15,7 +15,7 @@ from tests.services.rabbitmq import RabbitMQ
 from tests.services.service import fresh_name
 
 Result = TypeVar("Result")
-ASK_S_MAX = 30.0
+ASK_S_MAX = 120.0
 HEARTBEAT_S_MAX = 600
 """The rarest there can be: a test is over before one is missed."""
 

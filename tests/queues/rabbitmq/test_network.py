@@ -17,13 +17,12 @@ from eventpost.queues.leases import LeaseLimits, Leases
 from eventpost.queues.rabbitmq.target import WAIT_S_MAX
 from eventpost.testing.fault_proxy import FaultProxy
 from eventpost.testing.queue_conformance import nothing_comes, send, settle, take
-from tests.patience import TEST_S_MAX
+from tests.patience import PATIENCE_S, TEST_S_MAX
 from tests.queues.rabbitmq.brokers import HEARTBEAT_S_MAX, RabbitmqHarness, opened, settings
 from tests.services.ports import free_ports
 from tests.services.rabbitmq import RabbitMQ
 
 pytestmark = pytest.mark.slow
-PATIENCE_S = 60.0
 
 
 class Proxied(RabbitmqHarness):

@@ -16,11 +16,10 @@ from eventpost.queues.rabbitmq.session import receipt_of
 from eventpost.queues.rabbitmq.target import WAIT_S_MAX
 from eventpost.testing.queue_conformance import nothing_comes, send, settle, take
 from tests.conftest import Say
+from tests.patience import PATIENCE_S
 from tests.queues.rabbitmq.brokers import HEARTBEAT_S_MAX, RabbitmqHarness, opened, settings
 from tests.services.rabbitmq import RabbitMQ
 from tests.services.running import Running
-
-PATIENCE_S = 60.0
 
 
 def eventually(condition: Callable[[], bool], seconds_max: float = PATIENCE_S) -> None:

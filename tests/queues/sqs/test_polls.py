@@ -9,8 +9,8 @@ import pytest
 from eventpost.core.outcomes import Evidence, Failed, Fault, Stage
 from eventpost.queues.interfaces import Received
 from eventpost.queues.sqs.polls import Page, Polls
+from tests.patience import PATIENCE_S
 
-PATIENCE_S = 60.0
 FAILED = Failed(Evidence(stage=Stage.WAIT, fault=Fault.RESET))
 
 

@@ -18,6 +18,7 @@ from eventpost.queues.interfaces import Depth, Message, Permission, Received, Ru
 from eventpost.queues.sqs import SqsQueue
 from eventpost.queues.sqs.forms import MESSAGE_BYTES_MAX, Receipt
 from eventpost.testing.fault_proxy import FaultProxy
+from tests.patience import PATIENCE_S
 from tests.queues.sqs.answering import REGION, connection, queue, queue_of
 from tests.services.fixtures import OwnServices
 from tests.services.moto import (
@@ -31,7 +32,6 @@ from tests.services.service import fresh_name
 
 pytestmark = pytest.mark.slow
 
-PATIENCE_S = 60.0
 RECEIVE = "ReceiveMessage"
 
 

@@ -22,7 +22,7 @@ from eventpost.queues.interfaces import Message, Timeouts
 from eventpost.queues.storagequeue import StorageQueue
 from eventpost.queues.storagequeue.account import leave, take
 from eventpost.testing.receiver import CLOSE, HANG, RESET, Answer
-from tests.patience import NEVER_S
+from tests.patience import NEVER_S, PATIENCE_S
 from tests.queues.storagequeue.azure import (
     HELD,
     NO_MESSAGES,
@@ -37,8 +37,6 @@ from tests.services.azurite import KEY, OTHER_KEY, Azurite, AzuriteWithTokens, t
 
 pytestmark = pytest.mark.slow
 SHORT = Timeouts(connect_s=0.5, request_s=0.8)
-PATIENCE_S = 60.0
-"""What a slow machine may take beside the bounds of a call."""
 
 
 @pytest.fixture

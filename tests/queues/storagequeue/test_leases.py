@@ -14,13 +14,13 @@ from eventpost.queues.leases import Lease, LeaseLimits, Leases, Listener
 from eventpost.testing.fault_proxy import FaultProxy
 from eventpost.testing.queue_conformance import nothing_comes, send
 from eventpost.testing.service_refusals import AZURE_FORBIDDEN, AZURE_NO_ROLE
+from tests.patience import PATIENCE_S
 from tests.queues.storagequeue.azure import AzureHarness, session_on
 from tests.services.azurite import Azurite
 
 pytestmark = pytest.mark.slow
 COUNT = 20
 LEASE_S = 2.0
-PATIENCE_S = 60.0
 LIMITS = LeaseLimits(
     lease_s=LEASE_S, pending_lease_s=LEASE_S, settle_delay_s_max=0.5, unextended_lease_s=10.0
 )

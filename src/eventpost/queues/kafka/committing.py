@@ -38,6 +38,8 @@ class Committing:
         self._changed = changed
         self._monotonic_s = monotonic_s
         self._commits = Commits()
+        self._owed_count = 0
+        """Answers to come: also to commits that were recalled, for which nobody waits."""
 
     # --- for whoever holds the lock ---------------------------------------------------------------
 
@@ -72,13 +74,19 @@ class Committing:
         return bool(self._commits.marks)
 
     @property
+    def is_owed(self) -> bool:
+        """Whether brokers have not answered each commit yet."""
+        return self._owed_count > 0
+
+    @property
     def is_pending(self) -> bool:
-        """Whether somebody waits for a commit, begun or not."""
-        return self.is_wanted or self.is_under_way
+        """Whether there is a commit to begin, or an answer to come."""
+        return self.is_wanted or self.is_under_way or self.is_owed
 
     def reset(self) -> None:
         """The consumer is gone: what nobody has committed is lost to us."""
         self._commits.reset()
+        self._owed_count = 0
 
     # --- for the polling thread -------------------------------------------------------------------
 
@@ -103,6 +111,7 @@ class Committing:
         errors = {place_of(one): one.error or error for one in partitions}
         failures = {place: self._failed(one) for place, one in errors.items() if one is not None}
         with self._changed:
+            self._owed_count -= 1
             is_awaited = marks == self._commits.marks
         if is_awaited:
             self._answer(failures)
@@ -119,6 +128,8 @@ class Committing:
         )
         if isinstance(answer, Failed):
             self._answer(dict.fromkeys(marks, answer))
+        else:
+            self._owed_count += 1
 
     def _failed(self, error: Any) -> Failed:
         elapsed_s = self._commits.age_s(self._monotonic_s())

@@ -228,7 +228,7 @@ class Reader:
                 self._committing.begin(consumer)
                 consumer.poll(BUSY_POLL_S)
         finally:
-            is_answered = not self._committing.is_under_way
+            is_answered = not self._committing.is_owed
             with self._changed:
                 self._assigned.clear()
                 self._committing.reset()

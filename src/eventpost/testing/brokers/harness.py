@@ -48,7 +48,7 @@ class BrokerHarness(ABC):
 
     lease_s = 2.0
     """The shortest lease that survives the slowness of a test machine."""
-    patience_s = 40.0
+    patience_s = 150.0
     """Longer than anything takes that is waited for."""
     holds_for_good = True
     """Whether what one worker holds stays its own while it lives. A log's group shares partitions
