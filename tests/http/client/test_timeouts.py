@@ -8,11 +8,11 @@ import pytest
 
 from eventpost.core.outcomes import Evidence, Fault, Stage
 from eventpost.http.client_limits import ClientLimits
+from tests.patience import PATIENCE_S
 
 from .peers import (
     LOOPS,
     OK,
-    PATIENCE_S,
     Caller,
     Peer,
     PeerConnection,

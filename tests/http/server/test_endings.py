@@ -12,7 +12,8 @@ from eventpost.http.server import Message, Receive, Request, Send, response
 from eventpost.http.server.connection import Connection
 from eventpost.http.server.pipeline import Pipeline
 from eventpost.http.server.reader import RequestReader
-from tests.http.server.support import PATIENCE_S, Client, Running, get, post, running
+from tests.http.server.support import Client, Running, get, post, running
+from tests.patience import PATIENCE_S
 
 HEAD = b"POST /fast HTTP/1.1\r\nHost: a\r\n"
 

@@ -14,7 +14,8 @@ from cryptography import x509
 from eventpost.core.errors import InvalidRequest
 from eventpost.http.server import response
 from eventpost.http.tls import NAMES_DEFAULT, development_authority, server_context
-from tests.http.server.support import PATIENCE_S, Client, get, post, running
+from tests.http.server.support import Client, get, post, running
+from tests.patience import PATIENCE_S
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 

@@ -219,7 +219,7 @@ class Reader:
 
     def _leave(self, consumer: Any) -> None:
         """What was finished is committed on the way out. librdkafka's own way would wait for the
-        answer to a commit, and send it anew for as long as no broker lets us in (its issue 3740):
+        answer to a commit, and send it anew for as long as no broker lets us in:
         without an answer the consumer is dropped, which sends nothing, and the group gives its
         partitions away when its session is over."""
         try:
