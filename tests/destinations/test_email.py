@@ -937,9 +937,11 @@ def test_nobody_gets_it_twice(server: MailServer) -> None:
     assert len(ids) == 1, "a mailbox that gets it twice can tell"
 
 
+@pytest.mark.cites("https://support.google.com/a/answer/3726730")
 def test_who_is_refused_for_good(server: MailServer, caplog: pytest.LogCaptureFixture) -> None:
     """A mailbox that is gone keeps the mail from nobody else, and is told of."""
-    server.script("RCPT", "550 5.1.1 gone")
+    gone = "550 5.1.1 The email account that you tried to reach does not exist."
+    server.script("RCPT", gone)
     to = endpoint("gone@x.example, here@x.example")
 
     (outcome,) = deliver(connection(server.port), [delivery(1)], to=to)
@@ -947,7 +949,7 @@ def test_who_is_refused_for_good(server: MailServer, caplog: pytest.LogCaptureFi
     assert isinstance(outcome, Delivered)
     assert outcome.evidence is not None
     assert classify(outcome.evidence) == "EP3414"
-    assert "gone@x.example: 550 5.1.1 gone" in outcome.evidence.detail
+    assert f"gone@x.example: {gone}" in outcome.evidence.detail
     assert server.taken[0].recipients == ("here@x.example",)
     assert [each.message for each in caplog.records] == ["mail.recipients_refused"]
 

@@ -13,6 +13,7 @@ from eventpost.core.events import Schema
 from eventpost.core.outcomes import Fault, Stage
 from eventpost.core.subscriptions import DeliveryAttribute, Endpoint
 from eventpost.destinations.handshake import Awaiting, Consent, Question, Refused, Result, validate
+from eventpost.diagnosis.classify import classify
 from eventpost.testing.destination_conformance import NOW_MS, until
 from tests.http.client.peers import Caller
 
@@ -184,6 +185,7 @@ def test_no_answer_is_tried_again() -> None:
                 assert isinstance(result, Refused)
                 assert result.evidence.stage is Stage.HANDSHAKE
                 assert result.evidence.fault is Fault.TIMED_OUT
+                assert classify(result.evidence) == "EP2604"
 
     asyncio.run(main())
 

@@ -186,6 +186,7 @@ def test_addresses(deliver: Delivering, address: str, path: str) -> None:
 # --- what its answer means ------------------------------------------------------------------------
 
 
+@pytest.mark.cites("https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html")
 def test_part_of_a_batch(deliver: Delivering) -> None:
     """Events that the function names as not processed are tried again; the others are delivered."""
     failures = {"batchItemFailures": [{"itemIdentifier": "event-2"}]}

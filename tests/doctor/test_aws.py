@@ -2,12 +2,13 @@
 
 import json
 import sys
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from eventpost.credentials import aws_links
-from tests.doctor.wards import black_hole, connected, examined, names, verdict
+from tests.doctor.wards import black_hole, connected, examined, names, refused_port, verdict
 from tests.services.aws import ACCESS_KEY_ID, ACCOUNT_ID, REGION, SECRET_ACCESS_KEY
 from tests.services.aws_clients import client
 from tests.services.fixtures import OwnServices
@@ -206,6 +207,23 @@ def test_a_misspelt_region() -> None:
     assert none.broken is not None
     assert "us-east-1" in none.broken.detail
     assert "eu-west-1" in unknown.rungs[0].detail
+
+
+def test_keys_of_the_environment_that_end_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys that were exported with their end are renewed by nobody: who has them is warned."""
+    ends = datetime.now(UTC) + timedelta(minutes=12)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a secret")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "a token")
+    monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", ends.isoformat())
+    with refused_port() as port:
+        url = f"http://127.0.0.1:{port}"
+        found = connected({"kind": "aws", "region": REGION, "endpoint_url": url})
+
+    [rung] = [each for each in found.rungs if each.name == "credentials"]
+    assert rung.explanation is not None
+    assert rung.explanation.code == "EP6005"
+    assert "not renewed" in rung.detail
 
 
 def test_keys_that_end_soon() -> None:

@@ -252,3 +252,28 @@ def test_the_handler_runs_in_lambda(tmp_path: Path) -> None:
 
     assert done.error is None, done
     assert examined(done.answer)["orders"] in ("EP6001", "EP4401")
+
+
+ON_PAPER = """
+connections:
+  scram: {{kind: kafka, auth: msk-iam, region: eu-west-1, bootstrap: ["{msk}:9096"]}}
+  abroad: {{kind: kafka, auth: msk-iam, region: eu-central-1, bootstrap: ["{msk}:9098"]}}
+  post: {{kind: smtp, host: 127.0.0.1, user: station}}
+topics:
+  songs: {{}}
+subscriptions:
+  blues: {{topic: songs, endpoint: "http://127.0.0.1:{port}/", deadletter: "folder:{folder}"}}
+"""
+MSK = "b-1.songs.abcdef.c3.kafka.eu-west-1.amazonaws.com"
+
+
+def test_a_file_whose_settings_do_not_fit_each_other(runs: Program) -> None:
+    """What a file itself shows to be wrong is told before anybody is asked: the port of another way
+    to sign in, another region, half a login."""
+    with refused_port() as port:
+        text = ON_PAPER.format(msk=MSK, port=port, folder="letters")
+        (runs.directory / "e.yaml").write_text(text)
+        done = runs.run("doctor", "--config", "e.yaml", "--json", "scram", "abroad", "post")
+
+    assert done.code == 1
+    assert examined(done.json) == {"scram": "EP6007", "abroad": "EP6008", "post": "EP4040"}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from eventpost.app.doctor.store import folder
 from eventpost.core.outcomes import Failed, Fault
 from eventpost.diagnosis.classify import classify
 from eventpost.diagnosis.doctor import network, steps
@@ -203,3 +204,14 @@ def test_nobody_says_the_time(script: Script) -> None:
 def test_how_far_clocks_may_be_apart(ahead_s: float, is_wrong: bool) -> None:
     """Two minutes are borne, in both directions."""
     assert isinstance(steps.judged_clock(ahead_s, "peer"), Faulty) is is_wrong
+
+
+def test_dead_letters_cannot_go_where_a_file_is(tmp_path: Path) -> None:
+    """A folder for dead letters whose name a file has is told before the first one falls."""
+    (tmp_path / "letters").write_text("")
+
+    seen = folder(tmp_path / "letters")()
+
+    assert isinstance(seen, Faulty)
+    assert seen.code == "EP3009"
+    assert isinstance(folder(tmp_path / "other")(), str)

@@ -212,6 +212,7 @@ def test_time_runs_out_at_the_millisecond(
     [letter] = grid.dead_letters()
     assert letter.event_id == first
     assert (letter.delivery_attempts, letter.last_delivery_attempt_time) == (0, "")
+    assert letter.finding == "EP2801"
 
 
 def test_a_hanging_handler_is_given_up_in_time(

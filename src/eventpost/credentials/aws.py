@@ -181,7 +181,7 @@ class Session:
             system="aws",
             link="" if credentials is None else str(credentials.method),
             identity="" if credentials is None else shortened(key_id(credentials)),
-            is_renewed=hasattr(credentials, "refresh_needed"),
+            is_renewed=hasattr(credentials, "refresh_needed") and credentials.method != "env",
             expires_ms=None if credentials is None else expires_ms(credentials),
             region=region,
             region_from=region_from,
