@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from eventpost.core.outcomes import Evidence
 from eventpost.diagnosis.classify import classify
 from eventpost.http.addresses import AddressGuard
+from eventpost.http.answers import Answer
 from eventpost.http.proxies import Proxies, Proxy
 from tests.http.client.peers import Caller, Peer, PeerConnection, run, until
 
@@ -96,7 +97,7 @@ def test_a_proxy_that_is_silent() -> None:
     run("asyncio", main())
 
 
-async def timed_out(caller: Caller, future: "asyncio.Future[object]") -> Evidence:
+async def timed_out(caller: Caller, future: "asyncio.Future[Answer | Evidence]") -> Evidence:
     while not future.done():
         await asyncio.sleep(0.001)
         caller.pass_time(1.0)

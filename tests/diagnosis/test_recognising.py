@@ -29,6 +29,7 @@ from confluent_kafka import KafkaError, KafkaException
 from eventpost.diagnosis import catalogue
 from eventpost.diagnosis.clues import CLUES
 from eventpost.diagnosis.recognising import FOUND_MAX, TEXT_CHARS_MAX, recognise
+from tests.conftest import Say
 from tests.doctor.wards import black_hole, closing, peer, refused_port, saying, silent
 
 KEY = "AccountKey=c2VjcmV0c2VjcmV0c2VjcmV0"
@@ -403,6 +404,41 @@ def test_no_secret_comes_back(secret: str) -> None:
     shown = repr(found)
     for word in ("hunter2", "4242", "wJalr", "eyJ", "Zm9v", "c2Vj", "p4ssw0rd", "1234", "guest"):
         assert word not in shown, found
+
+
+SHAPES = (
+    "AccountKey={};",
+    "?sv=2024-11-04&sig={}",
+    "amqp://guest:{}@rabbit.example:5672/",
+    "https://station:{}@host.example/path",
+    "https://hooks.example/{}",
+    "aws_secret_access_key={}",
+    '"SecretAccessKey": "{}"',
+    "Authorization: Bearer {}",
+    "password='{}'",
+    "aeg-sas-key: {}",
+    "sasl.password={}",
+    "{}",
+)
+"""How a secret stands in a text."""
+LETTERS = string.ascii_letters + string.digits
+
+
+@pytest.mark.parametrize("case", REPORTS)
+def test_no_secret_comes_back_from_any_format(case: str, say: Say) -> None:
+    """Wherever in a pasted log a secret stands, in whatever form, it is not told again."""
+    seed = random.randrange(2**32)
+    say(f"seed {seed}")
+    chance = random.Random(seed)
+    lines = REPORTS[case][0].splitlines()
+    for shape in SHAPES:
+        secret = "".join(chance.choices(LETTERS, k=24))
+        words = lines[chance.randrange(len(lines))].split(" ")
+        words.insert(chance.randrange(len(words) + 1), shape.format(secret))
+        place = chance.randrange(len(lines) + 1)
+        text = "\n".join([*lines[:place], " ".join(words), *lines[place:]])
+
+        assert secret not in repr(recognise(text)), text
 
 
 def test_the_peer_is_told() -> None:
