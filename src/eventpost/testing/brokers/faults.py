@@ -82,8 +82,8 @@ class Faults:
     def test_finished_is_known_to_the_next_process(self, harness: BrokerHarness) -> None:
         """What finished and was never deleted does not run on the same ledger, and is deleted with
         its fresh receipt; on another ledger it would."""
-        # What waits to be deleted is to come again soon, also on a machine so slow that its lease is
-        # extended meanwhile.
+        # What waits to be deleted is to come again soon, also where its lease is extended before
+        # the broker is closed.
         limits = WorkerLimits(drain_s=0.2, pending_lease_s=harness.lease_s)
         broker, log = harness.new_broker(limits=limits), Log()
         _noting(broker, log)
