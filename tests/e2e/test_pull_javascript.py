@@ -1,6 +1,7 @@
 """The official clients for JavaScript against the real server over TLS, unchanged."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import pytest
 
 from eventpost.client import Client
 from eventpost.config.local import AUTHORITY_FILE
+from eventpost.config.settings import Settings, TokensSettings
+from tests.credentials.issuers import AUDIENCE, SigningKey, claims_of, jwks
 from tests.documentation import ROOT, blocks
 from tests.server.running import Served, served
 from tests.services.javascript import MODULES, require_javascript, run
@@ -17,26 +20,41 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 PROGRAMS = Path(__file__).parent / "js"
 TOPIC, NAME = "song-requests", "blues"
+ISSUER = "https://login.example/tenant"
+KEY = SigningKey(algorithm="ES256")
 CLOUD = "cloudeventschemav1_0"
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Served]:
     require_javascript()
-    with served(tmp_path / "data", tls_dev=True) as running:
+    (tmp_path / "keys.json").write_text(jwks(KEY))
+    tokens = TokensSettings(
+        issuers=(f"{ISSUER} file:{tmp_path}/keys.json",),
+        audience=(AUDIENCE,),
+        roles=("EventGrid.Sender * song*",),
+    )
+    with served(tmp_path / "data", Settings(tokens=tokens), tls_dev=True) as running:
         with Client(data=running.data) as client:
             client.create_topic(TOPIC, input_schema=CLOUD)
             client.create_subscription({"name": NAME, "topic": TOPIC, "endpointType": "pull"})
         yield running
 
 
-def test_a_whole_round(server: Served) -> None:
-    """Send, receive, renew, release, acknowledge, reject with @azure/eventgrid-namespaces: each
-    says what came of each token, and the events are what was sent."""
+def _secret_of(server: Served, kind: str) -> str:
+    """A key of the topic, or a token of the issuer."""
+    return server.key(TOPIC) if kind == "key" else KEY.sign(claims_of(ISSUER, time.time()))
+
+
+@pytest.mark.parametrize("kind", ["key", "bearer"])
+def test_a_whole_round(server: Served, kind: str) -> None:
+    """Send, receive, renew, release, acknowledge, reject with @azure/eventgrid-namespaces, with a
+    key and with a token credential: each says what came of each token, and the events are what was
+    sent."""
     told: dict[str, Any] = json.loads(
         run(
             PROGRAMS / "namespaces.cjs",
-            *(server.url, server.key(TOPIC), TOPIC, NAME),
+            *(server.url, kind, _secret_of(server, kind), TOPIC, NAME),
             authority=server.data / AUTHORITY_FILE,
         )
     )
@@ -57,7 +75,7 @@ def test_a_whole_round(server: Served) -> None:
 
 @pytest.mark.parametrize(("schema", "topic_schema"), [("CloudEvent", CLOUD), ("EventGrid", None)])
 def test_publishing(server: Served, schema: str, topic_schema: str | None) -> None:
-    """@azure/eventgrid publishes in both schemas, with a key and with a signature."""
+    """@azure/eventgrid publishes in both schemas, with a key, a signature and a token."""
     with Client(data=server.data) as client:
         client.create_topic("songs", input_schema=topic_schema or "eventgridschema")
         client.create_subscription({"name": NAME, "topic": "songs", "endpointType": "pull"})
@@ -65,7 +83,7 @@ def test_publishing(server: Served, schema: str, topic_schema: str | None) -> No
 
     told = run(
         PROGRAMS / "publisher.cjs",
-        *(endpoint, server.key("songs"), schema),
+        *(endpoint, server.key("songs"), schema, _secret_of(server, "bearer")),
         authority=server.data / AUTHORITY_FILE,
     )
 
@@ -76,7 +94,7 @@ def test_publishing(server: Served, schema: str, topic_schema: str | None) -> No
             headers={"aeg-sas-key": server.key("songs")},
         )
     events = [each["event"] for each in answer.json()["value"]]
-    assert [each["id"] for each in events] == ["key", "signature"]
+    assert [each["id"] for each in events] == ["key", "signature", "bearer"]
     assert events[0]["data"]["é"][0] == 1
 
 

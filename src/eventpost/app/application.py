@@ -275,9 +275,9 @@ class App:
             raise InvalidRequest(
                 "BuiltinTopic", f"The topic {name!r} is built in and cannot be deleted."
             )
-        subscriptions = self.subscriptions(name)
-        for each in self.grid.domain_topics.get(topic.id, {}).values():
-            subscriptions += self.subscriptions(each.name)
+        subscriptions = self.grid.subscriptions_of(topic.id)
+        for each in self.grid.topics_of(topic.id).values():
+            subscriptions += self.grid.subscriptions_of(each.id)
         dropped_count = sum(self._report_one(each).tally.pending for each in subscriptions)
         told = [(each, self.grid.topics[each.topic_id]) for each in subscriptions]
         self._topics.pop(name, None)  # the topic of a domain is not among them
@@ -299,9 +299,9 @@ class App:
     # --- subscriptions ----------------------------------------------------------------------------
 
     def subscriptions(self, topic: str | None = None) -> list[Subscription]:
-        only = None if topic is None else self.topic(topic).id
-        found = self.grid.subscriptions.values()
-        return [each for each in found if only is None or each.topic_id == only]
+        if topic is not None:
+            return self.grid.subscriptions_of(self.topic(topic).id)
+        return list(self.grid.subscriptions.values())
 
     def topic_of(self, subscription: Subscription) -> Topic:
         return self.grid.topics[subscription.topic_id]

@@ -1,5 +1,6 @@
 """Domains and their topics: made, changed, deleted, and found by their names."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -59,7 +60,7 @@ class Domains:
 
     def topics(self, domain: str) -> list[Topic]:
         """In the order of their names."""
-        found = self._app.grid.domain_topics.get(self.get(domain).id, {})
+        found = self._app.grid.topics_of(self.get(domain).id)
         return [found[name] for name in sorted(found)]
 
     def topic(self, domain: str, name: str) -> Topic:
@@ -73,10 +74,21 @@ class Domains:
             )
         return found
 
-    async def create_topic(self, domain: str, name: str) -> Topic:
-        """Make one on demand, whether or not they come by themselves. Raises Conflict."""
-        made = self._new_topic(self.get(domain), name)
-        await asking.durable(lambda done: catalogue.put_topic(self._app.grid, made, done))
+    def page(self, domain: str, after: str, count: int) -> list[Topic]:
+        """At most `count` of them, those behind the name `after`, in any case."""
+        found = self.get(domain)
+        topics = self._app.grid.topics_of(found.id)
+        return topics.page(domains.joined(found.name, after).casefold() if after else "", count)
+
+    async def create_topics(self, domain: str, names: Sequence[str]) -> list[Topic]:
+        """Make them on demand, whether or not they come by themselves: all in one commit, or none.
+        Raises Conflict."""
+        found = self.get(domain)
+        self._check_new(found, names)
+        made = [self._new_topic(found, name) for name in names]
+        for topic in made:
+            catalogue.add_topic(self._app.grid, topic)
+        await asking.durable(self._app.grid.journal.wait)
         return made
 
     def wanted(self, scope: str) -> Topic:
@@ -97,6 +109,7 @@ class Domains:
                 why="It does not make topics by itself (autoCreateTopicWithFirstSubscription).",
                 fix=f"eventpost domain topic create {name} --domain-name {domain.name}",
             )
+        self._check_new(domain, [name])
         return self._new_topic(domain, name)
 
     def keep(self, topic: Topic) -> Topic:
@@ -125,7 +138,7 @@ class Domains:
             most, name = limits.domain_topic_subscriptions_max, "domain_topic_subscriptions_max"
         else:
             return
-        count = sum(each.topic_id == topic.id for each in self._app.grid.subscriptions.values())
+        count = len(self._app.grid.subscriptions_of(topic.id))
         if count >= most:
             raise InvalidRequest(
                 "TooManySubscriptions",
@@ -133,20 +146,27 @@ class Domains:
                 fix=f"delete one, or raise limits.{name}",
             )
 
-    def _new_topic(self, domain: Topic, name: str) -> Topic:
+    def _check_new(self, domain: Topic, names: Sequence[str]) -> None:
+        """Raises InvalidRequest or Conflict for names that cannot be topics of the domain."""
         limits = self._app.settings.limits
-        check_domain_topic_name(name, limits)
-        if self._found(domain, name) is not None:
-            raise Conflict(
-                "DomainTopicExists", f"The domain {domain.name!r} has a topic {name!r} already."
-            )
-        if len(self._app.grid.domain_topics.get(domain.id, {})) >= limits.domain_topics_max:
+        given: set[str] = set()
+        for name in names:
+            check_domain_topic_name(name, limits)
+            if name.casefold() in given or self._found(domain, name) is not None:
+                raise Conflict(
+                    "DomainTopicExists", f"The domain {domain.name!r} has a topic {name!r} already."
+                )
+            given.add(name.casefold())
+        count = len(self._app.grid.topics_of(domain.id))
+        if count + len(given) > limits.domain_topics_max:
             raise InvalidRequest(
                 "TooManyTopics",
                 f"The domain {domain.name} has {limits.domain_topics_max:,} topics, and may have "
                 "no more.",
                 fix="delete one, or raise limits.domain_topics_max",
             )
+
+    def _new_topic(self, domain: Topic, name: str) -> Topic:
         return Topic(
             id=self._app.grid.new_topic_id(),
             name=domains.joined(domain.name, name),
@@ -159,5 +179,5 @@ class Domains:
         )
 
     def _found(self, domain: Topic, name: str) -> Topic | None:
-        known = self._app.grid.domain_topics.get(domain.id, {})
+        known = self._app.grid.topics_of(domain.id)
         return known.get(domains.joined(domain.name, name).casefold())

@@ -54,10 +54,7 @@ class Subscribing:
     async def create(self, topic: Topic, draft: Subscription, start: str | int) -> Subscription:
         """Perform the handshake, then keep the subscription. Refused: nothing is kept."""
         key = (topic.name.casefold(), draft.name)
-        taken = any(
-            each.name == draft.name and each.topic_id == topic.id
-            for each in self._app.grid.subscriptions.values()
-        )
+        taken = any(each.name == draft.name for each in self._app.grid.subscriptions_of(topic.id))
         if taken or key in self._reserved:
             raise Conflict(
                 "SubscriptionExists",

@@ -7,7 +7,7 @@ Subscriptions to a domain, or to a topic of one, are those of `eventpost subscri
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from eventpost.cli import confirming, output, pairs, subscription, topic_options
+from eventpost.cli import confirming, keys, output, pairs, subscription, topic_options
 from eventpost.cli.connecting import connect
 from eventpost.cli.parser import (
     EXIT_DONE,
@@ -64,7 +64,7 @@ def add(group: Commands) -> None:
         epilog="On a terminal it asks first.",
     )
     named(parser, "the domain")
-    topic_options.add_keys(domain, "domain", list_keys, regenerate_key)
+    keys.add(domain, "domain")
     _add_subscriptions(domain, "a whole domain", _of_domain_alone)
     _add_topics(domain)
 
@@ -217,18 +217,6 @@ def _losses(client: "Client", name: str) -> str:
     count = len(client.list_domain_topics(client.show_domain(name).name))
     of_them = f", {output.count(count, 'topic')} and their subscriptions" if count else ""
     return f"Domain {name} with its events{of_them} will be gone for good."
-
-
-def list_keys(arguments: argparse.Namespace) -> int:
-    with connect(arguments) as client:
-        keys = client.list_domain_keys(arguments.name)
-    return topic_options.print_keys(keys, arguments)
-
-
-def regenerate_key(arguments: argparse.Namespace) -> int:
-    with connect(arguments) as client:
-        keys = client.regenerate_domain_key(arguments.name, arguments.key_name)
-    return topic_options.print_both(keys, arguments)
 
 
 # --- topics of a domain ---------------------------------------------------------------------------

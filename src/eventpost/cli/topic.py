@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from eventpost.cli import confirming, output, pairs, topic_options
+from eventpost.cli import confirming, keys, output, pairs, topic_options
 from eventpost.cli.connecting import connect
 from eventpost.cli.parser import (
     EXIT_DONE,
@@ -40,7 +40,7 @@ def add(group: Commands) -> None:
         epilog="On a terminal it asks first.",
     )
     named(parser, "the topic")
-    topic_options.add_keys(topic, "topic", list_keys, regenerate_key)
+    keys.add(topic, "topic")
     _add_tail(topic)
 
 
@@ -106,18 +106,6 @@ def _losses(client: "Client", name: str) -> str:
     count = len(client.list_subscriptions(topic=topic.name))
     of_them = f", {output.count(count, 'subscription')} and their dead letters" if count else ""
     return f"Topic {topic.name} with its events{of_them} will be gone for good."
-
-
-def list_keys(arguments: argparse.Namespace) -> int:
-    with connect(arguments) as client:
-        keys = client.list_keys(arguments.name)
-    return topic_options.print_keys(keys, arguments)
-
-
-def regenerate_key(arguments: argparse.Namespace) -> int:
-    with connect(arguments) as client:
-        keys = client.regenerate_key(arguments.name, arguments.key_name)
-    return topic_options.print_both(keys, arguments)
 
 
 def tail(arguments: argparse.Namespace) -> int:

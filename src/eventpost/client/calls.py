@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -12,6 +12,7 @@ JSON = "application/json"
 UNBOUNDED = float("inf")
 
 Answer = TypeVar("Answer")
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,28 @@ def call(
         headers={} if body is None else {"Content-Type": JSON},
         answer_s_max=answer_s_max,
     )
+
+
+class Listed(Protocol[Value]):
+    """A page of a list, as the management API answers it."""
+
+    @property
+    def value(self) -> list[Value]: ...
+    @property
+    def next_link(self) -> str | None: ...
+
+
+def listing(
+    path: str, kind: type[Listed[Value]], *, query: Mapping[str, object] | None = None
+) -> Pages[Value]:
+    """A list below the management prefix, with all of its pages."""
+    read = reading(kind)
+
+    def page(body: bytes) -> tuple[list[Value], str | None]:
+        answer = read(body)
+        return answer.value, answer.next_link
+
+    return Pages(call("GET", path, page, query=query))
 
 
 def reading(kind: type[Answer]) -> Callable[[bytes], Answer]:

@@ -58,6 +58,9 @@ class Client(Operations):
     def _follow(self, following: Lines[Answer] | Pages[Answer]) -> Iterator[Answer]:
         return self._lines(following) if isinstance(following, Lines) else self._pages(following)
 
+    def _gather(self, pages: Pages[Answer]) -> list[Answer]:
+        return list(self._pages(pages))
+
     def _lines(self, lines: Lines[Answer]) -> Iterator[Answer]:
         call = lines.call
         request = _request(self._http, self.place, call, answer_s_max=lines.silence_s_max)
@@ -111,6 +114,9 @@ class AsyncClient(Operations):
 
     def _follow(self, following: Lines[Answer] | Pages[Answer]) -> AsyncIterator[Answer]:
         return self._lines(following) if isinstance(following, Lines) else self._pages(following)
+
+    async def _gather(self, pages: Pages[Answer]) -> list[Answer]:
+        return [value async for value in self._pages(pages)]
 
     async def _lines(self, lines: Lines[Answer]) -> AsyncIterator[Answer]:
         call = lines.call

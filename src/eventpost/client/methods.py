@@ -60,6 +60,25 @@ class _Following(Generic[Arguments, Answer]):
         return self if client is None else _bound(self._build, client._follow)
 
 
+class _Gathering(Generic[Arguments, Answer]):
+    """An operation whose method gives all pages as one list, awaited on `AsyncClient`."""
+
+    def __init__(self, build: Callable[Arguments, Pages[Answer]]) -> None:
+        self._build = build
+        self.__doc__ = build.__doc__
+
+    @overload
+    def __get__(self, client: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, client: "Client", owner: type) -> Callable[Arguments, list[Answer]]: ...
+    @overload
+    def __get__(
+        self, client: "AsyncClient", owner: type
+    ) -> Callable[Arguments, Awaitable[list[Answer]]]: ...
+    def __get__(self, client: "Client | AsyncClient | None", owner: type) -> Any:
+        return self if client is None else _bound(self._build, client._gather)
+
+
 def _bound(build: Callable[..., Any], send: Callable[[Any], Any]) -> Callable[..., Any]:
     @wraps(build)
     def method(*arguments: Any, **named: Any) -> Any:
@@ -87,12 +106,12 @@ class Operations:
     delete_domain = _Calling(domains.delete_domain)
     list_domain_keys = _Calling(domains.list_domain_keys)
     regenerate_domain_key = _Calling(domains.regenerate_domain_key)
-    list_domain_topics = _Calling(domains.list_domain_topics)
+    list_domain_topics = _Gathering(domains.list_domain_topics)
     create_domain_topic = _Calling(domains.create_domain_topic)
     show_domain_topic = _Calling(domains.show_domain_topic)
     delete_domain_topic = _Calling(domains.delete_domain_topic)
 
-    list_subscriptions = _Calling(subscriptions.list_subscriptions)
+    list_subscriptions = _Gathering(subscriptions.list_subscriptions)
     create_subscription = _Calling(subscriptions.create_subscription)
     show_subscription = _Calling(subscriptions.show_subscription)
     replace_subscription = _Calling(subscriptions.replace_subscription)

@@ -50,14 +50,14 @@ def add_topic(engine: "Engine", topic: Topic) -> None:
 def remove_topic(engine: "Engine", topic_id: int, done: Done) -> None:
     """Remove a topic with its events, sources, subscriptions, and their dead letters; a domain with
     its topics and theirs, too."""
-    gone = [each.id for each in engine.domain_topics.get(topic_id, {}).values()]
+    gone = [each.id for each in engine.topics_of(topic_id).values()]
     gone.append(topic_id)
     known = set(gone)
     for source in list(engine.sources.values()):
         if source.topic_id in known:
             _drop_source(engine, source.id)
-    for subscription in list(engine.subscriptions.values()):
-        if subscription.topic_id in known:
+    for each in gone:
+        for subscription in engine.subscriptions_of(each):
             engine.drop_lanes(subscription.id)
     for each in gone:
         engine.drop_topic(each)
@@ -136,7 +136,7 @@ def _goes_by_itself(engine: "Engine", topic: Topic) -> bool:
     rules = engine.topics[topic.domain_id].domain
     if rules is None or not rules.auto_delete_topic_with_last_subscription:
         return False
-    return all(each.topic_id != topic.id for each in engine.subscriptions.values())
+    return not engine.subscriptions_of(topic.id)
 
 
 def put_connection(engine: "Engine", connection: Connection, done: Done) -> None:

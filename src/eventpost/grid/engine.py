@@ -26,6 +26,7 @@ from eventpost.core.interfaces import (
     Taken,
 )
 from eventpost.core.outcomes import Evidence
+from eventpost.core.register import Register
 from eventpost.core.retry import is_expired
 from eventpost.core.sources import Connection, Source
 from eventpost.core.subscriptions import (
@@ -123,9 +124,10 @@ class Engine:
         self.deliveries_held = 0
         self.deliveries_max = self.limits.deliveries_max
         self.topics: dict[int, Topic] = {}
-        self.domain_topics: dict[int, dict[str, Topic]] = {}
+        self.domain_topics: dict[int, Register[Topic]] = {}
         """Topics of domains by the domain's id and their names in lower case."""
         self.subscriptions: dict[int, Subscription] = {}
+        self._subscription_ids: dict[int, dict[int, None]] = {}
         self.connections: dict[str, Connection] = {
             each.name: each for each in recovered.connections
         }
@@ -268,6 +270,14 @@ class Engine:
                 found.append(lane)
         return found
 
+    def topics_of(self, domain_id: int) -> Register[Topic]:
+        """The topics of a domain, by their folded names."""
+        return self.domain_topics.get(domain_id) or Register()
+
+    def subscriptions_of(self, topic_id: int) -> list[Subscription]:
+        """Those of one topic, however many there are of others."""
+        return [self.subscriptions[each] for each in self._subscription_ids.get(topic_id, ())]
+
     def partitions_of(self, topic_id: int) -> list[Partition]:
         """Where its events are: those of its domain for a topic of one."""
         log = self.topics[self.topics[topic_id].log_id]
@@ -351,7 +361,8 @@ class Engine:
         is_new = topic.id not in self.topics
         self.topics[topic.id] = topic
         if topic.domain_id:
-            self.domain_topics.setdefault(topic.domain_id, {})[topic.name.casefold()] = topic
+            of_domain = self.domain_topics.setdefault(topic.domain_id, Register())
+            of_domain[topic.name.casefold()] = topic
         found = []
         for index in range(topic.partition_count):
             if is_new:
@@ -378,6 +389,7 @@ class Engine:
 
     def _new_lane(self, partition: Partition, subscription: Subscription) -> Lane:
         self.subscriptions[subscription.id] = subscription
+        self._subscription_ids.setdefault(subscription.topic_id, {})[subscription.id] = None
         topic = self.topics[subscription.topic_id]
         destination = self._new_destination(topic, subscription)
         kind = PullLane if subscription.endpoint.is_pulled else Lane
@@ -409,7 +421,11 @@ class Engine:
             self.ladder.drop(lane)
             del self._lanes[subscription_id, lane.partition.index]
             lane.close()
-        del self.subscriptions[subscription_id]
+        topic_id = self.subscriptions.pop(subscription_id).topic_id
+        left = self._subscription_ids[topic_id]
+        del left[subscription_id]
+        if not left:
+            del self._subscription_ids[topic_id]
 
     def renew_destination(self, topic: Topic, subscription: Subscription) -> Destination:
         return self._new_destination(topic, subscription)

@@ -17,7 +17,6 @@ from eventpost.core.errors import InvalidRequest, NotFound
 from eventpost.registry import shapes
 from eventpost.server import (
     arm,
-    arm_namespaces,
     connections,
     deadletters,
     domains,
@@ -60,7 +59,7 @@ def build(app: AppPort) -> ASGIApp:
     routes = [
         *Probes(app, _document()).routes(),
         *(_route(operation, app) for operation in operations()),
-        *arm.routes(app, arm_namespaces.TABLE),
+        *arm.routes(app),
     ]
     api = Starlette(routes=routes, exception_handlers={HTTPException: _unrouted(routes)})
     # A redirect would lose the token and the body; the problem document names the routes instead.

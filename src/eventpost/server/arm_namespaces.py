@@ -1,9 +1,10 @@
-"""The routes of Azure Resource Manager for namespaces, their topics and event subscriptions.
+"""Namespaces, their topics and event subscriptions, as Azure Resource Manager asks for them.
 
 Layer: server. A server is one namespace; its topics are the topics of CloudEvents, and what their
 event subscriptions are is the same whichever way they were made.
 """
 
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,11 +17,8 @@ from eventpost.registry.azure import namespaces
 from eventpost.registry.azure.inward import as_object
 from eventpost.registry.declarations import SubscriptionDeclaration
 from eventpost.server import arm_resources
-from eventpost.server.arm import ROOT, Answer, Asked, Table, route
+from eventpost.server.arm_asked import Answer, Asked
 
-_NAMESPACE = rf"{ROOT}/namespaces/(?P<namespace>[^/]+)"
-_TOPIC = rf"{_NAMESPACE}/topics/(?P<topic>[^/]+)"
-_ONE = rf"{_TOPIC}/eventSubscriptions/(?P<name>[^/]+)"
 _DAY_S = 86_400
 
 
@@ -78,8 +76,8 @@ def _namespace(asked: Asked, name: str = "") -> dict[str, Any]:
 
 async def list_topics(asked: Asked) -> Answer:
     asked.app.namespaces.get(asked.parts["namespace"])
-    found = [topic for topic in asked.app.topics() if is_within(topic)]
-    return 200, {"value": [_shown_topic(asked, topic) for topic in found]}
+    found = (topic for topic in asked.app.topics() if is_within(topic))
+    return asked.listed(found, partial(_shown_topic, asked))
 
 
 async def show_topic(asked: Asked) -> Answer:
@@ -160,7 +158,7 @@ def _retention_days(asked: Asked) -> float:
 
 async def list_subscriptions(asked: Asked) -> Answer:
     found = asked.app.subscriptions(_topic(asked).name)
-    return 200, {"value": [_shown(asked, each) for each in found]}
+    return asked.listed(found, partial(_shown, asked))
 
 
 async def show_subscription(asked: Asked) -> Answer:
@@ -243,28 +241,3 @@ def _shown(asked: Asked, subscription: Subscription) -> dict[str, Any]:
     resource_id = f"{_topic_id(asked, topic)}/eventSubscriptions/{subscription.name}"
     pushed = arm_resources.subscription(asked.app, asked.group, subscription)
     return namespaces.shown_subscription(subscription, topic, resource_id, pushed)
-
-
-TABLE: Table = (
-    route("GET", rf"{ROOT}/namespaces", list_namespaces),
-    route("GET", _NAMESPACE, show_namespace),
-    route("PUT", _NAMESPACE, put_namespace),
-    route("PATCH", _NAMESPACE, patch_namespace),
-    route("DELETE", _NAMESPACE, delete_namespace),
-    route("POST", rf"{_NAMESPACE}/listKeys", list_keys),
-    route("POST", rf"{_NAMESPACE}/regenerateKey", regenerate_key),
-    route("GET", rf"{_NAMESPACE}/topics", list_topics),
-    route("GET", _TOPIC, show_topic),
-    route("PUT", _TOPIC, put_topic),
-    route("PATCH", _TOPIC, patch_topic),
-    route("DELETE", _TOPIC, delete_topic),
-    route("POST", rf"{_TOPIC}/listKeys", list_topic_keys),
-    route("POST", rf"{_TOPIC}/regenerateKey", regenerate_topic_key),
-    route("GET", rf"{_TOPIC}/eventSubscriptions", list_subscriptions),
-    route("GET", _ONE, show_subscription),
-    route("PUT", _ONE, put_subscription),
-    route("PATCH", _ONE, patch_subscription),
-    route("DELETE", _ONE, delete_subscription),
-    route("POST", rf"{_ONE}/getFullUrl", show_full_url),
-    route("POST", rf"{_ONE}/getDeliveryAttributes", show_attributes),
-)

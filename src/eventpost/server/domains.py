@@ -3,8 +3,8 @@
 Events are published to a domain, and followed, by its name among the topics.
 """
 
-from collections import Counter
 from typing import Any
+from urllib.parse import urlencode
 
 from eventpost.core.domains import split
 from eventpost.core.errors import Conflict
@@ -13,6 +13,7 @@ from eventpost.formats import topics as topic_format
 from eventpost.registry import declarations, forms
 from eventpost.registry.declarations import DomainDeclaration
 from eventpost.registry.models import (
+    PAGE_MAX,
     DomainList,
     DomainTopicDeclaration,
     DomainTopicList,
@@ -20,9 +21,11 @@ from eventpost.registry.models import (
     DomainView,
     KeyChoice,
     KeysView,
+    PageChoice,
 )
+from eventpost.server import paging
 from eventpost.server.ports import AppPort
-from eventpost.server.routes import Call, Subject
+from eventpost.server.routes import API_PREFIX, Call, Subject
 
 subject = Subject("domains")
 
@@ -42,8 +45,7 @@ async def create_domain(call: Call[None, DomainDeclaration]) -> DomainView:
     """
     body = call.body
     domain = await call.app.domains.create(body.name, body.schema, body.mapping, body.rules)
-    for name in body.topics:
-        await call.app.domains.create_topic(domain.name, name)
+    await call.app.domains.create_topics(domain.name, body.topics)
     return view(call.app, domain)
 
 
@@ -63,8 +65,7 @@ async def update_domain(call: Call[None, dict[str, object]]) -> DomainView:
     current = declared(domain)
     wanted = declarations.patched(current, call.body)
     changed = await change(call.app, domain, wanted)
-    for name in wanted.topics:
-        await call.app.domains.create_topic(domain.name, name)
+    await call.app.domains.create_topics(domain.name, wanted.topics)
     return view(call.app, changed)
 
 
@@ -87,17 +88,29 @@ async def regenerate_domain_key(call: Call[None, KeyChoice]) -> KeysView:
 
 
 @subject.get("/domains/{domain}/topics")
-async def list_domain_topics(call: Call[None, None]) -> DomainTopicList:
-    """List the topics of a domain, by name."""
-    counts = Counter(each.topic_id for each in call.app.subscriptions())
-    found = call.app.domains.topics(call.path["domain"])
-    return DomainTopicList(value=[topic_view(call.app, each, counts[each.id]) for each in found])
+async def list_domain_topics(call: Call[PageChoice, None]) -> DomainTopicList:
+    """List the topics of a domain by name, a page at a time.
+
+    `nextLink` leads to the next page.
+    """
+    count = paging.checked("limit", call.query.limit, PAGE_MAX)
+    domain = call.app.domains.get(call.path["domain"]).name
+    found = call.app.domains.page(domain, call.query.after, count + 1)
+    page, after = paging.cut(
+        found, paging.Page(call.query.after, count), [split(each.name)[1] for each in found]
+    )
+    return DomainTopicList(
+        value=[topic_view(call.app, each, len(call.app.subscriptions(each.name))) for each in page],
+        next_link=None
+        if after is None
+        else f"{API_PREFIX}/domains/{domain}/topics?{urlencode({'limit': count, 'after': after})}",
+    )
 
 
 @subject.post("/domains/{domain}/topics", status=201)
 async def create_domain_topic(call: Call[None, DomainTopicDeclaration]) -> DomainTopicView:
     """Create a topic of a domain. 409 when there is one of that name, in any case."""
-    topic = await call.app.domains.create_topic(call.path["domain"], call.body.name)
+    [topic] = await call.app.domains.create_topics(call.path["domain"], [call.body.name])
     return topic_view(call.app, topic, 0)
 
 

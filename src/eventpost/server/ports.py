@@ -187,7 +187,14 @@ class DomainsPort(Protocol):
         """Raises NotFound."""
         ...
 
-    async def create_topic(self, domain: str, name: str) -> Topic: ...
+    def page(self, domain: str, after: str, count: int) -> list[Topic]:
+        """At most `count` topics in the order of their names, behind the name `after`."""
+        ...
+
+    async def create_topics(self, domain: str, names: Sequence[str]) -> list[Topic]:
+        """All of them, or none. Raises Conflict."""
+        ...
+
     def wanted(self, scope: str) -> Topic:
         """What a new subscription is to; the topic of a domain may come with it. Raises
         NotFound."""

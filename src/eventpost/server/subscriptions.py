@@ -5,6 +5,7 @@ a domain is named `DOMAIN/TOPIC`.
 """
 
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -12,32 +13,43 @@ from eventpost.core.subscriptions import Subscription, Topic
 from eventpost.registry import declarations, forms, masks, shapes
 from eventpost.registry.declarations import SubscriptionDeclaration
 from eventpost.registry.models import (
+    PAGE_MAX,
     FullUrl,
     MatchView,
     Position,
     Rewind,
     SubscriptionList,
+    SubscriptionPage,
     SubscriptionView,
     TopicChoice,
 )
-from eventpost.server import standing, views
+from eventpost.server import paging, standing, views
 from eventpost.server.ports import AppPort
-from eventpost.server.routes import Call, Subject
+from eventpost.server.routes import API_PREFIX, Call, Subject
 
 subject = Subject("subscriptions")
 
 
 @subject.get("/subscriptions")
-async def list_subscriptions(call: Call[TopicChoice, None]) -> SubscriptionList:
-    """List the event subscriptions of one topic or of all."""
-    if call.query.topic is not None:
-        call.app.topic(call.query.topic)
+async def list_subscriptions(call: Call[SubscriptionPage, None]) -> SubscriptionList:
+    """List the event subscriptions of one topic or of all, the oldest first, a page at a time.
+
+    `nextLink` leads to the next page.
+    """
+    query = call.query
+    count = paging.checked("limit", query.limit, PAGE_MAX)
+    wanted = paging.Page(query.after, count)
+    page, after = paging.by_id(call.app.subscriptions(query.topic), wanted)
     return SubscriptionList(
-        value=[
-            view(call.app, call.app.topic_of(subscription), subscription)
-            for subscription in call.app.subscriptions(call.query.topic)
-        ]
+        value=[view(call.app, call.app.topic_of(each), each) for each in page],
+        next_link=None if after is None else _next_link(query, after),
     )
+
+
+def _next_link(query: SubscriptionPage, after: str) -> str:
+    topic = {} if query.topic is None else {"topic": query.topic}
+    fields = {**topic, "limit": query.limit, "after": after}
+    return f"{API_PREFIX}/subscriptions?{urlencode(fields)}"
 
 
 @subject.post("/subscriptions", status=201)

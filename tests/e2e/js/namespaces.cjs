@@ -5,10 +5,14 @@ const {
   EventGridSenderClient,
 } = require("@azure/eventgrid-namespaces");
 
-const [endpoint, key, topic, name] = process.argv.slice(2);
+const [endpoint, kind, secret, topic, name] = process.argv.slice(2);
 
 async function main() {
-  const credential = new AzureKeyCredential(key);
+  // A token credential is what @azure/identity has; its tokens come from an issuer of the test.
+  const expiresOnTimestamp = Date.now() + 3_600_000;
+  const credential = kind === "bearer"
+    ? { getToken: async () => ({ token: secret, expiresOnTimestamp }) }
+    : new AzureKeyCredential(secret);
   const sender = new EventGridSenderClient(endpoint, credential, topic);
   const receiver = new EventGridReceiverClient(endpoint, credential, topic, name);
   const events = [0, 1, 2, 3].map((number) => ({

@@ -1,8 +1,8 @@
-// The official client for custom topics: both schemas, with a key and with a signature.
+// The official client for custom topics: both schemas, with a key, with a signature and with a token.
 const { AzureKeyCredential, AzureSASCredential } = require("@azure/core-auth");
 const { EventGridPublisherClient, generateSharedAccessSignature } = require("@azure/eventgrid");
 
-const [endpoint, key, schema] = process.argv.slice(2);
+const [endpoint, key, schema, token] = process.argv.slice(2);
 
 async function main() {
   const credential = new AzureKeyCredential(key);
@@ -11,6 +11,7 @@ async function main() {
   for (const [name, given] of [
     ["key", credential],
     ["signature", new AzureSASCredential(signature)],
+    ["bearer", { getToken: async () => ({ token, expiresOnTimestamp: expiry.getTime() }) }],
   ]) {
     const client = new EventGridPublisherClient(endpoint, schema, given);
     const event = schema === "CloudEvent"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TypedDict, Unpack
 
-from eventpost.client.calls import UNBOUNDED, Call, Lines, Pages, call, reading, segment
+from eventpost.client.calls import UNBOUNDED, Call, Lines, Pages, call, listing, reading, segment
 from eventpost.registry import models
 from eventpost.registry.models import DeadLetterView, Progress, StoryView
 
@@ -35,13 +35,8 @@ def list_dead_letters(
 
 def dead_letters(**selection: Unpack[Selection]) -> Pages[DeadLetterView]:
     """All matching dead letters, oldest first, read page by page."""
-    read = reading(models.DeadLetterList)
-
-    def page(body: bytes) -> tuple[list[DeadLetterView], str | None]:
-        answer = read(body)
-        return answer.value, answer.next_link
-
-    return Pages(call("GET", "/deadletters", page, query={**selection, "limit": PAGE}))
+    query = {**selection, "limit": PAGE}
+    return listing("/deadletters", models.DeadLetterList, query=query)
 
 
 def count_dead_letters(**selection: Unpack[Selection]) -> Call[int]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from eventpost.client.calls import Call, call, nothing, reading, segment
+from eventpost.client.calls import Call, Pages, call, listing, nothing, reading, segment
 from eventpost.registry import models
 from eventpost.registry.declarations import DomainDeclaration
 from eventpost.registry.models import DomainTopicView, DomainView, KeysView
@@ -76,10 +76,10 @@ def regenerate_domain_key(domain: str, key_name: str) -> Call[KeysView]:
     return call("POST", path, reading(KeysView), body=models.KeyChoice(key_name=key_name))
 
 
-def list_domain_topics(domain: str) -> Call[list[DomainTopicView]]:
-    """The topics of a domain, by name."""
+def list_domain_topics(domain: str) -> Pages[DomainTopicView]:
+    """All topics of a domain, by name, read page by page."""
     path = f"/domains/{segment(domain)}/topics"
-    return call("GET", path, lambda body: reading(models.DomainTopicList)(body).value)
+    return listing(path, models.DomainTopicList)
 
 
 def create_domain_topic(domain: str, name: str) -> Call[DomainTopicView]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from eventpost.client.calls import UNBOUNDED, Call, call, nothing, reading, segment
+from eventpost.client.calls import UNBOUNDED, Call, Pages, call, listing, nothing, reading, segment
 from eventpost.registry import models
 from eventpost.registry.declarations import SubscriptionDeclaration
 from eventpost.registry.models import MatchView, SubscriptionView
@@ -13,10 +13,9 @@ from eventpost.registry.models import MatchView, SubscriptionView
 Declared = SubscriptionDeclaration | Mapping[str, Any]
 
 
-def list_subscriptions(*, topic: str | None = None) -> Call[list[SubscriptionView]]:
-    """The event subscriptions of one topic or of all."""
-    read = reading(models.SubscriptionList)
-    return call("GET", "/subscriptions", lambda body: read(body).value, query={"topic": topic})
+def list_subscriptions(*, topic: str | None = None) -> Pages[SubscriptionView]:
+    """The event subscriptions of one topic or of all, the oldest first, read page by page."""
+    return listing("/subscriptions", models.SubscriptionList, query={"topic": topic})
 
 
 def create_subscription(declared: Declared) -> Call[SubscriptionView]:

@@ -3,7 +3,7 @@
 Nothing here knows an ASGI framework. Readers must accept fields that they do not know.
 """
 
-from eventpost.registry.models.base import Count, Problem, View
+from eventpost.registry.models.base import PAGE_MAX, Count, PageChoice, Problem, View
 from eventpost.registry.models.books import AttemptView, Books, EvidenceView, Report, TopicBooks
 from eventpost.registry.models.deadletters import (
     NULL,
@@ -52,6 +52,7 @@ from eventpost.registry.models.subscriptions import (
     Position,
     Rewind,
     SubscriptionList,
+    SubscriptionPage,
     SubscriptionView,
     TopicChoice,
 )
@@ -67,6 +68,8 @@ from eventpost.registry.models.topics import (
 __all__ = [
     "View",
     "Count",
+    "PAGE_MAX",
+    "PageChoice",
     "Problem",
     "TopicView",
     "DomainList",
@@ -86,6 +89,7 @@ __all__ = [
     "AttemptView",
     "SubscriptionView",
     "SubscriptionList",
+    "SubscriptionPage",
     "ConnectionView",
     "CredentialsView",
     "ConnectionList",

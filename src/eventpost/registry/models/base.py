@@ -7,6 +7,17 @@ class View(Struct, frozen=True, kw_only=True, rename="camel"):
     """Base of everything answered."""
 
 
+PAGE_MAX = 1_000
+"""The longest page of a list."""
+
+
+class PageChoice(View, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """At most `limit` values, those behind `after`; what follows is at `nextLink`."""
+
+    after: str = ""
+    limit: int = PAGE_MAX
+
+
 class Count(View, frozen=True, kw_only=True):
     count: int
 

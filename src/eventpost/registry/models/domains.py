@@ -35,6 +35,8 @@ class DomainTopicView(View, frozen=True, kw_only=True):
 
 class DomainTopicList(View, frozen=True, kw_only=True):
     value: list[DomainTopicView]
+    next_link: str | None = None
+    """Where the next page is; absent after the last one."""
 
 
 class DomainTopicDeclaration(View, frozen=True, kw_only=True, forbid_unknown_fields=True):

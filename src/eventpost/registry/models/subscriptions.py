@@ -1,7 +1,7 @@
 """Event subscriptions as they are shown, moved and asked about."""
 
 from eventpost.registry.declarations import SubscriptionDeclaration
-from eventpost.registry.models.base import View
+from eventpost.registry.models.base import PageChoice, View
 from eventpost.registry.models.books import AttemptView, Books, FindingView
 
 
@@ -28,6 +28,13 @@ class SubscriptionView(
 
 class SubscriptionList(View, frozen=True, kw_only=True):
     value: list[SubscriptionView]
+    next_link: str | None = None
+    """Where the next page is; absent after the last one."""
+
+
+class SubscriptionPage(PageChoice, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    topic: str | None = None
+    """Only those of this topic."""
 
 
 class TopicChoice(View, frozen=True, kw_only=True, forbid_unknown_fields=True):

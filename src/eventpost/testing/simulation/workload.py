@@ -121,7 +121,7 @@ class Workload:
         topic = self._draw.choice(topics)
         log = self._ledger.logs.get(topic.id)
         gone = {topic.id}
-        gone.update(each.id for each in process.engine.domain_topics.get(topic.id, {}).values())
+        gone.update(each.id for each in process.engine.topics_of(topic.id).values())
         accounts = [
             account
             for account in self._ledger.accounts.values()
@@ -208,7 +208,7 @@ class Workload:
         if not log.is_domain or self._draw.random() < 0.4:
             return log
         name = f"{log.name}/{self._draw.choice(declarations.DOMAIN_TOPICS)}"
-        topic = process.engine.domain_topics.get(log.id, {}).get(name.casefold())
+        topic = process.engine.topics_of(log.id).get(name.casefold())
         if topic is None:
             topic = Topic(
                 id=process.engine.new_topic_id(),
