@@ -5,6 +5,7 @@ UV := scripts/uv
 RUN := $(UV) run --no-sync
 ARGS ?=
 ROUNDS ?= 30
+OUTCOMES := $(CURDIR)/.tools/outcomes.txt
 # Most of what slow tests and crash tests take is waiting, also for programs of their own.
 WORKERS ?= 2
 WORKERS_SLOW ?= 4
@@ -15,7 +16,7 @@ BENCH_PYTHON ?= $(shell /usr/bin/python3 -c 'import sys; sys.exit(sys.version_in
 MEASURE := $(if $(BENCH_PYTHON),UV_PROJECT_ENVIRONMENT=.venv-bench UV_PYTHON=$(BENCH_PYTHON)) $(UV)
 
 .DEFAULT_GOAL := help
-.PHONY: diagnose-report help setup packages services demo test test-quick test-slow test-crash check format docs bench crash worker-faults worker-bench clean
+.PHONY: diagnose-report help setup packages services demo test test-quick test-slow test-crash test-conformance check format docs bench crash worker-faults worker-bench clean
 
 help:
 	@echo "make demo              the tour, in a terminal (ARGS=--once ends by itself)"
@@ -48,8 +49,8 @@ demo:
 
 # All parts run, also after one failed: a broken format must not hide a broken promise.
 test: services
-	@failed=""; \
-	for part in check test-quick test-slow test-crash; do \
+	@failed=""; rm -f $(OUTCOMES); export EVENTPOST_OUTCOMES=$(OUTCOMES); \
+	for part in check test-quick test-slow test-crash test-conformance; do \
 	    $(MAKE) --no-print-directory $$part || failed="$$failed $$part"; \
 	done; \
 	if [ -n "$$failed" ]; then echo "== failed:$$failed"; exit 1; fi; \
@@ -66,6 +67,11 @@ test-slow: setup services
 test-crash: setup services
 	@echo "== crash tests"
 	@$(RUN) scripts/run-tests "crash" -n $(WORKERS_CRASH) $(ARGS)
+
+# Each row of the page on conformance rests on a test that has just run and passed.
+test-conformance:
+	@echo "== conformance"
+	@$(RUN) scripts/write-conformance --ran $(OUTCOMES)
 
 check: setup
 	@$(RUN) scripts/check

@@ -1,5 +1,6 @@
 """What all tests share: a way to tell figures, so that a run of the suite ends with them."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -10,6 +11,8 @@ import pytest
 pytest_plugins = ["tests.services.fixtures"]
 
 FIGURES = "figures"
+OUTCOMES = "EVENTPOST_OUTCOMES"
+"""Names the file to which a run adds what came of its tests."""
 THIRD_PARTY = Path(__file__).parent / "thirdparty"
 Say = Callable[[str], None]
 
@@ -50,6 +53,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _given_s(item: pytest.Item) -> float:
     given = item.get_closest_marker("timeout")
     return 0.0 if given is None or not given.args else float(given.args[0])
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Keep what came of each test, for who asks later whether a promise was really held to:
+    `scripts/write-conformance --ran`. Of several workers, the one process that hears of all."""
+    place = os.environ.get(OUTCOMES)
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if not place or reporter is None or hasattr(session.config, "workerinput"):
+        return
+    with Path(place).open("a", encoding="utf-8") as file:
+        for outcome in ("passed", "failed", "error", "skipped", "xfailed", "xpassed"):
+            reports = reporter.stats.get(outcome, ())
+            file.writelines(f"{outcome} {each.nodeid}\n" for each in reports)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
