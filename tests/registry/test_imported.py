@@ -258,3 +258,140 @@ def test_domains_and_who_subscribes_to_them() -> None:
     assert found.topics == {}
     scopes = {name: each["topic"] for name, each in found.subscriptions.items()}
     assert scopes == {"whole": "stations", "one": "stations/radio-2", "blues": "others/radio-3"}
+
+
+SPACE = f"{GROUP}/providers/Microsoft.EventGrid/namespaces/station"
+KIND = "Microsoft.EventGrid/namespaces/topics/eventSubscriptions"
+QUEUE = {
+    "deliveryMode": "Queue",
+    "push": None,
+    "queue": {
+        "deadLetterDestinationWithResourceIdentity": None,
+        "eventTimeToLive": "PT1H",
+        "maxDeliveryCount": 5,
+        "receiveLockDurationInSeconds": 120,
+    },
+}
+
+
+def pulled(**changed: Any) -> dict[str, Any]:
+    """As `az eventgrid namespace topic event-subscription list` prints one."""
+    found = {
+        "deliveryConfiguration": copy.deepcopy(QUEUE),
+        "eventDeliverySchema": "CloudEventSchemaV1_0",
+        "expirationTimeUtc": None,
+        "filtersConfiguration": {
+            "filters": [{"key": "data.year", "operatorType": "NumberGreaterThan", "value": 1950.0}],
+            "includedEventTypes": ["Song.Requested"],
+        },
+        "id": f"{SPACE}/topics/songs/eventSubscriptions/blues",
+        "name": "blues",
+        "provisioningState": "Succeeded",
+        "resourceGroup": "radio",
+        "systemData": None,
+        "type": KIND,
+    }
+    return found | changed
+
+
+def read_back(found: imported.Imported, directory: Path) -> Any:
+    """The one subscription of the file that comes of it."""
+    file = directory / "eventpost.yaml"
+    file.write_text(yaml_text.written(found.sections))
+    assert [each.input_schema for each in declared_topics(load(str(file)))] == [
+        "cloudeventschemav1_0"
+    ]
+    (subscription,) = declared_subscriptions(load(str(file)))
+    return subscription
+
+
+def test_a_pull_subscription_of_a_namespace(tmp_path: Path) -> None:
+    """What is pulled from a namespace is carried over with its lock, its counts, its time to live
+    and its filter, and its topic takes CloudEvents."""
+    found = imported.read([pulled()])
+
+    subscription = read_back(found, tmp_path)
+    assert (subscription.topic, subscription.endpoint_type) == ("songs", "pull")
+    assert subscription.receive_lock_duration_in_seconds == 120
+    assert subscription.max_delivery_count == 5
+    assert subscription.retry.event_ttl == "3600000ms"
+    assert subscription.filter.included_event_types == ["Song.Requested"]
+    assert subscription.filter.advanced_filters[0].value == 1950
+    assert found.left == []
+
+
+def test_a_template_with_a_namespace(tmp_path: Path) -> None:
+    """A namespace, its topic and a subscription that pushes, as a template has them."""
+    push = {
+        "deliveryMode": "Push",
+        "push": {
+            "maxDeliveryCount": 3,
+            "destination": {
+                "endpointType": "WebHook",
+                "properties": {"endpointUrl": "https://station.example/songs"},
+            },
+        },
+    }
+    found = imported.read(
+        {
+            "resources": [
+                {"type": "Microsoft.EventGrid/namespaces", "name": "station", "location": "x"},
+                {
+                    "type": "Microsoft.EventGrid/namespaces/topics",
+                    "name": "station/songs",
+                    "properties": {"inputSchema": "CloudEventSchemaV1_0"},
+                },
+                {
+                    "type": KIND,
+                    "name": "station/songs/blues",
+                    "properties": {"deliveryConfiguration": push},
+                },
+            ]
+        }
+    )
+
+    subscription = read_back(found, tmp_path)
+    assert subscription.endpoint == "https://station.example/songs"
+    assert subscription.retry.max_delivery_attempts == 3
+    assert found.left == []
+
+
+@pytest.mark.parametrize(
+    ("queue", "field"),
+    [
+        ({"eventTimeToLive": "P7D"}, "deliveryConfiguration eventTimeToLive"),
+        (
+            {"deadLetterDestinationWithResourceIdentity": {"identity": {}}},
+            "deliveryConfiguration.queue.deadLetterDestinationWithResourceIdentity",
+        ),
+    ],
+)
+def test_what_a_namespaces_subscription_loses(
+    tmp_path: Path, queue: dict[str, Any], field: str
+) -> None:
+    """What a server does not take as it is, is left out and told; the rest is carried over."""
+    found = imported.read([pulled(deliveryConfiguration={"deliveryMode": "Queue", "queue": queue})])
+
+    assert read_back(found, tmp_path).endpoint_type == "pull"
+    [left] = found.left
+    assert (left.where, left.field) == ("event subscription blues", field)
+    assert left.why
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        pulled(id="", name="blues"),
+        pulled(id="", name="[variables('x')]/songs/blues/more"),
+        pulled(deliveryConfiguration={"deliveryMode": "Carrier pigeon"}),
+        pulled(deliveryConfiguration=7),
+        {"type": "Microsoft.EventGrid/namespaces/clients", "name": "station/dj"},
+        {"type": "Microsoft.EventGrid/namespaces", "name": "s", "tags": {}, "identity": 7},
+    ],
+)
+def test_what_of_a_namespace_is_not_carried_over(item: dict[str, Any]) -> None:
+    """Whatever cannot be read is listed, and nothing comes of it."""
+    found = imported.read([item])
+
+    assert found.subscriptions == {}
+    assert [each.why for each in found.left] != []

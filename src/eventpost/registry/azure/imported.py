@@ -15,7 +15,8 @@ from eventpost.core.domains import joined, split
 from eventpost.core.errors import InvalidRequest
 from eventpost.formats import resources
 from eventpost.registry import declarations
-from eventpost.registry.azure import accounts, domains, inward, topics
+from eventpost.registry.azure import accounts, domains, inward, namespaces, topics
+from eventpost.registry.azure import imported_namespaces as spaces
 from eventpost.registry.declarations import SubscriptionDeclaration, TopicDeclaration
 
 _BESIDE = frozenset(
@@ -134,7 +135,9 @@ def _take(item: dict[str, Any], found: Imported) -> None:
     name = str(item.get("name", ""))
     where = f"{kind.rpartition('/')[2] or 'resource'} {name}"
     try:
-        if kind.endswith("eventsubscriptions") or "destination" in _properties(item):
+        if kind.startswith(spaces.TYPE):
+            _take_of_namespace(item, kind, found)
+        elif kind.endswith("eventsubscriptions") or "destination" in _properties(item):
             _take_subscription(item, name.rpartition("/")[2], found)
         elif kind == topics.TYPE.lower():
             _take_topic(item, name, found)
@@ -235,6 +238,43 @@ def _check_name(name: str) -> None:
         )
 
 
+# --- namespaces -----------------------------------------------------------------------------------
+
+
+def _take_of_namespace(item: dict[str, Any], kind: str, found: Imported) -> None:
+    """A namespace itself is the server: only what it does not have here is told."""
+    if kind == spaces.TYPE:
+        refuse = partial(_left, found, f"namespace {item.get('name', '')}")
+        namespaces.check(_body(item), refuse)
+        return
+    if kind not in (spaces.TOPIC_TYPE, spaces.SUBSCRIPTION_TYPE):
+        why = "It is no topic and no event subscription of a namespace."
+        found.left.append(Left(f"{kind.rpartition('/')[2]} {item.get('name', '')}", "", why))
+        return
+    topic, name = spaces.names(item)
+    _check_name(topic)
+    if kind == spaces.TOPIC_TYPE:
+        refuse = partial(_left, found, f"topic {topic}")
+        namespaces.check_topic(_body(item), spaces.RETENTION_DAYS, refuse)
+        found.topics[topic] = dict(spaces.TOPIC)
+        return
+    found.topics.setdefault(topic, dict(spaces.TOPIC))
+    _check_name(name)
+    refuse = partial(_left, found, f"event subscription {name}")
+    properties = dict(_properties(item))
+    wanted: list[_Account] = []
+    delivery = properties["deliveryConfiguration"] = dict(
+        inward.as_object(properties.get("deliveryConfiguration") or {}, "deliveryConfiguration")
+    )
+    if isinstance(delivery.get("push"), dict):
+        pushed = _unflattened({"destination": delivery["push"].get("destination")})
+        _use_base_url(pushed, refuse)
+        wanted = _connections(pushed)
+        delivery["push"] = delivery["push"] | pushed
+    changes = namespaces.subscription(properties, wanted, refuse)
+    _declare(name, topic, spaces.within_bounds(changes, refuse), wanted, found)
+
+
 # --- event subscriptions --------------------------------------------------------------------------
 
 
@@ -257,6 +297,14 @@ def _take_subscription(item: dict[str, Any], name: str, found: Imported) -> None
             fix="Deliver to the URL of a webhook instead.",
         )
     _drop_hidden(changes, refuse)
+    _declare(name, topic, changes, wanted, found)
+
+
+def _declare(
+    name: str, topic: str, changes: dict[str, Any], wanted: list[_Account], found: Imported
+) -> None:
+    """Keep a subscription, its connections and its topic. Raises InvalidRequest for what is out of
+    bounds."""
     given = {key: value for key, value in changes.items() if value not in (None, {}, [])}
     declared = declarations.patched(SubscriptionDeclaration(name=name, topic=topic), given)
     declarations.to_core(declared)  # within the bounds

@@ -185,6 +185,7 @@ def _refuse_rest(mode: str, name: str, refuse: Refuse) -> None:
     where = f"deliveryConfiguration.{mode}.{name}"
     if name.startswith("deadLetter"):
         refuse(where, f"{NO_IDENTITY} Name the place with --deadletter-endpoint.")
+        return
     refuse(where, NO_IDENTITY if name.endswith("Identity") else "There is no such field.")
 
 
