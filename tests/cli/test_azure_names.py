@@ -125,6 +125,12 @@ def test_names_and_resources(grid: Program, receiver: Receiver) -> None:
         (("topic", "create", "x-1", "--identity", "systemassigned"), "no managed identities"),
         (("topic", "create", "x-1", "--inbound-ip-rules", "10.0.0.0/8", "allow"), "a firewall"),
         (("topic", "create", "x-1", "--public-network-access", "disabled"), "a firewall"),
+        (("topic", "create", "x-1", "--tags", "team=a"), "have --labels"),
+        (("topic", "create", "--name", "x-1", "--sku", "basic"), "not bought here"),
+        (
+            ("topic", "list", "-g", "rg", "--odata-query", "Contains(name, 'x')"),
+            "choose with --query",
+        ),
         (
             ("event-subscription", "create", "x-1", "--delivery-identity", "systemassigned"),
             "a connection says who we are",
@@ -140,10 +146,11 @@ def test_options_that_cannot_mean_anything_here(
 ) -> None:
     """An option of `az eventgrid` that would change something and cannot is refused by its name,
     with the reason."""
+    [option] = [each for each in words[2:] if each.startswith("--") and each != "--name"]
     refused = grid.run(*words)
 
     assert refused.code == 2
-    assert f"{words[3]} is not supported" in refused.err
+    assert f"{option} is not supported" in refused.err
     assert why in refused.err
 
 
@@ -155,6 +162,44 @@ def test_what_holds_anyway_is_ignored(grid: Program) -> None:
     grid.ok("topic", "delete", "-n", "az-open", "--yes")
 
 
+def test_waiting_is_not_asked_for(grid: Program) -> None:
+    """What need not be waited for is done all the same, and a note says so."""
+    grid.ok("topic", "create", "az-quick")
+
+    deleted = grid.ok("topic", "delete", "-n", "az-quick", "--yes", "--no-wait")
+
+    assert "Ignored: --no-wait" in deleted.err
+
+
+def test_an_option_that_is_none_is_named(grid: Program) -> None:
+    """The value of an option that is not known is not taken for a second name."""
+    refused = grid.run("topic", "create", "--name", "az-typo", "--input-shema", "eventgridschema")
+
+    assert refused.code == 2
+    assert "Unrecognized arguments: --input-shema" in refused.err
+    assert "did you mean `--input-schema`?" in refused.err
+    twice = grid.run("topic", "create", "--name", "az-typo", "az-other")
+    assert "not allowed with" in twice.err
+
+
+def test_how_long_a_message_lives(grid: Program) -> None:
+    """A storage queue's messages live as long as the option says, under both of its names."""
+    grid.ok("topic", "create", "az-lives")
+    settings = ("--kind", "azure-storage", "--set", "account=azlives")
+    grid.ok("connection", "create", "azlives", *settings)
+    queue = ("--topic-name", "az-lives", "--endpoint-type", "storagequeue", "--endpoint", "songs")
+    for name, option, ttl_s in (
+        ("a-day", "--storage-queue-msg-ttl", 86_400),
+        ("ever", "--qttl", -1),
+    ):
+        made = grid.ok(
+            *("event-subscription", "create", "-n", name, *queue, "--connection", "azlives"),
+            *(option, str(ttl_s), "--json"),
+        ).json
+        assert made["endpointOptions"]["ttl_s"] == ttl_s
+    grid.ok("topic", "delete", "az-lives", "--yes")
+
+
 def test_the_whole_endpoint(grid: Program, receiver: Receiver) -> None:
     """What stands in the query of an endpoint is shown when it is asked for."""
     grid.ok("topic", "create", "az-url")
@@ -164,6 +209,7 @@ def test_the_whole_endpoint(grid: Program, receiver: Receiver) -> None:
 
     assert "secret" not in grid.ok(*show).out
     assert grid.ok(*show, "--include-full-endpoint-url", "true").out == f"{url}\n"
+    assert grid.ok(*show, "--full-ed-url", "true").out == f"{url}\n"
 
 
 def test_a_queue_by_its_resource(grid: Program) -> None:

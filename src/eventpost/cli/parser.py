@@ -28,7 +28,14 @@ class Parser(argparse.ArgumentParser):
         options.setdefault("formatter_class", HelpFormatter)
         super().__init__(*args, **options)
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self._given = list(sys.argv[1:] if args is None else args)
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
+        if message.startswith("argument name: not allowed with") and (unknown := self._unknown()):
+            # Its value was taken for the name in its place.
+            message = f"unrecognized arguments: {unknown}"
         if message.startswith("one of the arguments name "):
             message = "the following arguments are required: name"
         lines = [f"UsageError {message[:1].upper()}{message[1:]}."]
@@ -39,6 +46,12 @@ class Parser(argparse.ArgumentParser):
             lines.append(f"  fix: see `{self.prog} --help`.")
         print("\n".join(lines), file=sys.stderr)
         sys.exit(EXIT_USAGE)
+
+    def _unknown(self) -> str:
+        """The first option that was given and is none; "" where all are known."""
+        known = {option for action in self._actions for option in action.option_strings}
+        options = (word.partition("=")[0] for word in self._given if word.startswith("--"))
+        return next((option for option in options if option != "--" and option not in known), "")
 
     def _check_value(self, action: argparse.Action, value: object) -> None:
         if action.choices is None or value in action.choices:
@@ -146,6 +159,20 @@ class _Ignored(argparse.Action):
         setattr(namespace, self.dest, words)
 
 
+class _IgnoredFlag(_Ignored):
+    """The same without a value."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        words = [*(getattr(namespace, self.dest, None) or []), str(option_string)]
+        setattr(namespace, self.dest, words)
+
+
 class _Refused(argparse.Action):
     """An option of the Azure CLI that would have to mean something here and cannot; says why."""
 
@@ -165,6 +192,8 @@ class _Refused(argparse.Action):
 
 _OPEN = "--public-network-access"
 _NO_IDENTITY = "there are no managed identities here, and a connection says who we are"
+_NO_PLACE = "a topic is where this server is"
+_NO_SECRETS = "a secret is never shown"
 _NO_RULES = "who may connect is said by the address that is listened on and by a firewall"
 _REFUSED = {
     "--identity": _NO_IDENTITY,
@@ -173,9 +202,25 @@ _REFUSED = {
     "--delivery-identity-endpoint-type": _NO_IDENTITY,
     "--deadletter-identity": _NO_IDENTITY,
     "--deadletter-identity-endpoint": _NO_IDENTITY,
+    "--user-assigned": _NO_IDENTITY,
     "--inbound-ip-rules": _NO_RULES,
     _OPEN: _NO_RULES,
+    "--minimum-tls-version-allowed": "TLS is the listener's: 1.2 or later",
+    "--disable-local-auth": "the keys of a topic always open it",
+    "--tags": "tags are not kept; event subscriptions have --labels",
+    "--sku": "how much a topic may do is not bought here",
+    "--kind": _NO_PLACE,
+    "--extended-location-name": _NO_PLACE,
+    "--extended-location-type": _NO_PLACE,
+    "--data-residency-boundary": _NO_PLACE,
+    "--event-type-info": "event types are not declared here: a topic takes them all",
+    "--odata-query": "choose with --query, such as \"[?contains(name, 'songs')]\"",
+    "--topic-type-name": "choose with --topic-name, or with --source-resource-id",
+    "--ids": "give its name, with --name",
+    "--include-static-delivery-attribute-secret": _NO_SECRETS,
+    "--include-attrib-secret": _NO_SECRETS,
 }
+"""Options of `az eventgrid`, and why they cannot be."""
 
 
 def azure() -> Parser:
@@ -186,6 +231,13 @@ def azure() -> Parser:
         group.add_argument(
             *names, action=_Ignored, dest="ignored", metavar="NAME", help="ignored, with a note"
         )
+    group.add_argument(
+        "--no-wait",
+        action=_IgnoredFlag,
+        nargs=0,
+        dest="ignored",
+        help="ignored, with a note: it is done when the command ends",
+    )
     for name in _REFUSED:
         group.add_argument(
             name, action=_Refused, nargs="*", dest=argparse.SUPPRESS, help=argparse.SUPPRESS

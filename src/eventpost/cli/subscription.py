@@ -85,6 +85,7 @@ def add_azure_verbs(verbs: Commands, scope: Scope, within: Callable[[Run], Run])
     )
     parser.add_argument(
         "--include-full-endpoint-url",
+        "--full-ed-url",
         nargs="?",
         const=True,
         default=False,

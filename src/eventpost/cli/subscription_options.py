@@ -78,6 +78,13 @@ def _endpoint_options(group: "argparse._ArgumentGroup") -> None:
         help="an option of the queue's system (repeatable); a list is JSON",
     )
     add(
+        "--storage-queue-msg-ttl",
+        "--qttl",
+        type=int,
+        metavar="SECONDS",
+        help="how long a message of a storage queue lives; -1: for ever (default: 7 days)",
+    )
+    add(
         "--message-format",
         metavar="FORMAT",
         help="how an event stands in a queue's message: event, raw, roadrunner or dramatiq "
@@ -286,6 +293,7 @@ _FIELDS: dict[str, tuple[str, Read | None]] = {
     "endpoint_type": ("endpointType", None),
     "connection": ("connection", None),
     "endpoint_option": ("endpointOptions", settings),
+    "storage_queue_msg_ttl": ("endpointOptions.ttl_s", None),
     "message_format": ("messageFormat", None),
     "message_property": ("messageProperties", message_properties),
     "delivery_attribute_mapping": ("deliveryAttributeMappings", attribute_mappings),
