@@ -1,5 +1,6 @@
 """Bearer tokens at the real server: a real issuer, the official client, TLS."""
 
+import asyncio
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,13 @@ from typing import Any
 import pytest
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
-from azure.eventgrid import EventGridConsumerClient, EventGridEvent, EventGridPublisherClient
+from azure.core.messaging import CloudEvent
+from azure.eventgrid import (
+    EventGridConsumerClient,
+    EventGridEvent,
+    EventGridPublisherClient,
+    aio,
+)
 
 from eventpost.config.settings import Settings, TokensSettings
 from eventpost.core.errors import InvalidRequest
@@ -18,7 +25,7 @@ from tests.credentials.issuers import AUDIENCE, IssuerServer, SigningKey, claims
 from tests.server.running import EVENT, Served, served, until
 
 KEY = SigningKey()
-ROLES = ("EventGrid.Sender publish songs", "EventGrid.Reader receive *")
+ROLES = ("EventGrid.Sender publish songs songs-*", "EventGrid.Reader receive *")
 
 
 class StaticCredential:
@@ -207,3 +214,48 @@ def test_pulling_with_a_token(server: Served, issuer: IssuerServer) -> None:
 
     assert detail.event.id == "1"
     assert refused.value.status_code == 403
+
+
+class AsyncCredential(StaticCredential):
+    """What an asynchronous program has in the place of `azure.identity.aio`'s."""
+
+    async def get_token(self, *scopes: str, **given: Any) -> AccessToken:  # type: ignore[override]  # the same, awaited
+        return super().get_token(*scopes, **given)
+
+    async def close(self) -> None:
+        pass
+
+    async def __aenter__(self) -> "AsyncCredential":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+
+def test_the_asynchronous_clients_with_a_token(
+    server: Served, issuer: IssuerServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The asynchronous publisher and consumer of a namespace work with a token credential, over
+    TLS with the authority of the development server."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(server.data / "tls/ca.pem"))
+    server.loop.run(server.app.create_topic("songs-cloud", Schema.CLOUD_EVENTS))
+    with server.admin() as admin:
+        wanted = {"name": "reader", "topic": "songs-cloud", "endpointType": "pull"}
+        assert admin.post("/subscriptions", json=wanted).status_code == 201
+    roles = ["EventGrid.Sender", "EventGrid.Reader"]
+    credential = AsyncCredential(token(issuer, roles=roles))
+
+    async def scenario() -> list[Any]:
+        names = {"namespace_topic": "songs-cloud"}
+        async with aio.EventGridPublisherClient(server.url, credential, **names) as publisher:
+            await publisher.send(CloudEvent(source="/s", type="t", data={"song": "Blues"}))
+        async with aio.EventGridConsumerClient(
+            server.url, credential, **names, subscription="reader"
+        ) as consumer:
+            found = await consumer.receive(max_events=1, max_wait_time=10)
+            tokens = [each.broker_properties.lock_token for each in found]
+            done = await consumer.acknowledge(lock_tokens=tokens)
+            assert done.succeeded_lock_tokens == tokens
+        return [each.event.data for each in found]
+
+    assert asyncio.run(scenario()) == [{"song": "Blues"}]
