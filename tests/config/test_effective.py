@@ -81,11 +81,12 @@ def test_every_line_given_apart_belongs_to_a_setting() -> None:
 
 
 def test_every_number_with_a_dimension_has_its_unit_in_its_name() -> None:
-    """A setting that is a number says what it counts: a unit, or a plural noun."""
+    """A setting that is a number says what it counts: a unit, or a plural noun, or that it is a
+    part or a factor."""
     for setting in settings().values():
         words = setting.key.split("_")
         if isinstance(setting.default, float):
-            assert {"s", "ms", "trim"} & set(words), setting.name
+            assert {"s", "ms", "trim", "growth"} & set(words), setting.name
 
 
 def test_short_variables_name_settings() -> None:
