@@ -8,7 +8,7 @@ ROUNDS ?= 30
 OUTCOMES := $(CURDIR)/.tools/outcomes.txt
 # Most of what slow tests and crash tests take is waiting, also for programs of their own.
 WORKERS ?= 2
-WORKERS_SLOW ?= 4
+WORKERS_SLOW ?= 3
 WORKERS_CRASH ?= 3
 # The distribution's own Python, when it will do, measures: like those of the official container
 # images it is built with profile-guided optimisation, and one built on the spot mostly is not.
