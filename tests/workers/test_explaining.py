@@ -1,7 +1,8 @@
 """`ExplainFailures`: each kind of failure once per interval, with cause, fix and consequence."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from eventpost.workers.middleware import ExplainFailures
 from eventpost.workers.recognising import recognised
 from tests.patience import PATIENCE_S
 from tests.services.azurite import ACCOUNT, KEY, Azurite
+from tests.services.mailserver import MailServer
 from tests.services.moto import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, Moto
 from tests.services.service import fresh_name
 from tests.workers.harnesses import SqsHarness
@@ -253,13 +255,25 @@ def test_what_an_actor_runs_into_is_explained(caplog: pytest.LogCaptureFixture) 
     assert "EP2004 default, actor call" in told[0]
 
 
+@pytest.fixture
+def mailbox() -> Iterator[MailServer]:
+    with closing(MailServer()) as mailbox:
+        yield mailbox
+
+
 @pytest.mark.slow
-def test_a_failure_reaches_the_grid(
-    moto: Moto, tmp_path: Path, grid: Grid, receiver: Receiver
+def test_a_failure_reaches_the_grid_and_people(
+    moto: Moto, tmp_path: Path, grid: Grid, receiver: Receiver, mailbox: MailServer
 ) -> None:
-    """A notice is an event on the topic that is named, and goes where that is subscribed to."""
+    """A notice is an event on the topic that is named, and goes where that is subscribed to: to a
+    webhook, and as an e-mail that says what to do."""
+    settings = {"port": mailbox.port, "security": "none", "sender": "grid@station.example"}
+    grid.client.create_connection({"name": "mail", "kind": "smtp", "settings": settings})
     grid.topic("alerts")
-    grid.subscribe("alerts", receiver, name="mail")
+    grid.subscribe("alerts", receiver, name="hook")
+    grid.subscribe(
+        *("alerts", "dj@station.example"), name="mail", endpoint_type="email", connection="mail"
+    )
     explain = ExplainFailures(
         topic_endpoint=f"{grid.url}/topics/alerts/api/events", topic_key=grid.key("alerts")
     )
@@ -273,8 +287,10 @@ def test_a_failure_reaches_the_grid(
 
         note.send()
         with harness.working(broker), harness.refused("receive"):
-            _until(lambda: arrived(grid, receiver))
+            _until(lambda: arrived(grid, receiver) and mailbox.taken)
 
+    assert "EP4101" in mailbox.taken[0].text
+    assert mailbox.taken[0].recipients == ("dj@station.example",)
     event = receiver.requests[0].event
     assert event["eventType"] == "Eventpost.WorkerFailure"
     assert event["subject"] == "default/receive"
