@@ -34,7 +34,7 @@ from eventpost.registry.declarations import (
 from eventpost.testing.fault_proxy import FaultProxy
 
 WAIT_S = 120.0
-PREFETCH, CONCURRENCY = 500, 500
+CONCURRENCY = 1_000
 PAGE = 200
 COUNTED = 500
 """Messages of the run through a proxy that counts requests."""
@@ -67,7 +67,9 @@ async def _measured(new_ground: NewGround, share: float, _harness: Harness, coun
             plains.append(await _by_the_plain_client(ground, messages))
             with ground.pair() as ends:
                 ask_s = plains[-1].seconds / ASKED
-                ours.append(await _moved(ends, ends, messages, ask_s=ask_s))
+                ours.append(
+                    await _moved(ends, ends, messages, ask_s=ask_s, prefetch=ground.prefetch)
+                )
         plainly = min(plains, key=lambda one: one.seconds)
         moved = min(ours, key=lambda one: one.took.seconds)
         figures = {
@@ -135,6 +137,7 @@ async def _moved(
     count: int,
     *,
     ask_s: float = ASK_S_MAX,
+    prefetch: int = COUNTED,
     idle: Idle | None = None,
 ) -> Moved:
     """Fill the first and move so many messages through a server, which reaches both as `reached`
@@ -145,7 +148,8 @@ async def _moved(
     try:
         await asyncio.to_thread(_declared, process, reached)
         ask_s = min(max(ASK_S_MIN, ask_s), ASK_S_MAX)
-        took = await asyncio.to_thread(_pulled, process, reached[0], count, ask_s)
+        source = _source(reached[0], prefetch)
+        took = await asyncio.to_thread(_pulled, process, source, count, ask_s)
         memory_mb = process.memory_mb()
         watched = await asyncio.to_thread(per_hour, process, idle) if idle is not None else {}
         return Moved(took, memory_mb, watched)
@@ -187,26 +191,28 @@ def _declared(process: Process, ends: Ends) -> None:
         )
 
 
-def _pulled(process: Process, place: Place, count: int, ask_s: float) -> Took:
+def _source(place: Place, prefetch: int) -> SourceDeclaration:
+    return SourceDeclaration(
+        name="bench-in",
+        topic=TOPIC,
+        kind=place.kind,
+        queue=place.name,
+        options=place.options,
+        connection="home",
+        prefetch=prefetch,
+    )
+
+
+def _pulled(process: Process, source: SourceDeclaration, count: int, ask_s: float) -> Took:
     with process.client() as client:
-        client.create_source(
-            SourceDeclaration(
-                name="bench-in",
-                topic=TOPIC,
-                kind=place.kind,
-                queue=place.name,
-                options=place.options,
-                connection="home",
-                prefetch=PREFETCH,
-            )
-        )
+        client.create_source(source)
         pace = Pace(count, process.cpu_s)
         end_s = time.perf_counter() + WAIT_S
         while time.perf_counter() < end_s:
             delivered = sum(
                 each.delivered for each in client.show_report().subscriptions if each.topic == TOPIC
             )
-            counts = client.show_source("bench-in").counts
+            counts = client.show_source(source.name).counts
             settled = 0 if counts is None else counts.settled
             pace.came(min(delivered, settled))
             if min(delivered, settled) >= count:

@@ -47,6 +47,9 @@ class Ground:
     polls."""
     idle_count: Count | None = None
     """Where no proxy counts."""
+    prefetch: int = 500
+    """Of the grid's source. A client of Kafka fetches far ahead by itself, and the plain one waits
+    for no disk: the source must have enough for while the disk writes."""
 
 
 NewGround = Callable[[Path], AbstractContextManager[Ground]]
@@ -168,7 +171,7 @@ def _kafka(directory: Path) -> Iterator[Ground]:
             return plain.kafka(bootstrap, ends[0].name, ends[1].name, count)
 
         port = int(bootstrap.rpartition(":")[2])
-        yield Ground(pair, work, idle_count=segments_to(port), idle_s=30.0)
+        yield Ground(pair, work, idle_count=segments_to(port), idle_s=30.0, prefetch=4_000)
 
 
 GROUNDS: dict[str, NewGround] = {

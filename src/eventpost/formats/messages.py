@@ -8,6 +8,8 @@ finds it by its name.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from eventpost.core.events import Event, Schema
 from eventpost.core.sources import InputMapping
 from eventpost.formats import bodies, publish, times
@@ -17,13 +19,12 @@ TRACE_NAMES = ("traceparent", "tracestate")
 """The attributes, in any case, that carry the trace of an event."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Incoming:
+class Incoming(msgspec.Struct, frozen=True, kw_only=True):
     """A received message. `sent_ms` is UTC, 0 when its queue does not say."""
 
     body: bytes
-    attributes: Mapping[str, str | bytes] = field(default_factory=dict)
-    system_attributes: Mapping[str, str] = field(default_factory=dict)
+    attributes: Mapping[str, str | bytes] = {}
+    system_attributes: Mapping[str, str] = {}
     content_type: str = ""
     message_id: str = ""
     sent_ms: int = 0
@@ -78,6 +79,8 @@ class Origin:
 
 def traced(message: Incoming, events: list[Event]) -> list[Event]:
     """The events of a message, with the message's trace."""
+    if not message.attributes:
+        return events
     parent, state = (message.text(name) for name in TRACE_NAMES)
     if parent:
         headers = {b"traceparent": parent.encode(), b"tracestate": state.encode()}
