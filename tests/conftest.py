@@ -7,12 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["tests.services.fixtures"]
 
 FIGURES = "figures"
 OUTCOMES = "EVENTPOST_OUTCOMES"
 """Names the file to which a run adds what came of its tests."""
+# A machine that is busy takes as long as it takes: no example fails for its time.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 THIRD_PARTY = Path(__file__).parent / "thirdparty"
 Say = Callable[[str], None]
 
