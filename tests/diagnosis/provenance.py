@@ -44,6 +44,7 @@ FILES = (
     *(
         "tests/sources/moving/test_journal",
         "tests/doctor/test_command",
+        "tests/server/test_refused_starts",
         "tests/doctor/test_webhook",
     ),
 )

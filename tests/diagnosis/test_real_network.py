@@ -13,7 +13,7 @@ from eventpost.diagnosis.classify import classify
 from eventpost.http.addresses import AddressGuard
 from eventpost.http.answers import Answer
 from eventpost.http.proxies import Proxies, Proxy
-from tests.http.client.peers import Caller, Peer, PeerConnection, run, until
+from tests.http.client.peers import Caller, Peer, PeerConnection, answering, run, until
 
 NOT_ROUTED = "127.255.255.255"
 """The broadcast address of the loopback network: TCP has no route to it, on every Linux."""
@@ -144,7 +144,8 @@ def test_no_file_descriptors_are_left() -> None:
     """A process that has as many files open as it may is told so, and not that a peer fails."""
 
     async def main() -> None:
-        async with Peer() as peer:
+        async with Peer(answering()) as peer:
+            socket.create_connection(("127.0.0.1", peer.port)).close()  # somebody is there
             with Caller() as caller:
                 caller.target(peer.url)
                 with no_descriptors():
