@@ -1,0 +1,120 @@
+"""A set-up that works has no finding anywhere: one on each queue system, under a load of events."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from eventpost.config.settings import AlertSettings, Settings
+from eventpost.core.outcomes import Failed
+from eventpost.testing.receiver import Receiver
+from tests.doctor.wards import examined, verdict
+from tests.moving import ends
+from tests.server.running import EVENT, Served, served, until
+from tests.services.service import fresh_name
+
+pytestmark = pytest.mark.slow
+
+SERVICES: dict[str, Callable[[Any], dict[str, object]]] = {
+    "rabbitmq": ends.rabbitmq,
+    "azurite": ends.azure,
+    "elasticmq": ends.sqs,
+    "kafka": ends.kafka,
+}
+REQUESTS, EVENTS = 10, 10
+PATIENCE_S = 120.0
+
+
+@pytest.fixture
+def receivers() -> Iterator[tuple[Receiver, Receiver]]:
+    """Where the events end, and who is told of the server's health."""
+    last, onlooker = Receiver(), Receiver(path="/health")
+    yield last, onlooker
+    last.close()
+    onlooker.close()
+
+
+def declared(
+    settings: dict[str, object], queue: str, last: Receiver, onlooker: Receiver
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Events go from one topic into a queue, out of it into another topic, and to a handler."""
+    system = ends.SYSTEMS[str(settings["kind"])]
+    at = {"connection": "station", "options": ends.CREATE[str(settings["kind"])]}
+    return {
+        "connections": {"station": settings},
+        "topics": {"songs": {}, "heard": {}},
+        "sources": {"jobs": {"kind": system, "queue": queue, "topic": "heard", **at}},
+        "subscriptions": {
+            "out": {
+                "topic": "songs",
+                "endpoint_type": system,
+                "endpoint": queue,
+                "connection": "station",
+            },
+            "handler": {"topic": "heard", "endpoint": last.url},
+            "onlooker": {"topic": "eventpost.health", "endpoint": onlooker.url},
+        },
+    }
+
+
+def declare(admin: httpx.Client, config: dict[str, dict[str, dict[str, Any]]]) -> None:
+    for what in ("connections", "topics", "sources", "subscriptions"):
+        for name, fields in config[what].items():
+            body = {_camel(key): value for key, value in fields.items()} | {"name": name}
+            if what == "connections":
+                given = {key: value for key, value in fields.items() if key != "kind"}
+                body = {"name": name, "kind": fields["kind"], "settings": given}
+            created = admin.post(f"/{what}", json=body)
+            assert created.status_code == 201, created.text
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(each.title() for each in rest)
+
+
+@pytest.mark.parametrize("system", SERVICES)
+def test_a_healthy_set_up(
+    system: str,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    receivers: tuple[Receiver, Receiver],
+) -> None:
+    """While hundreds of events pass through, neither the doctor nor the management API nor the
+    topic of the server's health tells a finding."""
+    last, onlooker = receivers
+    settings = SERVICES[system](request.getfixturevalue(system))
+    queue = fresh_name("healthy")
+    with ends.opened(ends.end(settings, queue)) as made:
+        assert not isinstance(made.receive(1, 0.0, 30.0), Failed)  # now it is there
+    config = declared(settings, queue, last, onlooker)
+    alerts = Settings(alerts=AlertSettings(interval_s=0))  # looked for when the test wants it
+    with served(tmp_path, alerts) as server, server.admin() as admin:
+        declare(admin, config)
+        publish(server, REQUESTS)
+        server.loop.run(server.app.alerts.look())
+        found = [examined(dict(config), name) for name in ("station", "jobs", "out", "handler")]
+        publish(server, REQUESTS)
+        until(lambda: len(last.ids) >= 2 * REQUESTS * EVENTS, patience_s=PATIENCE_S)
+        server.loop.run(server.app.alerts.look())
+        alerts_told = server.call(lambda: server.app.alerts.active)
+        shown = [admin.get(f"/subscriptions/{name}").json() for name in config["subscriptions"]]
+        source = admin.get("/sources/jobs").json()
+
+    assert [verdict(each) for each in found] == [("", "")] * len(found), found
+    assert not [each for each in found if each.warnings]
+    assert [(each["findings"], each["lastFailures"]) for each in shown] == [([], [])] * len(shown)
+    assert source["failures"] == []
+    assert alerts_told == []
+    assert onlooker.requests == []
+    assert len(set(last.ids)) == 2 * REQUESTS * EVENTS
+
+
+def publish(server: Served, requests: int) -> None:
+    with server.http() as http:
+        http.headers["aeg-sas-key"] = server.key("songs")
+        for number in range(requests):
+            events = [{**EVENT, "id": fresh_name(str(number))} for _ in range(EVENTS)]
+            assert http.post("/topics/songs/api/events", json=events).status_code == 200
