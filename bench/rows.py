@@ -161,6 +161,8 @@ async def latency(harness: Harness, rate: float, seconds: float) -> Figures:
             "ack_p99_ms": percentile(work.answer_s, 0.99) * 1000,
             "fdatasync_p50_ms": percentile(disk.times_s, 0.5) * 1000,
             "fdatasync_p99_ms": percentile(disk.times_s, 0.99) * 1000,
+            "receive_max_ms": max(tally.latencies_s) * 1000,
+            "fdatasync_max_ms": max(disk.times_s) * 1000,
             "server_cpu_s_per_1000": (process.cpu_s() - cpu_s) / count * 1000,
             "waited": float(work.waited),
             "refused": float(work.refused),
