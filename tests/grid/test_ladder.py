@@ -112,6 +112,32 @@ def test_parked_rows_come_though_removals_are_not_committed(new_rig: NewRig) -> 
     assert Counter(rig.handler().ids) == Counter({f"e{index}": 1 for index in range(23)})
 
 
+def test_a_row_parked_while_the_last_ones_are_worked_off(new_rig: NewRig) -> None:
+    """A row that is parked while parked rows are being read comes, though the read shows only rows
+    that were delivered meanwhile and nothing else is left to do."""
+    rig = new_rig(retries_held_max=2, outcome_delay_s=0.5)
+    rig.topic()
+    rig.subscribe(retry=AT_ONCE)
+    climb(rig, 4, retry_after_s=60)
+    rig.handler().react = lambda _: failed(500, retry_after_s=62)
+    rig.publish(1)
+    rig.handler().react = lambda _: None
+    rig.advance(61.0)
+    rig.handler().answer(count=2)
+    rig.advance(1.1)
+    assert rig.lane().claimed == 2
+    rig.executor.hold("read")
+    rig.handler().answer()
+    rig.advance(1.0)  # the fifth is parked on disk now
+    assert (rig.lane().claimed, rig.lane().has_parked) == (0, True)
+    rig.handler().react = lambda _: DELIVERED
+
+    rig.executor.release("read")
+    rig.advance(1.0)
+
+    assert rig.books().delivered == 5
+
+
 def test_parked_rows_of_before_a_rewind_go(new_rig: NewRig) -> None:
     """Rows that a rewind superseded are all taken off the ladder, though the lane has nothing else
     to do and reads them a few at a time."""

@@ -256,13 +256,11 @@ class Ladder:
         lane.has_parked = not is_all(len(rows))
         room = lane.retry_room
         runnable = []
-        is_forgotten = False
         for row in rows:
             if _key(row) in self._claimed or row in self._engine.journal.departed:
                 continue
             if row.generation != lane.generation:
                 self._forget(row)
-                is_forgotten = True
             elif self._is_expired(lane, row) or room > 0:
                 room -= 1
                 self.claim(lane, row)
@@ -271,8 +269,10 @@ class Ladder:
                 lane.has_parked = True
         if runnable:
             self._load(runnable)
-        elif is_forgotten and lane.has_parked:
-            self._engine.clock.call_soon(lane.pump)  # nothing else may ask for the rest of them
+        elif lane.has_parked and lane.retry_room:
+            # The read showed rows in vain, and may not have shown others: those that came while it
+            # was under way, or lay beyond its limit. When nothing is in hand, nobody else asks.
+            self._engine.clock.call_soon(lane.pump)
 
     # --- their events -----------------------------------------------------------------------------
 
