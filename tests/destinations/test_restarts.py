@@ -17,6 +17,7 @@ import pytest
 from tests.conftest import Say
 from tests.queues.leases import places
 from tests.queues.leases.places import Place
+from tests.queues.rabbitmq.brokers import declare_lastingly
 from tests.server.running import EVENT, Served, served, until
 from tests.services.azurite import Azurite
 from tests.services.elasticmq import ElasticMQWithStorage
@@ -41,7 +42,9 @@ def own_place(kind: str, own_service: OwnServices, opened: ExitStack) -> tuple[R
         azurite = own_service(Azurite)
         return azurite, opened.enter_context(places.storagequeue(azurite.service)).place
     rabbitmq = own_service(RabbitMQ)
-    return rabbitmq, opened.enter_context(places.rabbitmq(rabbitmq.service)).place
+    place = opened.enter_context(places.rabbitmq(rabbitmq.service)).place
+    declare_lastingly(rabbitmq, place.open)
+    return rabbitmq, place
 
 
 class Publishing:

@@ -7,11 +7,13 @@ from typing import Any, Self, TypeVar
 import aio_pika
 from aio_pika.abc import AbstractChannel
 
-from eventpost.queues.interfaces import Address, Queue
+from eventpost.queues.interfaces import Address, Message, Queue
 from eventpost.queues.kinds import Services, open_queue, read_settings
 from eventpost.queues.rabbitmq import RabbitmqConnection
-from eventpost.testing.queue_conformance import QueueHarness
+from eventpost.testing.queue_conformance import QueueHarness, send, settle
+from tests.patience import PATIENCE_S
 from tests.services.rabbitmq import RabbitMQ
+from tests.services.running import Running
 from tests.services.service import fresh_name
 
 Result = TypeVar("Result")
@@ -43,6 +45,21 @@ def administer(server: RabbitMQ, work: Callable[[AbstractChannel], Awaitable[Res
             return await asyncio.wait_for(work(await connection.channel()), ASK_S_MAX)
 
     return asyncio.run(run())
+
+
+def declare_lastingly(running: Running[RabbitMQ], open_creating: Callable[[], Queue]) -> None:
+    """Declare a queue, and let the server write down that it is there.
+
+    RabbitMQ 3.10 forgets the one member of a quorum queue when it is killed within some seconds of
+    the declaration, and the queue has no leader from then on; an orderly stop writes it at once.
+    """
+    queue = open_creating()
+    send(queue, Message(body=b"0"))
+    page = queue.receive(1, PATIENCE_S, 0)
+    assert isinstance(page, list)
+    settle(queue, page)
+    queue.close()
+    running.restart()
 
 
 class RabbitmqHarness(QueueHarness):

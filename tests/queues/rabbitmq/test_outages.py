@@ -17,7 +17,13 @@ from eventpost.queues.rabbitmq.target import WAIT_S_MAX
 from eventpost.testing.queue_conformance import nothing_comes, send, settle, take
 from tests.conftest import Say
 from tests.patience import PATIENCE_S
-from tests.queues.rabbitmq.brokers import HEARTBEAT_S_MAX, RabbitmqHarness, opened, settings
+from tests.queues.rabbitmq.brokers import (
+    HEARTBEAT_S_MAX,
+    RabbitmqHarness,
+    declare_lastingly,
+    opened,
+    settings,
+)
 from tests.services.rabbitmq import RabbitMQ
 from tests.services.running import Running
 
@@ -30,18 +36,9 @@ def eventually(condition: Callable[[], bool], seconds_max: float = PATIENCE_S) -
 
 
 def declare(running: Running[RabbitMQ], name: str, kind: str) -> None:
-    """Declare a queue, and let the server write down that it is there.
-
-    RabbitMQ 3.10 forgets the one member of a quorum queue when it is killed within some seconds of
-    the declaration, and the queue has no leader from then on; an orderly stop writes it at once.
-    """
-    queue = opened(settings(running.service), name, create=True, queue_type=kind)
-    send(queue, Message(body=b"0"))
-    page = queue.receive(1, PATIENCE_S, 0)
-    assert isinstance(page, list)
-    settle(queue, page)
-    queue.close()
-    running.restart()
+    declare_lastingly(
+        running, lambda: opened(settings(running.service), name, create=True, queue_type=kind)
+    )
 
 
 class Traffic:
