@@ -4,6 +4,8 @@ import asyncio
 import dataclasses
 import os
 import random
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -504,12 +506,40 @@ def test_a_forked_child(harness: RabbitmqHarness) -> None:
     assert numbers(take(harness, queue, 1)) == [7]
 
 
-def test_the_thread_ends_with_the_last_queue(harness: RabbitmqHarness) -> None:
-    """When every queue is closed no thread is left, and a queue made afterwards works."""
-    send(harness.new_queue(), Message(body=b"1"))
-    for queue in harness.queues:
-        queue.close()
-    assert "eventpost-rabbitmq" not in {each.name for each in threading.enumerate()}
+THREADS = """
+import sys
+import threading
 
-    queue = harness.new_queue()
-    settle(queue, take(harness, queue, 1))
+from eventpost.queues.interfaces import Message
+from eventpost.queues.rabbitmq import RabbitmqConnection
+from tests.queues.rabbitmq.brokers import opened
+
+connection = RabbitmqConnection(host="127.0.0.1", port=int(sys.argv[1]))
+name, kind = sys.argv[2:]
+queues = [opened(connection, name, create=True, queue_type=kind) for _ in range(2)]
+for queue in queues:
+    queue.send([Message(body=b"1")])
+for queue in queues:
+    assert "eventpost-rabbitmq" in {each.name for each in threading.enumerate()}
+    queue.close()
+assert "eventpost-rabbitmq" not in {each.name for each in threading.enumerate()}
+
+queue = opened(connection, name, create=True, queue_type=kind)
+page = queue.receive(1, 100.0, 0)
+print(*queue.settle(page))
+queue.close()
+"""
+
+
+def test_the_thread_ends_with_the_last_queue(harness: RabbitmqHarness) -> None:
+    """When every queue is closed no thread is left, and a queue made afterwards works. In a process
+    of its own, which shares the thread with nobody."""
+    kind, port = harness.options["queue_type"], str(harness.server.ports["amqp"])
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS, port, harness.name, kind],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (0, "Settled.DONE\n"), done.stderr
