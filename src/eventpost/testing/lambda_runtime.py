@@ -177,7 +177,7 @@ class LambdaRuntime:
     def _carried_out(self, call: _Call, timeout_s: float) -> dict[str, str] | None:
         """None when the child has answered and was frozen; else why it is dead."""
         with self._changed:
-            call.deadline_ms = round((time.time() + timeout_s) * 1000)
+            call.deadline_ms = int((time.time() + timeout_s) * 1000)  # never more than was given
             self._call = call
             self._changed.notify_all()
         failure = self._wait(timeout_s, lambda: call.invocation is not None)

@@ -152,8 +152,11 @@ class _Run:
                 continue
             self._workload.finish(process)
             check_duplicates(world)  # a grid that never rests keeps sending
+            if not is_quiet(process):
+                continue
+            # What has just settled may be on its way to the disk, and begin something there.
+            world.clock.advance(DRAIN_STEP_S)
             if is_quiet(process):
-                world.clock.advance(DRAIN_STEP_S)
                 check_quiet(world, process)
                 return books(process)
         assert world.process is not None
