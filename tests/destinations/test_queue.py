@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from eventpost.core.outcomes import Delivered, Evidence, Failed, Fault, Outcome,
 from eventpost.core.sources import MessageFormat
 from eventpost.core.subscriptions import DeliveryAttribute, Subscription
 from eventpost.destinations import queue as queue_destination
+from eventpost.destinations.queue import Sending
 from eventpost.diagnosis.classify import classify
 from eventpost.queues.interfaces import Message, Queue, Received
 from eventpost.testing.destination_conformance import (
@@ -308,6 +310,55 @@ def test_requests_at_once_are_bounded(server: MemoryServer) -> None:
     run(main())
 
     assert server.message_count("songs") == 200
+
+
+def test_the_queue_is_opened_once(server: MemoryServer) -> None:
+    """However many requests are the first, one queue is opened: the others' connections would stay
+    open unused."""
+
+    async def main() -> None:
+        bench = Bench(server)
+        all_came = threading.Barrier(queue_destination.THREADS_MAX)
+        line = line_of(bench)
+        opened = line._opened
+
+        def opened_together() -> Sending | None:
+            all_came.wait()
+            return opened()
+
+        line._opened = opened_together  # type: ignore[method-assign]
+        for position in range(queue_destination.THREADS_MAX):
+            bench.recorder.deliver(bench.destination, [delivery(position)])
+        await bench.recorder.wait(queue_destination.THREADS_MAX)
+        bench.close()
+
+        assert bench.opened == 1
+
+    run(main())
+
+
+def test_no_queue_is_opened_after_closing(server: MemoryServer) -> None:
+    """A request that is late, because its destination was closed first, fails without counting and
+    opens nothing that nobody would close."""
+
+    async def main() -> None:
+        bench = Bench(server)
+        line = line_of(bench)
+        line.close()
+
+        [outcome] = line.send([delivery(0)])
+
+        assert isinstance(outcome, Failed)
+        assert not outcome.is_counted
+        assert bench.opened == 0
+        bench.close()
+
+    run(main())
+
+
+def line_of(bench: Bench) -> queue_destination._Line:
+    assert isinstance(bench.destination, queue_destination.QueueDestination)
+    return bench.destination._line
 
 
 # --- what a fate means ----------------------------------------------------------------------------

@@ -107,6 +107,23 @@ def test_an_old_destination_is_closed_once_its_attempts_are_over(rig: Rig) -> No
     assert rig.books().delivered == 1
 
 
+def test_a_stop_closes_old_destinations_too(rig: Rig) -> None:
+    """An engine that stops lets go of destinations that were replaced a moment ago, once."""
+    rig.subscribe()
+    old = rig.handler()
+    endpoint = rig.subscription().endpoint
+    rig.change(endpoint=msgspec.structs.replace(endpoint, address="other"))
+    closed = [old.is_closed]
+
+    rig.engine.stop()
+
+    closed.append(old.is_closed)
+    old.is_closed = False
+    rig.advance(endpoint.response_timeout_s + catalogue.OLD_DESTINATION_S)
+    closed.append(old.is_closed)
+    assert closed == [False, True, False]
+
+
 def test_held_until_consent(rig: Rig) -> None:
     """A subscription whose endpoint has not consented gets what it was created for, afterwards."""
     rig.subscribe()

@@ -5,6 +5,7 @@ slow queue holds up nobody else. Deliveries that wait for a thread are sent toge
 system takes in one request; so the requests grow with the load, and a single event goes at once.
 """
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -138,25 +139,33 @@ class _Line:
     def __init__(self, open_queue: Callable[[], Sending], composer: Composing) -> None:
         self._open = open_queue
         self._composer = composer
+        self._opening = threading.Lock()
+        """So that one queue is opened, however many threads are the first, and none after `close`:
+        nobody would close it."""
         self._queue: Sending | None = None
+        self._is_closed = False
         self.send_count_max = 1
 
     def send(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
         """One outcome for each. Raises nothing."""
         try:
-            queue = self._queue
+            queue = self._queue or self._opened()
             if queue is None:
-                queue = self._queue = self._opened()
+                return [Failed(CLOSED, is_counted=False)] * len(deliveries)
             return self._send(queue, deliveries)
         except InvalidRequest as error:
             return [unusable(error)] * len(deliveries)
         except Exception as error:  # noqa: BLE001 - the border: it is recorded as a finding
             return [unexpected(error, Stage.WAIT)] * len(deliveries)
 
-    def _opened(self) -> Sending:
-        queue = self._open()
-        self.send_count_max = max(1, queue.traits.send_count_max)
-        return queue
+    def _opened(self) -> Sending | None:
+        """The queue, opened by whoever comes first; None when it was closed before that."""
+        with self._opening:
+            if self._queue is None and not self._is_closed:
+                queue = self._open()
+                self.send_count_max = max(1, queue.traits.send_count_max)
+                self._queue = queue
+            return self._queue
 
     def _send(self, queue: Sending, deliveries: Sequence[Delivery]) -> list[Outcome]:
         composed = [self._composer.message(delivery, queue.traits) for delivery in deliveries]
@@ -170,6 +179,8 @@ class _Line:
         ]
 
     def close(self) -> None:
+        with self._opening:
+            self._is_closed = True
         if self._queue is not None:
             self._queue.close()
 

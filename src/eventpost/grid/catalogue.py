@@ -190,8 +190,14 @@ def _renew_destination(engine: "Engine", lane: "Lane", old: Subscription) -> Non
     replaced = lane.destination
     topic = engine.topics[lane.subscription.topic_id]
     lane.destination = engine.renew_destination(topic, lane.subscription)
-    closed_s = old.endpoint.response_timeout_s + OLD_DESTINATION_S
-    engine.clock.call_later(closed_s, replaced.close)
+    engine.replaced[replaced] = None
+
+    def close() -> None:
+        if replaced in engine.replaced:  # or the engine was stopped meanwhile, which closed it
+            del engine.replaced[replaced]
+            replaced.close()
+
+    engine.clock.call_later(old.endpoint.response_timeout_s + OLD_DESTINATION_S, close)
 
 
 def rewind(engine: "Engine", subscription_id: int, positions: list[int], done: Done) -> None:

@@ -127,6 +127,8 @@ class Engine:
         self.domain_topics: dict[int, Register[Topic]] = {}
         """Topics of domains by the domain's id and their names in lower case."""
         self.subscriptions: dict[int, Subscription] = {}
+        self.replaced: dict[Destination, None] = {}
+        """Of subscriptions whose endpoint changed: these end with their attempts."""
         self._subscription_ids: dict[int, dict[int, None]] = {}
         self.connections: dict[str, Connection] = {
             each.name: each for each in recovered.connections
@@ -255,6 +257,9 @@ class Engine:
         self.journal.stop()
         for lane in self._lanes.values():
             lane.close()
+        for replaced in self.replaced:
+            replaced.close()
+        self.replaced.clear()
 
     # --- look-ups ---------------------------------------------------------------------------------
 
