@@ -3,6 +3,7 @@
 import json
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -144,6 +145,26 @@ def test_an_endpoint_behind_a_firewall(keys: None) -> None:
 
     assert verdict(jobs) == ("route", "EP2006"), jobs
     assert verdict(account) == ("", ""), account
+
+
+@slow
+@pytest.mark.parametrize("is_named", [True, False])
+def test_a_network_without_a_way_to_sts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_named: bool
+) -> None:
+    """Keys that STS would have to issue, on a network that drops what goes there, or does not know
+    its name: that is told, and not that something took too long, as the SDK would wait minutes."""
+    token = tmp_path / "token"
+    token.write_text("a token")
+    monkeypatch.setenv("AWS_ROLE_ARN", f"arn:aws:iam::{ACCOUNT_ID}:role/radio")
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(token))
+    with black_hole() as port:
+        host = "127.0.0.1" if is_named else "sts.radio.invalid"
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", f"http://{host}:{port}")
+        found = examined(config("", "jobs"), "patient")
+
+    assert verdict(found) == ("credentials", "EP4522"), found
+    assert host in str(found.broken)
 
 
 def test_nobody_is_signed_in() -> None:

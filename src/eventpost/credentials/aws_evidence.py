@@ -103,7 +103,8 @@ _SKEWED = re.compile(r"Signature (expired|not yet current)", re.IGNORECASE)
 _EXCHANGES = frozenset({"AssumeRoleWithWebIdentity", "GetRoleCredentials"})
 """Calls without keys: what they call expired or invalid is the token that was to be exchanged."""
 _ROLE_REFUSED = (Fault.REFUSED, "RoleRefused")
-_UNREACHABLE = (Fault.UNAVAILABLE, "CredentialServiceUnreachable")
+OUT_OF_REACH = "CredentialServiceUnreachable"
+_UNREACHABLE = (Fault.UNAVAILABLE, OUT_OF_REACH)
 _NETWORK = frozenset({"HTTPClientError", "ConnectionError"})
 """Classes of `botocore.exceptions` of which all failures of a connection are."""
 

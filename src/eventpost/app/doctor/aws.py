@@ -5,27 +5,35 @@ and STS need not be reachable.
 """
 
 import os
+import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from eventpost.app.doctor.settled import faulty, settings
 from eventpost.core.errors import EventpostError
-from eventpost.core.outcomes import Failed, Stage
+from eventpost.core.outcomes import Evidence, Failed, Fault, Stage
 from eventpost.credentials import aws, aws_links
+from eventpost.credentials.aws_evidence import OUT_OF_REACH
 from eventpost.credentials.aws_failures import failure, with_detail
 from eventpost.credentials.aws_session import check_region, region_in_words
 from eventpost.credentials.reports import Report
 from eventpost.diagnosis.doctor import steps
-from eventpost.diagnosis.doctor.bounds import CREDENTIALS_WARNING_S
+from eventpost.diagnosis.doctor.bounds import BOUNDS, CREDENTIALS_WARNING_S
 from eventpost.diagnosis.doctor.climbing import Look
 from eventpost.diagnosis.doctor.ladder import Seen, Unknown, Warned
-from eventpost.diagnosis.doctor.network import Peer
+from eventpost.diagnosis.doctor.network import Peer, look_up, try_to_connect
 
 CREDENTIALS_END = "EP6005"
 ANSWER_S = 4.0
 """For STS: it is a second opinion, and a network without a way to it is none of our business."""
+WALK_S = 4.0
+"""Credentials that take longer are looked at from beside: the SDK gives STS minutes to answer."""
+LINKS_OF_STS = frozenset({"assume-role", "assume-role-with-web-identity"})
+"""What the SDK calls the links of its chain that ask STS for keys."""
 
 
 def connection_steps(connection: aws.AwsConnection) -> list[tuple[str, Look]]:
@@ -97,14 +105,62 @@ def credentials(session: aws.Session) -> Look:
 
     def look() -> Seen:
         try:
-            _, expires_s = session.frozen()
+            expires_s = _walked(session)
         except EventpostError as error:
             return faulty(error)  # a secret that cannot be read, an extra that is missing
         except Exception as error:  # noqa: BLE001 - the border: what botocore raises is evidence
             return _no_credentials(error)
+        if isinstance(expires_s, Failed):
+            return expires_s
         return judged(session.report(), expires_s, time.time())
 
     return look
+
+
+def _walked(session: aws.Session) -> float | Failed | None:
+    """When the keys expire that the chain gives. Raises what the walk raises."""
+    expires: Future[float | None] = Future()
+
+    def walk() -> None:
+        try:
+            expires.set_result(session.frozen()[1])
+        except Exception as error:  # noqa: BLE001 - whoever waits for it raises it
+            expires.set_exception(error)
+
+    threading.Thread(target=walk, name="eventpost-doctor-credentials", daemon=True).start()
+    try:
+        return expires.result(WALK_S)
+    except TimeoutError:
+        return _out_of_reach(session) or expires.result()
+
+
+def _out_of_reach(session: aws.Session) -> Failed | None:
+    """That STS, which the chain waits for, cannot be reached from here; None when that is not why
+    the chain takes long, or cannot be known because a proxy lies between."""
+    link = session.report().link
+    if link not in LINKS_OF_STS:
+        return None
+    peer = endpoint_of(session, "sts")
+    if "https" in getproxies() and not proxy_bypass(peer.host):
+        return None
+    named = look_up(peer, BOUNDS)
+    way = named if isinstance(named, Failed) else try_to_connect(peer, BOUNDS)
+    if not isinstance(way, Failed):
+        return None
+    why = way.evidence
+    return Failed(
+        Evidence(
+            stage=Stage.CREDENTIALS,
+            fault=Fault.UNAVAILABLE,
+            elapsed_ms=why.elapsed_ms,
+            address=why.address,
+            system="aws",
+            operation="probe",
+            code=OUT_OF_REACH,
+            credential=link,
+            detail=f"{peer} cannot be reached: {why.stage.value} {why.fault.value}.",
+        )
+    )
 
 
 def _no_credentials(error: Exception) -> Failed:
