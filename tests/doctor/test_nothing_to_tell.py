@@ -1,5 +1,7 @@
 """A set-up that works has no finding anywhere: one on each queue system, under a load of events."""
 
+import itertools
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,10 +11,16 @@ import pytest
 
 from eventpost.config.settings import AlertSettings, Settings
 from eventpost.core.outcomes import Failed
+from eventpost.credentials import aws
+from eventpost.testing.aws_metadata import AwsMetadata
 from eventpost.testing.receiver import Receiver
 from tests.doctor.wards import examined, verdict
 from tests.moving import ends
+from tests.queues.kafka.roles import LIFE_S, Role
 from tests.server.running import EVENT, Served, served, until
+from tests.services.aws import REGION
+from tests.services.elasticmq import ElasticMQ
+from tests.services.kafka import Kafka
 from tests.services.service import fresh_name
 
 pytestmark = pytest.mark.slow
@@ -25,6 +33,9 @@ SERVICES: dict[str, Callable[[Any], dict[str, object]]] = {
 }
 REQUESTS, EVENTS = 10, 10
 PATIENCE_S = 120.0
+ALWAYS_DUE_S = 660.0
+"""Within 15 minutes of their end the SDK renews keys at every use, and may fail at it before 10."""
+NEVER_REVOKED = 1_000
 
 
 @pytest.fixture
@@ -84,19 +95,94 @@ def test_a_healthy_set_up(
 ) -> None:
     """While hundreds of events pass through, neither the doctor nor the management API nor the
     topic of the server's health tells a finding."""
-    last, onlooker = receivers
     settings = SERVICES[system](request.getfixturevalue(system))
+
+    check_that_nothing_is_told(settings, tmp_path, receivers)
+
+
+@pytest.fixture
+def metadata(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AwsMetadata]:
+    """Whoever asks for credentials gets those of a task's role, and no others."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+    aws.close_all()
+    with AwsMetadata() as metadata:
+        for name, value in metadata.container().items():
+            monkeypatch.setenv(name, value)
+        yield metadata
+    aws.close_all()
+
+
+def test_keys_of_sqs_rotate(
+    elasticmq: ElasticMQ,
+    metadata: AwsMetadata,
+    tmp_path: Path,
+    receivers: tuple[Receiver, Receiver],
+) -> None:
+    """So it is while the keys of a role rotate: ones that are always due for renewal, and new ones
+    before each request."""
+    metadata.keys.life_s = ALWAYS_DUE_S
+    settings: dict[str, object] = {
+        "kind": "aws",
+        "region": REGION,
+        "endpoint_url": elasticmq.url,
+    }
+
+    check_that_nothing_is_told(settings, tmp_path, receivers, metadata.rotate)
+
+    assert len(metadata.keys.issued) > 2 * REQUESTS
+
+
+def test_keys_of_kafka_rotate(
+    kafka: Kafka, metadata: AwsMetadata, tmp_path: Path, receivers: tuple[Receiver, Receiver]
+) -> None:
+    """So it is while the keys rotate that tokens for Kafka's brokers are signed with, which verify
+    them; older keys are good a while beside the new ones, as a platform rotates them."""
+    metadata.keys.life_s = LIFE_S
+    metadata.rotate()
+    role = Role(kafka, metadata)
+    settings: dict[str, object] = {
+        "kind": "kafka",
+        "bootstrap": [kafka.address("iam")],
+        "auth": "msk-iam",
+        "region": REGION,
+        "ca_file": str(kafka.ca_file),
+        "config": {"broker.address.family": "v4"},
+    }
+
+    rotations = itertools.count(1)
+
+    def rotate() -> None:
+        asked = len(metadata.asked)
+        role.rotate(left=NEVER_REVOKED)
+        if next(rotations) % REQUESTS == 0:  # tokens are signed with new keys once they are due
+            until(lambda: len(metadata.asked) > asked, patience_s=PATIENCE_S)
+
+    check_that_nothing_is_told(settings, tmp_path, receivers, rotate)
+
+
+def check_that_nothing_is_told(
+    settings: dict[str, object],
+    directory: Path,
+    receivers: tuple[Receiver, Receiver],
+    before_each: Callable[[], object] = lambda: None,
+) -> None:
+    """Events through a queue and out of it again, `before_each` request of them."""
+    last, onlooker = receivers
     queue = fresh_name("healthy")
     with ends.opened(ends.end(settings, queue)) as made:
         assert not isinstance(made.receive(1, 0.0, 30.0), Failed)  # now it is there
     config = declared(settings, queue, last, onlooker)
     alerts = Settings(alerts=AlertSettings(interval_s=0))  # looked for when the test wants it
-    with served(tmp_path, alerts) as server, server.admin() as admin:
+    with served(directory, alerts) as server, server.admin() as admin:
         declare(admin, config)
-        publish(server, REQUESTS)
+        publish(server, before_each)
         server.loop.run(server.app.alerts.look())
         found = [examined(dict(config), name) for name in ("station", "jobs", "out", "handler")]
-        publish(server, REQUESTS)
+        publish(server, before_each)
         until(lambda: len(last.ids) >= 2 * REQUESTS * EVENTS, patience_s=PATIENCE_S)
         server.loop.run(server.app.alerts.look())
         alerts_told = server.call(lambda: server.app.alerts.active)
@@ -112,9 +198,10 @@ def test_a_healthy_set_up(
     assert len(set(last.ids)) == 2 * REQUESTS * EVENTS
 
 
-def publish(server: Served, requests: int) -> None:
+def publish(server: Served, before_each: Callable[[], object]) -> None:
     with server.http() as http:
         http.headers["aeg-sas-key"] = server.key("songs")
-        for number in range(requests):
+        for number in range(REQUESTS):
+            before_each()
             events = [{**EVENT, "id": fresh_name(str(number))} for _ in range(EVENTS)]
             assert http.post("/topics/songs/api/events", json=events).status_code == 200

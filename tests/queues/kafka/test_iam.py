@@ -17,7 +17,6 @@ from eventpost.credentials import aws, reports
 from eventpost.diagnosis.classify import classify
 from eventpost.queues.interfaces import Message
 from eventpost.queues.kafka import KafkaConnection
-from eventpost.testing.aws_keys import Issued
 from eventpost.testing.aws_metadata import AwsMetadata
 from tests.conftest import Say
 from tests.queues.kafka.groups import (
@@ -28,13 +27,11 @@ from tests.queues.kafka.groups import (
     again_count,
     eventually,
 )
+from tests.queues.kafka.roles import LIFE_S, Role
 from tests.services.aws import REGION
-from tests.services.kafka import IamKey, Kafka
+from tests.services.kafka import Kafka
 
 pytestmark = pytest.mark.slow
-
-LIFE_S = 15.0
-"""Of keys that rotate."""
 
 
 @pytest.fixture(autouse=True)
@@ -48,29 +45,6 @@ def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     aws.close_all()
     yield
     aws.close_all()
-
-
-class Role:
-    """The role of a task, whose keys the brokers know."""
-
-    def __init__(self, kafka: Kafka, metadata: AwsMetadata) -> None:
-        self.metadata = metadata
-        self._kafka = kafka
-        self._good: list[IamKey] = []
-        self._admit(metadata.keys.current)
-
-    def rotate(self, *, left: int = 2) -> None:
-        """New keys; so many sets in all are good after it."""
-        self._admit(self.metadata.rotate())
-        while len(self._good) > left:
-            self._kafka.revoke(self._good.pop(0))
-
-    def _admit(self, issued: Issued) -> None:
-        key = IamKey(
-            issued.access_key_id, issued.secret_access_key, issued.session_token, "User:station"
-        )
-        self._kafka.admit(key)
-        self._good.append(key)
 
 
 @pytest.fixture
