@@ -70,7 +70,7 @@ def test_a_line_that_goes_dead(harness: Proxied) -> None:
     [outcome] = queue.send([Message(body=b"2")])
 
     assert isinstance(outcome, Failed)
-    assert classify(outcome.evidence) in ("EP4318", "EP2203")
+    assert classify(outcome.evidence) in ("EP4318", "EP4329")
     harness.proxy.thaw()
     eventually(lambda: isinstance(queue.send([Message(body=b"3")])[0], Delivered))
 

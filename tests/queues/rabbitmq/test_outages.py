@@ -141,6 +141,24 @@ def test_a_server_that_dies(own_rabbitmq: Running[RabbitMQ], kind: str, figures:
 
 
 @pytest.mark.slow
+def test_a_queue_that_does_not_confirm(own_rabbitmq: Running[RabbitMQ]) -> None:
+    """When the server speaks and the queue does not answer, that is told, and not that a handler is
+    slow; when the queue goes on, so do we."""
+    connection = settings(own_rabbitmq.service, request_timeout_s=8.0, heartbeat_s=4)
+    queue = opened(connection, "songs", create=True, queue_type="quorum")
+    send(queue, Message(body=b"1"))
+    own_rabbitmq.service.control("eval", "sys:suspend('%2F_songs').")
+
+    [outcome] = queue.send([Message(body=b"2")])
+
+    assert isinstance(outcome, Failed)
+    assert classify(outcome.evidence) == "EP4329"
+    own_rabbitmq.service.control("eval", "sys:resume('%2F_songs').")
+    eventually(lambda: isinstance(queue.send([Message(body=b"3")])[0], Delivered))
+    queue.close()
+
+
+@pytest.mark.slow
 @pytest.mark.crash
 def test_held_when_the_server_dies(own_rabbitmq: Running[RabbitMQ]) -> None:
     """What is held when the server dies is lost to its holder and comes again."""
@@ -190,7 +208,7 @@ def test_a_server_that_hangs(own_rabbitmq: Running[RabbitMQ]) -> None:
     [verdict] = queue.settle(page)
 
     assert isinstance(outcome, Failed)
-    assert classify(outcome.evidence) in ("EP2203", "EP4318")
+    assert classify(outcome.evidence) in ("EP4329", "EP4318")
     assert sent_s > 0.9
     assert verdict is Settled.LOST or isinstance(verdict, Failed)
     waited = listening.receive(5, WAIT_S_MAX, 0)

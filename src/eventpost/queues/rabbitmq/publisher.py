@@ -83,6 +83,8 @@ class Publisher:
                     await self._write(group, opened, channel)
                 await _answers(entries)
         except TimeoutError:
+            for entry in entries:
+                entry.wait_no_more()
             return await self._overdue(opened, channel), opened.wire
         except Exception as error:  # noqa: BLE001 - the library's; it becomes evidence
             await self._give_up(channel)
@@ -157,7 +159,7 @@ class Publisher:
             return opened.answered(failures.BLOCKED, stage=Stage.WAIT)
         self._line.doubt(opened)
         await self._give_up(channel)
-        return opened.wire.lost or opened.wire.timed_out()
+        return opened.wire.lost or opened.answered(failures.UNCONFIRMED, stage=Stage.WAIT)
 
     async def _give_up(self, channel: Channel) -> None:
         """What is still under way on it fails, and the next message goes over a new one."""
@@ -175,6 +177,11 @@ class _Entry:
         self.parcel = parcel
         self.confirmation: Confirmation | None = None
         self.failed: Failed | None = None
+
+    def wait_no_more(self) -> None:
+        """Its answer is overdue: that the channel is closed now says nothing about it."""
+        if self.confirmation is not None and not self.confirmation.done():
+            self.confirmation = None
 
     def outcome(
         self, evidence: Evidence, wire: Wire | None, operation: str, elapsed_s: float
