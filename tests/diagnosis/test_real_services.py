@@ -165,3 +165,21 @@ def test_rabbitmq_fails_inside(rabbitmq: RabbitMQ, blues: str) -> None:
     queue.close()
 
     assert found(failed) == "EP4328", failed
+
+
+def test_rabbitmq_gives_a_queue_up(rabbitmq: RabbitMQ) -> None:
+    """A queue whose process died again and again, so that the server starts it no more, is told as
+    one that is there and cannot be used; the server looks for the process for a minute first."""
+    name = fresh_name("blues")
+    patient = administrator(rabbitmq, request_timeout_s=120.0)
+    queue = opened(patient, name, create=True, queue_type="classic")
+    assert list(queue.send([Message(body=b"x")])) == [DELIVERED]
+    dies = "{ok, Now} = rabbit_amqqueue:lookup(Name), exit(amqqueue:get_pid(Now), kill)"
+    killed = f"[begin {dies}, timer:sleep(100) end || _ <- lists:seq(1, 10)], ok"
+
+    rabbitmq.control("eval", erlang(name, killed))
+    failed = queue.receive(1, 5.0, 30.0)
+    queue.close()
+
+    assert isinstance(failed, Failed)
+    assert found(failed) == "EP4309", failed

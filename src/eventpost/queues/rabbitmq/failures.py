@@ -53,6 +53,7 @@ _BY_SENTENCE = (
     (r"no queue ", QUEUE_NOT_FOUND),
     (r"no exchange ", EXCHANGE_NOT_FOUND),
     (r"down or inaccessible|has crashed|process is stopped|no leader", QUEUE_DOWN),
+    (r"failed to perform operation on queue .* due to timeout", QUEUE_DOWN),
     (r"in exclusive use|exclusive access", IN_EXCLUSIVE_USE),
     (r"inequivalent arg|invalid property|invalid arg|unknown exchange type", DECLARED_OTHERWISE),
     (r"delivery acknowledgement on channel \d+ timed out", CONSUMER_TIMEOUT),
