@@ -20,6 +20,7 @@ from eventpost.core.version import VERSION
 from eventpost.credentials import aws, opinions
 from eventpost.credentials.aws_session import check_region
 from eventpost.credentials.reports import Report
+from eventpost.credentials.uncollected import UNCOLLECTED
 
 TOKEN_LIFE_S = 900
 """What AWS's signers ask for, and the longest that brokers take."""
@@ -100,8 +101,9 @@ class MSKTokenProvider:
 
     def oauth_cb(self, config: str = "") -> tuple[str, float]:
         """For confluent-kafka: the token, and when it expires in seconds UTC."""
-        token = self.current()
-        return token.value, token.expires_s
+        with UNCOLLECTED:
+            token = self.current()
+            return token.value, token.expires_s
 
     def token(self) -> str:
         """For kafka-python, which asks at every connection."""

@@ -9,6 +9,7 @@ from msgspec import structs
 
 from eventpost.core.outcomes import EVIDENCE_DETAIL_CHARS_MAX, Evidence, Failed
 from eventpost.credentials.msk import MSKTokenProvider, Token
+from eventpost.credentials.uncollected import UNCOLLECTED
 from eventpost.queues.kafka.refusals import REFUSALS
 
 ASK_AGAIN_S = 10.0
@@ -46,9 +47,10 @@ class Tokens:
 
     def oauth_cb(self, _config: str) -> tuple[str, float]:
         """For confluent-kafka. Raises what the SDK raises, which librdkafka loses."""
-        token = self._provider.current()
-        self._given = token
-        return token.value, token.expires_s
+        with UNCOLLECTED:
+            token = self._provider.current()
+            self._given = token
+            return token.value, token.expires_s
 
     def are_outdated(self) -> bool:
         """Brokers refuse what was given: whether there is something else to show them. Looked for
