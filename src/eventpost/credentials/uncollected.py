@@ -1,9 +1,9 @@
 """No garbage collection while a thread of librdkafka's runs Python.
 
 Layer: credentials. A collection runs on whatever thread happens to allocate. On a client's own
-thread, on which librdkafka calls `oauth_cb`, it may come upon that very client, when nobody needs it
-any more, and its destructor then ends the process: "rd_kafka_destroy() called from librdkafka owned
-thread".
+thread, on which librdkafka calls `oauth_cb`, it may come upon that very client, when nobody needs
+it any more, and its destructor then ends the process: "rd_kafka_destroy() called from librdkafka
+owned thread".
 """
 
 import gc
