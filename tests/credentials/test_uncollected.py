@@ -14,25 +14,32 @@ import gc
 import threading
 import time
 
+from types import SimpleNamespace
+import sys
+
 from confluent_kafka import Producer
 
-from eventpost.credentials.uncollected import UNCOLLECTED
+from eventpost.credentials.msk import MSKTokenProvider
+from eventpost.queues.kafka.tokens import Tokens
 
 asked, is_abandoned = threading.Event(), threading.Event()
 settings = {"bootstrap.servers": "127.0.0.1:9", "log_level": 0}
 
 
-def current():
-    if not is_abandoned.is_set():
-        return "token", time.time() + 2  # the first one is fetched while the client is made
-    kept = [[each] for each in range(1_000_000)]  # enough for a collection
-    asked.set()
-    return "token", 4e9
+class Provider(MSKTokenProvider):
+    def __init__(self):
+        pass
+
+    def current(self):
+        if not is_abandoned.is_set():  # the first one is fetched while the client is made
+            return SimpleNamespace(value="token", expires_s=time.time() + 2)
+        kept = [[each] for each in range(1_000_000)]  # enough for a collection
+        asked.set()
+        return SimpleNamespace(value="token", expires_s=4e9)
 
 
-def oauth_cb(config):
-    with UNCOLLECTED:
-        return current()
+provider = Provider()
+asking = {"provider": provider, "queue": Tokens(provider, time.monotonic)}[sys.argv[1]]
 
 
 gc.collect()
@@ -43,7 +50,7 @@ abandoned = [
         | {
             "security.protocol": "sasl_plaintext",
             "sasl.mechanisms": "OAUTHBEARER",
-            "oauth_cb": oauth_cb,
+            "oauth_cb": asking.oauth_cb,
         }
     )
 ]
@@ -57,11 +64,12 @@ print("alive")
 
 
 @pytest.mark.slow
-def test_an_abandoned_client_does_not_end_the_process() -> None:
+@pytest.mark.parametrize("asking", ["provider", "queue"])
+def test_an_abandoned_client_does_not_end_the_process(asking: str) -> None:
     """A client that lies in a cycle is not destroyed by its own thread, which asks for a token just
     then: librdkafka would end the process for that."""
     done = subprocess.run(
-        [sys.executable, "-c", ABANDONED], capture_output=True, text=True, check=False
+        [sys.executable, "-c", ABANDONED, asking], capture_output=True, text=True, check=False
     )
 
     assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr

@@ -11,6 +11,7 @@ from typing import Any
 
 from eventpost.core.outcomes import Evidence, Failed
 from eventpost.credentials.msk import MSKTokenProvider
+from eventpost.credentials.uncollected import UNCOLLECTED
 from eventpost.kafka.telling import LOG, Telling, ToldCauses
 from eventpost.queues.kafka.clients import Cluster, Made
 from eventpost.queues.kafka.settings import KafkaConnection, token_provider
@@ -160,6 +161,10 @@ class Tokens:
 
     def oauth_cb(self, config: str) -> tuple[str, float]:
         """For confluent-kafka. Raises what the SDK raises."""
+        with UNCOLLECTED:
+            return self._told(config)
+
+    def _told(self, config: str) -> tuple[str, float]:
         try:
             value, expires_s = self.provider.oauth_cb(config)
         finally:
