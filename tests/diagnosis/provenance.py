@@ -52,6 +52,7 @@ FILES = (
 variables in which the clouds' SDKs look for credentials."""
 STAND_INS = (
     *("tests/destinations/test_lambda", "tests/e2e/test_function_endpoints"),
+    "tests/doctor/test_networks",
     *(
         f"tests/credentials/test_azure_chain.py::{each}"
         for each in ("test_what_entra_says", "test_a_virtual_machine_without_identity")

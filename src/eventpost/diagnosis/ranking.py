@@ -42,6 +42,8 @@ class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
     """Of the same peer with the same credential, in order of time, this one included."""
     clock_ahead_s: float | None = None
     """This machine's clock against a peer's."""
+    names: tuple[str, ...] = ()
+    """The peer's, and every name that the resolver goes over to its addresses."""
     credentials_expire_ms: int | None = None
     now_ms: int | None = None
 
@@ -73,6 +75,15 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def code(self) -> str:
         return self.findings[0].code
+
+
+def private_link(names: Sequence[str]) -> str:
+    """The name of a private endpoint among these; "" without one.
+
+    Once an account has an endpoint, Azure's own DNS makes the account's name an alias of one below
+    `privatelink`, for everybody: https://learn.microsoft.com/azure/private-link/private-endpoint-dns
+    """
+    return next((each for each in names if ".privatelink." in each), "")
 
 
 class Case:
@@ -201,6 +212,9 @@ def _storage_network(case: Case) -> None:
         case.say(SEVERAL_EGRESS, 1.2, f"{told}: another connection, another address of ours")
     if _is_private(case.evidence.address):
         case.rule_out(PRIVATE_ENDPOINT_UNUSED, "it was reached at a private address")
+    elif private_name := private_link(case.circumstances.names):
+        told = f"the account has a private endpoint ({private_name}), and was reached at"
+        case.say(PRIVATE_ENDPOINT_UNUSED, 3.0, f"{told} a public address")
     elif case.evidence.address and case.pattern is not Pattern.INTERMITTENT and not case.working:
         case.say(PRIVATE_ENDPOINT_UNUSED, 0.3, "it was reached at a public address")
 

@@ -104,9 +104,10 @@ class FaultProxy:
         port: int,
         *,
         speaks: Literal["http", "kafka", "tcp"] = "http",
+        at_host: str = "127.0.0.1",
         at_port: int = 0,
     ) -> None:
-        self.host = "127.0.0.1"
+        self.host = at_host
         self.port = at_port
         self.requests: list[Asked] = []
         """Every request, in the order of arrival. HTTP and Kafka only."""

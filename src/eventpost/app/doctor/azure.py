@@ -17,8 +17,9 @@ from eventpost.credentials.azure_token import STORAGE_SCOPE, default_credential
 from eventpost.diagnosis.doctor import network, steps
 from eventpost.diagnosis.doctor.bounds import BOUNDS
 from eventpost.diagnosis.doctor.climbing import Look
-from eventpost.diagnosis.doctor.ladder import Seen
+from eventpost.diagnosis.doctor.ladder import Seen, Warned
 from eventpost.diagnosis.doctor.network import Peer
+from eventpost.diagnosis.ranking import PRIVATE_ENDPOINT_UNUSED, private_link
 from eventpost.formats.times import seven_digits
 from eventpost.http import proxies, urls
 from eventpost.http.trust import Trust
@@ -64,6 +65,11 @@ def peer_of(connection: AzureStorageConnection) -> Peer:
     url = urls.parse(access(connection, "queue").url)
     proxy = proxies.from_environment(os.environ).for_url(url)
     return Peer(url.host, url.port) if proxy is None else Peer(proxy.host, proxy.port)
+
+
+def names_of(connection: AzureStorageConnection) -> tuple[str, ...]:
+    """Every name that the resolver goes over to the account's queues."""
+    return network.names_of(peer_of(connection).host, BOUNDS)
 
 
 def _is_proxied(connection: AzureStorageConnection) -> bool:
@@ -128,6 +134,9 @@ def _name(peer: Peer) -> Seen:
     kinds = {network.kind_of(each) for each in found}
     if kinds == {"private"}:
         return f"{told}: a private endpoint"
-    if kinds == {"public"}:
-        return f"{told}: the public endpoint, where the account's firewall rules hold"
-    return told
+    if kinds != {"public"}:
+        return told
+    if private_name := private_link(network.names_of(peer.host, BOUNDS)):
+        what = f"the account has a private endpoint ({private_name}), which is not used here"
+        return Warned(code=PRIVATE_ENDPOINT_UNUSED, detail=f"{told}: {what}")
+    return f"{told}: the public endpoint, where the account's firewall rules hold"

@@ -5,6 +5,7 @@ Layer: app. A probe takes nothing and writes nothing.
 
 import ssl
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 
@@ -30,12 +31,18 @@ from eventpost.queues.rabbitmq.settings import RabbitmqConnection
 from eventpost.queues.sqs.address import place
 
 Open = Callable[[], Queue]
+Names = Callable[[], tuple[str, ...]]
+"""Asks the resolver for every name that it goes over to the service."""
 _LOOKED_AT = frozenset({"settings", "credentials", "name", "connect", "tls"})
 """Rungs of a probe that the doctor has climbed by itself, with more to tell."""
 _SOURCE_NEEDS = ("receive", "settle", "extend")
 _DESTINATION_NEEDS = ("send",)
 _NAMES = {"connect": "route"}
 _FIFO = ".fifo"
+
+
+def _no_names() -> tuple[str, ...]:
+    return ()
 
 
 def steps_of(
@@ -60,8 +67,14 @@ def steps_of(
     first: list[tuple[str, Step]] = [("settings", settings(settled))]
     if isinstance(connection, KafkaConnection):
         return [*first, *_of_kafka(connection, address, open_queue, is_source, is_round_trip)]
-    rights = permissions(open_queue, _SOURCE_NEEDS if is_source else _DESTINATION_NEEDS)
-    found = [*first, *_way(connection, address), probe(open_queue), rights]
+    needed = _SOURCE_NEEDS if is_source else _DESTINATION_NEEDS
+    names = _names(connection)
+    found = [
+        *first,
+        *_way(connection, address),
+        probe(open_queue, names),
+        permissions(open_queue, needed, names),
+    ]
     if is_round_trip:
         is_fifo = address.name.endswith(_FIFO)
         found.append(round_trip.step(open_queue, is_fifo=is_fifo, is_source=is_source))
@@ -86,7 +99,9 @@ def _of_kafka(
     return own
 
 
-def permissions(open_queue: Open, needed: Sequence[str]) -> tuple[str, Step]:
+def permissions(
+    open_queue: Open, needed: Sequence[str], names: Names = _no_names
+) -> tuple[str, Step]:
     """The operations that are needed, each for itself: some may work while others are refused."""
 
     def look() -> Seen:
@@ -95,12 +110,12 @@ def permissions(open_queue: Open, needed: Sequence[str]) -> tuple[str, Step]:
             found = queue.permissions() if isinstance(queue, Permitting) else ()
         finally:
             queue.close()
-        return found if isinstance(found, Failed) else judged(found, needed)
+        return found if isinstance(found, Failed) else judged(found, needed, names)
 
     return "authorization", look
 
 
-def judged(found: Sequence[Permission], needed: Sequence[str]) -> Seen:
+def judged(found: Sequence[Permission], needed: Sequence[str], names: Names = _no_names) -> Seen:
     """What a matrix of operations comes to, for who needs some of them. Pure."""
     if not found:
         return None
@@ -108,7 +123,8 @@ def judged(found: Sequence[Permission], needed: Sequence[str]) -> Seen:
     for each in found:
         if each.refused is not None and each.operation in needed:
             evidence = each.refused.evidence
-            code = rank(evidence, Circumstances(attempts=_attempts(found))).code
+            known = Circumstances(attempts=_attempts(found), names=names())
+            code = rank(evidence, known).code
             return Faulty(code=code, detail=f"{told}. {evidence.detail}", evidence=evidence)
     return told
 
@@ -133,7 +149,7 @@ def _word(permission: Permission) -> str:
     return "allowed" if permission.is_known else "not known"
 
 
-def probe(open_queue: Open) -> tuple[str, Step]:
+def probe(open_queue: Open, names: Names = _no_names) -> tuple[str, Step]:
     """The probe's rungs, without what was looked at already."""
 
     def look() -> Sequence[Rung]:
@@ -143,20 +159,31 @@ def probe(open_queue: Open) -> tuple[str, Step]:
             found = rung("settings", faulty(error))
             return [] if found is None else [found]
         try:
-            return [each for one in queue.probe() for each in _told(one)]
+            return [each for one in queue.probe() for each in _told(one, names)]
         finally:
             queue.close()
 
     return "authentication", look
 
 
-def _told(probed: Probed) -> list[Rung]:
+def _told(probed: Probed, names: Names) -> list[Rung]:
     if probed.failed is None and probed.name in _LOOKED_AT:
         return []
     name = _NAMES.get(probed.name, probed.name)
-    seen = probed.failed if isinstance(probed.failed, Failed) else probed.detail
+    seen: Seen = probed.detail
+    if isinstance(probed.failed, Failed):
+        evidence = probed.failed.evidence
+        code = rank(evidence, Circumstances(names=names())).code
+        seen = Faulty(code=code, detail=evidence.detail, evidence=evidence)
     found = rung(name, seen)
     return [] if found is None else [found]
+
+
+def _names(connection: msgspec.Struct | None) -> Names:
+    """What else the service is called on the way to it, where that tells something."""
+    if isinstance(connection, AzureStorageConnection):
+        return partial(azure.names_of, connection)
+    return _no_names
 
 
 def _defaults(kind: str) -> msgspec.Struct:

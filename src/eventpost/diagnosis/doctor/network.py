@@ -11,8 +11,9 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import msgspec
 
@@ -20,6 +21,7 @@ from eventpost.core.outcomes import Evidence, Failed, Fault, Stage
 from eventpost.diagnosis.doctor.bounds import Bounds
 from eventpost.http.failures import evidence_of
 
+Answer = TypeVar("Answer")
 ADDRESSES_SHOWN_MAX = 6
 _SIOCGIFADDR = 0x8915
 
@@ -61,23 +63,45 @@ def look_up(peer: Peer, bounds: Bounds) -> list[str] | Failed:
 
     A resolver may keep one waiting for half a minute: it is asked on a thread that is left behind.
     """
-    answered: list[list[str] | Failed] = []
 
-    def ask() -> None:
+    def ask() -> list[str] | Failed:
         try:
             found = socket.getaddrinfo(peer.host, peer.port, type=socket.SOCK_STREAM)
-            answered.append(list(dict.fromkeys(str(each[4][0]) for each in found)))
+            return list(dict.fromkeys(str(each[4][0]) for each in found))
         except (OSError, UnicodeError) as error:
-            answered.append(_failed(evidence_of(error, Stage.NAME, address=str(peer)), began_s))
+            return _failed(evidence_of(error, Stage.NAME, address=str(peer)), began_s)
 
     began_s = time.monotonic()
-    asking = threading.Thread(target=ask, name="eventpost-doctor-name", daemon=True)
-    asking.start()
-    asking.join(bounds.name_s)
-    if answered:
-        return answered[0]
+    answer = _asked(ask, bounds.name_s)
+    if answer is not None:
+        return answer
     evidence = Evidence(stage=Stage.NAME, fault=Fault.TIMED_OUT, address=str(peer))
     return _failed(evidence, began_s)
+
+
+def names_of(host: str, bounds: Bounds) -> tuple[str, ...]:
+    """`host`, and every name that the resolver went over to its addresses: aliases, and the last.
+    Only `host` where the resolver does not say."""
+
+    def ask() -> tuple[str, ...]:
+        try:
+            name, aliases, _ = socket.gethostbyname_ex(host)
+        except (OSError, UnicodeError):
+            return ()
+        return (*aliases, name)
+
+    return tuple(dict.fromkeys((host, *(_asked(ask, bounds.name_s) or ()))))
+
+
+def _asked(ask: Callable[[], Answer], seconds_max: float) -> Answer | None:
+    """The answer of a resolver, on a thread that is left behind when it takes longer."""
+    answered: list[Answer] = []
+    asking = threading.Thread(
+        target=lambda: answered.append(ask()), name="eventpost-doctor-name", daemon=True
+    )
+    asking.start()
+    asking.join(seconds_max)
+    return answered[0] if answered else None
 
 
 def kind_of(address: str) -> str:
