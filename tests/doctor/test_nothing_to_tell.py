@@ -11,14 +11,16 @@ import pytest
 
 from eventpost.config.settings import AlertSettings, Settings
 from eventpost.core.outcomes import Failed
-from eventpost.credentials import aws
+from eventpost.credentials import aws, azure
 from eventpost.testing.aws_metadata import AwsMetadata
+from eventpost.testing.azure_identity import AzureIdentity
 from eventpost.testing.receiver import Receiver
 from tests.doctor.wards import examined, verdict
 from tests.moving import ends
 from tests.queues.kafka.roles import LIFE_S, Role
 from tests.server.running import EVENT, Served, served, until
 from tests.services.aws import REGION
+from tests.services.azurite import AzuriteWithTokens
 from tests.services.elasticmq import ElasticMQ
 from tests.services.kafka import Kafka
 from tests.services.service import fresh_name
@@ -36,6 +38,8 @@ PATIENCE_S = 120.0
 ALWAYS_DUE_S = 660.0
 """Within 15 minutes of their end the SDK renews keys at every use, and may fail at it before 10."""
 NEVER_REVOKED = 1_000
+TOKEN_LIFE_S = 240.0
+"""Within five minutes of its end a token is due for renewal, with us and with the SDK."""
 
 
 @pytest.fixture
@@ -162,6 +166,32 @@ def test_keys_of_kafka_rotate(
             until(lambda: len(metadata.asked) > asked, patience_s=PATIENCE_S)
 
     check_that_nothing_is_told(settings, tmp_path, receivers, rotate)
+
+
+def test_tokens_of_storage_rotate(
+    azurite_with_tokens: AzuriteWithTokens,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    receivers: tuple[Receiver, Receiver],
+) -> None:
+    """So it is while the tokens of a managed identity rotate: ones that are always due for
+    renewal."""
+    azure.close_all()
+    authority = str(azurite_with_tokens.ca_file)
+    monkeypatch.setenv("SSL_CERT_FILE", authority)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", authority)
+    with AzureIdentity(life_s=TOKEN_LIFE_S) as identity:
+        for name, value in identity.app_service().items():
+            monkeypatch.setenv(name, value)
+        settings: dict[str, object] = {
+            "kind": "azure-storage",
+            "account_url": azurite_with_tokens.queue_url,
+        }
+
+        check_that_nothing_is_told(settings, tmp_path, receivers)
+
+        assert len(identity.tokens) > REQUESTS
+    azure.close_all()
 
 
 def check_that_nothing_is_told(
