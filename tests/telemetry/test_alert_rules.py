@@ -18,7 +18,7 @@ RULES = ROOT / "docs/guides/prometheus-alerts.yaml"
 KNOWN = {each.name: set(each.labels) for each in METRICS} | {"up": {"job", "instance"}}
 ALWAYS = {"job", "instance"}
 """Labels that Prometheus gives to whatever it scrapes."""
-FUNCTIONS = {"delta", "increase", "rate", "time", "sum", "max"}
+FUNCTIONS = {"delta", "increase", "max", "max_over_time", "rate", "sum", "time"}
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>\d+(?:\.\d+)?)|(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)|(?P<text>\"[^\"]*\")"
     r"|(?P<range>\[\d+[smhd]\])|(?P<sign>==|!=|>=|<=|=~|[-+*/<>=(){},]))"
