@@ -691,19 +691,27 @@ CREDENTIALS = (
 
 MAIL = (
     Case("EP3403", "mail MAIL", "530 Authentication required", SES),
-    Case("EP3405", "mail MAIL", "501 Invalid MAIL FROM address provided", SES),
+    Case(
+        "EP3405",
+        "mail MAIL",
+        "501 Invalid MAIL FROM address provided",
+        f"{GITHUB}/docker-mailserver/docker-mailserver/issues/2403",
+    ),
     Case(
         "EP3406",
         "mail RCPT",
         "550 5.1.1 The email account that you tried to reach does not exist. Please try "
-        "double-checking the recipient's email address for typos or unnecessary spaces.",
-        GMAIL,
+        "double-checking the recipient's email address for typos or unnecessary spaces. Learn more "
+        "at https://support.google.com/mail/?p=NoSuchUser "
+        "i189-20020a6387c6000000b00439495f4eadsor8053548pge.28 - gsmtp",
+        f"{GITHUB}/alistapart/AListApart/issues/442",
     ),
     Case(
         "EP3407",
         "mail RCPT",
         "450 4.2.1 The user you are trying to contact is receiving mail too quickly. Please resend "
-        "your message at a later time.",
+        "your message at a later time. If the user is able to receive mail at that time, your "
+        "message will be delivered.",
         GMAIL,
     ),
     Case(
@@ -717,8 +725,8 @@ MAIL = (
         "EP3409",
         "mail DATA",
         "554 Message rejected: Email address is not verified. The following identities failed the "
-        "check in region region: identity1, identity2",
-        SES,
+        "check in region US-WEST-2: webmaster@localhost",
+        "https://pastebin.com/MpLgKiQ6",
     ),
     Case("EP3410", "mail MAIL", "421 Too many concurrent SMTP connections", SES),
     Case("EP3410", "mail DATA", "451 4.3.0 Mail server temporarily rejected message.", GMAIL),
