@@ -541,6 +541,18 @@ AGENT_REFUSES = (
 )
 CREDENTIALS = (
     Case(
+        "EP3662",
+        "entra token",
+        entra(  # 400: https://docs.nais.io/security/auth/azure-ad/faq-troubleshooting/
+            "invalid_grant",
+            501051,
+            "Application '1df771d6-ef9c-473e-af87-cafa8928e024'(testClient) is not assigned to a "
+            "role for the application '8d138478-d3a3-47f5-a233-1408cd6baae4'(testBackend2)",
+        ),
+        f"{GITHUB}/PowershellScripts/PowershellScripts.github.io/blob/"
+        "2648b055476ad8e5816ec3286bac7affc9932fc1/articles/de/Azure/azfuncmitAPI.md",
+    ),
+    Case(
         "EP4504",
         "aws container",
         in_full(400, AGENT_REFUSES, "application/json"),
