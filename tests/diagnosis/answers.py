@@ -105,7 +105,7 @@ def sts(code: str, message: str, *, status: int = 400) -> Answer:
     )
 
 
-def entra(error: str, number: int, text: str, *, status: int = 400) -> Answer:
+def entra(error: str, number: int, text: str, *, status: int = 400, **more: str) -> Answer:
     trace = "e9a899ac-eed7-4828-a580-2c0b8ffb2100"
     correlation = "22a58ae7-fe96-44eb-8610-5eeb970d5089"
     when = "2023-06-07 08:06:56Z"
@@ -118,6 +118,7 @@ def entra(error: str, number: int, text: str, *, status: int = 400) -> Answer:
         "trace_id": trace,
         "correlation_id": correlation,
         "error_uri": f"https://login.microsoftonline.com/error?code={number}",
+        **more,
     }
     return Answer(status, json.dumps(body).encode(), {"Content-Type": "application/json"})
 
@@ -581,7 +582,7 @@ CREDENTIALS = (
             '{"error":"invalid_request","error_description":"Identity not found"}',
             "application/json",
         ),
-        f"{GITHUB}/Azure/aad-pod-identity/issues/681",
+        f"{GITHUB}/Azure/terraform-provider-azapi/issues/669",
     ),
     Case(
         "EP4606",
@@ -643,8 +644,10 @@ CREDENTIALS = (
             "invalid_client",
             7002137,
             "No matching federated identity record found for presented assertion subject "
-            "'/eid1/c/pub/t/v4j5cvGGr0GRqy180BHbRw/a/9ExAW52n_ky4ZiS_jhpJIQ/7e307b14'. Please make "
-            "sure the federated identity credential Subject is '/eid1/c/pub/t/{tenantId}'.",
+            "'/eid1/c/pub/t/v4j5cvGGr0GRqy180BHbRw/a/9ExAW52n_ky4ZiS_jhpJIQ/"
+            "7e307b14-2a27-4f66-ada8-ec6400eb4977'. Please make sure the federated identity "
+            "credential Subject is '/eid1/c/pub/t/{tenantId}/a/9ExAW52n_ky4ZiS_jhpJIQ/"
+            "7e307b14-2a27-4f66-ada8-ec6400eb4977'.",
             status=401,
         ),
         f"{GITHUB}/microsoft/Agents/issues/202",
@@ -655,10 +658,17 @@ CREDENTIALS = (
         entra(
             "invalid_client",
             7002138,
-            "No matching federated identity record found for presented assertion subject",
+            "No matching federated identity record found for presented assertion subject "
+            "'repo:CODfreak213421/IsocertsgDashboard23:environment:Production'. The subject "
+            "matches with case-insensitive comparison, but not with case-sensitive comparison. "
+            "Check your federated identity credential Subject, Audience and Issuer against the "
+            "presented assertion. See documentation at: https://learn.microsoft.com/entra/workload-id/"
+            "workload-identity-federation. See breaking change notification and remediation at: "
+            "https://learn.microsoft.com/en-us/entra/identity-platform/reference-breaking-changes"
+            "#august-2024.",
             status=401,
         ),
-        f"{GITHUB}/Azure/login/issues/517",
+        f"{GITHUB}/Azure/login/issues/515",
     ),
     Case(
         "EP4613",
@@ -680,22 +690,25 @@ CREDENTIALS = (
             "invalid_client",
             700024,
             "Client assertion is not within its valid time range. Current time: "
-            "2023-05-30T05:19:20.3135329Z, assertion valid from 2023-02-28T08:57:37.0000000Z, "
-            "expiry time of assertion 2023-02-28T09:57:37.0000000Z.",
+            "2024-05-28T06:01:42.5853621Z, assertion valid from 2024-05-28T02:19:01.0000000Z, "
+            "expiry time of assertion 2024-05-28T02:29:01.0000000Z. Review the documentation at "
+            "https://docs.microsoft.com/azure/active-directory/develop/"
+            "active-directory-certificate-credentials .",
             status=401,
         ),
-        ENTRA_CODES,
+        f"{GITHUB}/dotnet/docker-tools/pull/1310",
     ),
     Case(
         "EP4615",
         "entra token",
         entra(
-            "invalid_grant",
+            "interaction_required",
             53003,
             "Access has been blocked by Conditional Access policies. The access policy does not "
             "allow token issuance.",
+            suberror="message_only",
         ),
-        ENTRA_CODES,
+        f"{GITHUB}/MartinIngesen/MSOLSpray/issues/5",
     ),
 )
 
