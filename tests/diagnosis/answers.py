@@ -1,8 +1,10 @@
 """What real services answered when they refused, each with the public place where it is told.
 
-Codes, statuses and texts are those of the source, and so are whole bodies where the source has them
-(`in full`). Where people show only what their client printed of an answer, code and text stand in
-the envelope of the service's protocol, as its documentation has it:
+Codes and texts are those of the source, and so are whole bodies where the source has them (`in
+full`); ids of requests and traces may be others. Where a source has no HTTP status, it is the one
+that the same service gives elsewhere with the same code. Where people show only what their client
+printed of an answer, code and text stand in the envelope of the service's protocol, as its
+documentation has it:
 
     SQS     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-making-api-requests-json.html
     Lambda  https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
@@ -10,7 +12,8 @@ the envelope of the service's protocol, as its documentation has it:
     STS     https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html
     Entra   https://learn.microsoft.com/entra/identity-platform/reference-error-codes
 
-An answer that nobody has published does not belong here.
+An answer that nobody has published does not belong here. The two of `SQS_ERRORS` are the weakest:
+nobody shows one that SQS gave, as far as we found, and their sentences are the documentation's.
 """
 
 import base64
@@ -24,6 +27,7 @@ GITHUB = "https://github.com"
 LOCALSTACK = f"{GITHUB}/localstack/localstack/blob/master/tests/aws/services"
 """Its snapshots are recorded from Amazon's own services, with the day on which that was."""
 SQS_API = "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference"
+SQS_ERRORS = "https://docs.aws.amazon.com/sdk-for-python/v1/reference/clients/sqs/errors"
 LAMBDA_API = "https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html"
 S3_ERRORS = "https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html"
 ENTRA_CODES = "https://learn.microsoft.com/entra/identity-platform/reference-error-codes"
@@ -171,7 +175,7 @@ SQS = (
             "The request was rejected because the specified entity or resource could not be found.",
             shape="KmsNotFound",
         ),
-        f"{SQS_API}/API_SendMessage.html",
+        f"{SQS_ERRORS}/KmsNotFound/",
     ),
     Case(
         "EP4104",
@@ -194,7 +198,7 @@ SQS = (
             "Amazon Web Services KMS throttles requests for the following conditions.",
             shape="KmsThrottled",
         ),
-        f"{SQS_API}/API_SendMessage.html",
+        f"{SQS_ERRORS}/KmsThrottled/",
     ),
     Case(
         "EP4106",
@@ -221,10 +225,9 @@ SQS = (
         "sqs create",
         sqs(
             "InvalidAttributeName",
-            "You can use one type of server-side encryption (SSE) at one time. You can either "
-            "enable KMS SSE or SQS SSE.",
+            "Unknown Attribute FifoQueue.",
         ),
-        SQS_RECORDED,
+        f"{GITHUB}/aws/aws-sdk-php/issues/1331",
     ),
     Case(
         "EP4110",
@@ -283,18 +286,26 @@ SQS = (
     Case(
         "EP4117",
         "sqs receive",
-        sqs("InvalidAddress", "The specified ID is invalid."),
-        f"{SQS_API}/API_ReceiveMessage.html",
+        in_full(
+            404,  # https://github.com/aws/aws-sdk-net/issues/437
+            '<?xml version="1.0"?><ErrorResponse xmlns="http://queue.amazonaws.com/doc/2012-11-05/'
+            '"><Error><Type>Sender</Type><Code>InvalidAddress</Code><Message>The address '
+            "https://queue.amazonaws.com/ is not valid for this endpoint.</Message><Detail/>"
+            "</Error><RequestId>7b75f49f-f99b-5f81-91ae-a0684f8d1674</RequestId></ErrorResponse>",
+        ),
+        f"{GITHUB}/jegesh/python-sqs-listener/issues/30",
     ),
     Case(
         "EP4119",
         "sqs receive",
-        coral(
-            "InternalFailure",
-            "The request processing has failed because of an unknown error, exception or failure.",
-            status=500,
+        in_full(
+            500,
+            '<?xml version="1.0"?><ErrorResponse xmlns="http://queue.amazonaws.com/doc/2012-11-05/'
+            '"><Error><Type>Receiver</Type><Code>InternalError</Code><Message>We encountered an '
+            "internal error. Please try again.</Message><Detail/></Error><RequestId>"
+            "40b6b208-3ba4-5e38-a31e-e1f96450d403</RequestId></ErrorResponse>",
         ),
-        f"{SQS_API}/CommonErrors.html",
+        f"{GITHUB}/celery/celery/issues/4988",
     ),
     Case(
         "EP4119",
@@ -319,24 +330,24 @@ SQS = (
     Case(
         "EP4520",
         "sqs send",
-        coral(
+        coral(  # `InvalidClientTokenId` of the query protocol, which is what the source shows
             "UnrecognizedClientException",
-            "The X.509 certificate or AWS access key ID provided does not exist in our records.",
+            "The security token included in the request is invalid.",
             status=403,
         ),
-        f"{SQS_API}/CommonErrors.html",
+        f"{GITHUB}/aws/aws-sdk-php-symfony/issues/41",
     ),
     Case(
         "EP4518",
         "sqs send",
-        coral(
+        coral(  # `SignatureDoesNotMatch` of the query protocol, which is what the source shows
             "InvalidSignatureException",
             "The request signature we calculated does not match the signature you provided. Check "
             "your AWS Secret Access Key and signing method. Consult the service documentation for "
             "details.",
             status=403,
         ),
-        "https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html",
+        f"{GITHUB}/erlcloud/erlcloud/issues/113",
     ),
     Case(
         "EP4519",
