@@ -937,11 +937,16 @@ def test_nobody_gets_it_twice(server: MailServer) -> None:
     assert len(ids) == 1, "a mailbox that gets it twice can tell"
 
 
-@pytest.mark.cites("https://support.google.com/a/answer/3726730")
+@pytest.mark.cites("https://github.com/alistapart/AListApart/issues/442")
 def test_who_is_refused_for_good(server: MailServer, caplog: pytest.LogCaptureFixture) -> None:
     """A mailbox that is gone keeps the mail from nobody else, and is told of."""
-    gone = "550 5.1.1 The email account that you tried to reach does not exist."
-    server.script("RCPT", gone)
+    gone = (
+        "550 5.1.1 The email account that you tried to reach does not exist. Please try "
+        "double-checking the recipient's email address for typos or unnecessary spaces. Learn more "
+        "at https://support.google.com/mail/?p=NoSuchUser"
+    )
+    request_id = "i189-20020a6387c6000000b00439495f4eadsor8053548pge.28"
+    server.script("RCPT", f"{gone} {request_id} - gsmtp")
     to = endpoint("gone@x.example, here@x.example")
 
     (outcome,) = deliver(connection(server.port), [delivery(1)], to=to)

@@ -1,8 +1,10 @@
 """What real services answered when they refused, each with the public place where it is told.
 
-Codes, statuses and texts are those of the source, and so are whole bodies where the source has them
-(`in full`). Where people show only what their client printed of an answer, code and text stand in
-the envelope of the service's protocol, as its documentation has it:
+Codes and texts are those of the source, and so are whole bodies where the source has them (`in
+full`); ids of requests and traces may be others. Where a source has no HTTP status, it is the one
+that the same service gives elsewhere with the same code. Where people show only what their client
+printed of an answer, code and text stand in the envelope of the service's protocol, as its
+documentation has it:
 
     SQS     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-making-api-requests-json.html
     Lambda  https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
@@ -10,7 +12,8 @@ the envelope of the service's protocol, as its documentation has it:
     STS     https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html
     Entra   https://learn.microsoft.com/entra/identity-platform/reference-error-codes
 
-An answer that nobody has published does not belong here.
+An answer that nobody has published does not belong here. The two of `SQS_ERRORS` are the weakest:
+nobody shows one that SQS gave, as far as we found, and their sentences are the documentation's.
 """
 
 import base64
@@ -24,6 +27,7 @@ GITHUB = "https://github.com"
 LOCALSTACK = f"{GITHUB}/localstack/localstack/blob/master/tests/aws/services"
 """Its snapshots are recorded from Amazon's own services, with the day on which that was."""
 SQS_API = "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference"
+SQS_ERRORS = "https://docs.aws.amazon.com/sdk-for-python/v1/reference/clients/sqs/errors"
 LAMBDA_API = "https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html"
 S3_ERRORS = "https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html"
 ENTRA_CODES = "https://learn.microsoft.com/entra/identity-platform/reference-error-codes"
@@ -105,7 +109,7 @@ def sts(code: str, message: str, *, status: int = 400) -> Answer:
     )
 
 
-def entra(error: str, number: int, text: str, *, status: int = 400) -> Answer:
+def entra(error: str, number: int, text: str, *, status: int = 400, **more: str) -> Answer:
     trace = "e9a899ac-eed7-4828-a580-2c0b8ffb2100"
     correlation = "22a58ae7-fe96-44eb-8610-5eeb970d5089"
     when = "2023-06-07 08:06:56Z"
@@ -118,6 +122,7 @@ def entra(error: str, number: int, text: str, *, status: int = 400) -> Answer:
         "trace_id": trace,
         "correlation_id": correlation,
         "error_uri": f"https://login.microsoftonline.com/error?code={number}",
+        **more,
     }
     return Answer(status, json.dumps(body).encode(), {"Content-Type": "application/json"})
 
@@ -170,7 +175,7 @@ SQS = (
             "The request was rejected because the specified entity or resource could not be found.",
             shape="KmsNotFound",
         ),
-        f"{SQS_API}/API_SendMessage.html",
+        f"{SQS_ERRORS}/KmsNotFound/",
     ),
     Case(
         "EP4104",
@@ -193,7 +198,7 @@ SQS = (
             "Amazon Web Services KMS throttles requests for the following conditions.",
             shape="KmsThrottled",
         ),
-        f"{SQS_API}/API_SendMessage.html",
+        f"{SQS_ERRORS}/KmsThrottled/",
     ),
     Case(
         "EP4106",
@@ -220,10 +225,9 @@ SQS = (
         "sqs create",
         sqs(
             "InvalidAttributeName",
-            "You can use one type of server-side encryption (SSE) at one time. You can either "
-            "enable KMS SSE or SQS SSE.",
+            "Unknown Attribute FifoQueue.",
         ),
-        SQS_RECORDED,
+        f"{GITHUB}/aws/aws-sdk-php/issues/1331",
     ),
     Case(
         "EP4110",
@@ -282,18 +286,26 @@ SQS = (
     Case(
         "EP4117",
         "sqs receive",
-        sqs("InvalidAddress", "The specified ID is invalid."),
-        f"{SQS_API}/API_ReceiveMessage.html",
+        in_full(
+            404,  # https://github.com/aws/aws-sdk-net/issues/437
+            '<?xml version="1.0"?><ErrorResponse xmlns="http://queue.amazonaws.com/doc/2012-11-05/'
+            '"><Error><Type>Sender</Type><Code>InvalidAddress</Code><Message>The address '
+            "https://queue.amazonaws.com/ is not valid for this endpoint.</Message><Detail/>"
+            "</Error><RequestId>7b75f49f-f99b-5f81-91ae-a0684f8d1674</RequestId></ErrorResponse>",
+        ),
+        f"{GITHUB}/jegesh/python-sqs-listener/issues/30",
     ),
     Case(
         "EP4119",
         "sqs receive",
-        coral(
-            "InternalFailure",
-            "The request processing has failed because of an unknown error, exception or failure.",
-            status=500,
+        in_full(
+            500,
+            '<?xml version="1.0"?><ErrorResponse xmlns="http://queue.amazonaws.com/doc/2012-11-05/'
+            '"><Error><Type>Receiver</Type><Code>InternalError</Code><Message>We encountered an '
+            "internal error. Please try again.</Message><Detail/></Error><RequestId>"
+            "40b6b208-3ba4-5e38-a31e-e1f96450d403</RequestId></ErrorResponse>",
         ),
-        f"{SQS_API}/CommonErrors.html",
+        f"{GITHUB}/celery/celery/issues/4988",
     ),
     Case(
         "EP4119",
@@ -318,24 +330,24 @@ SQS = (
     Case(
         "EP4520",
         "sqs send",
-        coral(
+        coral(  # `InvalidClientTokenId` of the query protocol, which is what the source shows
             "UnrecognizedClientException",
-            "The X.509 certificate or AWS access key ID provided does not exist in our records.",
+            "The security token included in the request is invalid.",
             status=403,
         ),
-        f"{SQS_API}/CommonErrors.html",
+        f"{GITHUB}/aws/aws-sdk-php-symfony/issues/41",
     ),
     Case(
         "EP4518",
         "sqs send",
-        coral(
+        coral(  # `SignatureDoesNotMatch` of the query protocol, which is what the source shows
             "InvalidSignatureException",
             "The request signature we calculated does not match the signature you provided. Check "
             "your AWS Secret Access Key and signing method. Consult the service documentation for "
             "details.",
             status=403,
         ),
-        "https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html",
+        f"{GITHUB}/erlcloud/erlcloud/issues/113",
     ),
     Case(
         "EP4519",
@@ -541,6 +553,18 @@ AGENT_REFUSES = (
 )
 CREDENTIALS = (
     Case(
+        "EP3662",
+        "entra token",
+        entra(  # 400: https://docs.nais.io/security/auth/azure-ad/faq-troubleshooting/
+            "invalid_grant",
+            501051,
+            "Application '1df771d6-ef9c-473e-af87-cafa8928e024'(testClient) is not assigned to a "
+            "role for the application '8d138478-d3a3-47f5-a233-1408cd6baae4'(testBackend2)",
+        ),
+        f"{GITHUB}/PowershellScripts/PowershellScripts.github.io/blob/"
+        "2648b055476ad8e5816ec3286bac7affc9932fc1/articles/de/Azure/azfuncmitAPI.md",
+    ),
+    Case(
         "EP4504",
         "aws container",
         in_full(400, AGENT_REFUSES, "application/json"),
@@ -569,7 +593,7 @@ CREDENTIALS = (
             '{"error":"invalid_request","error_description":"Identity not found"}',
             "application/json",
         ),
-        f"{GITHUB}/Azure/aad-pod-identity/issues/681",
+        f"{GITHUB}/Azure/terraform-provider-azapi/issues/669",
     ),
     Case(
         "EP4606",
@@ -631,8 +655,10 @@ CREDENTIALS = (
             "invalid_client",
             7002137,
             "No matching federated identity record found for presented assertion subject "
-            "'/eid1/c/pub/t/v4j5cvGGr0GRqy180BHbRw/a/9ExAW52n_ky4ZiS_jhpJIQ/7e307b14'. Please make "
-            "sure the federated identity credential Subject is '/eid1/c/pub/t/{tenantId}'.",
+            "'/eid1/c/pub/t/v4j5cvGGr0GRqy180BHbRw/a/9ExAW52n_ky4ZiS_jhpJIQ/"
+            "7e307b14-2a27-4f66-ada8-ec6400eb4977'. Please make sure the federated identity "
+            "credential Subject is '/eid1/c/pub/t/{tenantId}/a/9ExAW52n_ky4ZiS_jhpJIQ/"
+            "7e307b14-2a27-4f66-ada8-ec6400eb4977'.",
             status=401,
         ),
         f"{GITHUB}/microsoft/Agents/issues/202",
@@ -643,10 +669,17 @@ CREDENTIALS = (
         entra(
             "invalid_client",
             7002138,
-            "No matching federated identity record found for presented assertion subject",
+            "No matching federated identity record found for presented assertion subject "
+            "'repo:CODfreak213421/IsocertsgDashboard23:environment:Production'. The subject "
+            "matches with case-insensitive comparison, but not with case-sensitive comparison. "
+            "Check your federated identity credential Subject, Audience and Issuer against the "
+            "presented assertion. See documentation at: https://learn.microsoft.com/entra/workload-id/"
+            "workload-identity-federation. See breaking change notification and remediation at: "
+            "https://learn.microsoft.com/en-us/entra/identity-platform/reference-breaking-changes"
+            "#august-2024.",
             status=401,
         ),
-        f"{GITHUB}/Azure/login/issues/517",
+        f"{GITHUB}/Azure/login/issues/515",
     ),
     Case(
         "EP4613",
@@ -668,22 +701,25 @@ CREDENTIALS = (
             "invalid_client",
             700024,
             "Client assertion is not within its valid time range. Current time: "
-            "2023-05-30T05:19:20.3135329Z, assertion valid from 2023-02-28T08:57:37.0000000Z, "
-            "expiry time of assertion 2023-02-28T09:57:37.0000000Z.",
+            "2024-05-28T06:01:42.5853621Z, assertion valid from 2024-05-28T02:19:01.0000000Z, "
+            "expiry time of assertion 2024-05-28T02:29:01.0000000Z. Review the documentation at "
+            "https://docs.microsoft.com/azure/active-directory/develop/"
+            "active-directory-certificate-credentials .",
             status=401,
         ),
-        ENTRA_CODES,
+        f"{GITHUB}/dotnet/docker-tools/pull/1310",
     ),
     Case(
         "EP4615",
         "entra token",
         entra(
-            "invalid_grant",
+            "interaction_required",
             53003,
             "Access has been blocked by Conditional Access policies. The access policy does not "
             "allow token issuance.",
+            suberror="message_only",
         ),
-        ENTRA_CODES,
+        f"{GITHUB}/MartinIngesen/MSOLSpray/issues/5",
     ),
 )
 
@@ -691,19 +727,27 @@ CREDENTIALS = (
 
 MAIL = (
     Case("EP3403", "mail MAIL", "530 Authentication required", SES),
-    Case("EP3405", "mail MAIL", "501 Invalid MAIL FROM address provided", SES),
+    Case(
+        "EP3405",
+        "mail MAIL",
+        "501 Invalid MAIL FROM address provided",
+        f"{GITHUB}/docker-mailserver/docker-mailserver/issues/2403",
+    ),
     Case(
         "EP3406",
         "mail RCPT",
         "550 5.1.1 The email account that you tried to reach does not exist. Please try "
-        "double-checking the recipient's email address for typos or unnecessary spaces.",
-        GMAIL,
+        "double-checking the recipient's email address for typos or unnecessary spaces. Learn more "
+        "at https://support.google.com/mail/?p=NoSuchUser "
+        "i189-20020a6387c6000000b00439495f4eadsor8053548pge.28 - gsmtp",
+        f"{GITHUB}/alistapart/AListApart/issues/442",
     ),
     Case(
         "EP3407",
         "mail RCPT",
         "450 4.2.1 The user you are trying to contact is receiving mail too quickly. Please resend "
-        "your message at a later time.",
+        "your message at a later time. If the user is able to receive mail at that time, your "
+        "message will be delivered.",
         GMAIL,
     ),
     Case(
@@ -717,8 +761,8 @@ MAIL = (
         "EP3409",
         "mail DATA",
         "554 Message rejected: Email address is not verified. The following identities failed the "
-        "check in region region: identity1, identity2",
-        SES,
+        "check in region US-WEST-2: webmaster@localhost",
+        "https://pastebin.com/MpLgKiQ6",
     ),
     Case("EP3410", "mail MAIL", "421 Too many concurrent SMTP connections", SES),
     Case("EP3410", "mail DATA", "451 4.3.0 Mail server temporarily rejected message.", GMAIL),

@@ -132,7 +132,7 @@ REFUSALS: dict[str, tuple[Choice, str | Rule, tuple[str, str]]] = {
 @slow
 @pytest.mark.cites(
     "https://learn.microsoft.com/rest/api/storageservices/common-rest-api-error-codes",
-    "https://github.com/microsoft/AzureStorageExplorer/issues/9150",
+    "https://github.com/microsoft/AzureStorageExplorer/issues/8769",
     "https://github.com/Azure/AI-Landing-Zones/issues/64",
 )
 @pytest.mark.parametrize("case", REFUSALS)
@@ -150,7 +150,7 @@ def test_a_storage_queue_that_answers_403(
 
 
 @slow
-@pytest.mark.cites("https://github.com/microsoft/AzureStorageExplorer/issues/9150")
+@pytest.mark.cites("https://github.com/microsoft/AzureStorageExplorer/issues/8769")
 def test_a_delete_that_is_refused_now_and_then(
     azurite: Azurite, proxy: FaultProxy, queue: str
 ) -> None:

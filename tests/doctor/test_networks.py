@@ -36,7 +36,7 @@ def seen(zone: str) -> tuple[Examination, Examination]:
 
 @pytest.mark.cites(
     "https://learn.microsoft.com/azure/storage/common/storage-private-endpoints",
-    "https://github.com/microsoft/AzureStorageExplorer/issues/9150",
+    "https://github.com/microsoft/AzureStorageExplorer/issues/8769",
 )
 def test_a_private_endpoint_that_is_not_used() -> None:
     """Where the name goes over `privatelink` to a public address, the account has an endpoint that

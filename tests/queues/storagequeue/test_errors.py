@@ -42,6 +42,7 @@ from tests.services.azurite import KEY, OTHER_KEY, Azurite
 DOCUMENTED = (
     "https://learn.microsoft.com/rest/api/storageservices/common-rest-api-error-codes",
     "https://learn.microsoft.com/rest/api/storageservices/queue-service-error-codes",
+    "https://learn.microsoft.com/rest/api/storageservices/sas-error-codes",
 )
 pytestmark = [pytest.mark.slow, pytest.mark.cites(*DOCUMENTED)]
 REQUEST_ID = "ad7a75b2-201e-0032-20d4-23e8a6000000"
@@ -106,7 +107,7 @@ MANY_MINUTES = timedelta(minutes=-20)
 # Codes and messages of "Common REST API error codes", "Queue Storage error codes" and "Shared
 # access signature error codes" (learn.microsoft.com/rest/api/storageservices), unless said.
 ANSWERS: dict[str, tuple[Answer, str, str]] = {
-    # https://github.com/microsoft/AzureStorageExplorer/issues/9150
+    # https://github.com/microsoft/AzureStorageExplorer/issues/8769
     "firewall": (
         refusal(
             403,
@@ -242,7 +243,7 @@ ANSWERS: dict[str, tuple[Answer, str, str]] = {
         "MessageTooLarge",
         "EP4231",
     ),
-    # https://github.com/Azure/Azurite, "API Version Compatible Strategy"
+    # https://github.com/Azure/azure-storage-python/issues/631
     "version": (
         refusal(
             400,
@@ -252,8 +253,9 @@ ANSWERS: dict[str, tuple[Answer, str, str]] = {
         "InvalidHeaderValue",
         "EP4232",
     ),
+    # https://github.com/Azure/azure-sdk-for-net/issues/11358
     "no XML": (
-        refusal(400, "InvalidXmlDocument", "The specified XML is not syntactically valid."),
+        refusal(400, "InvalidXmlDocument", "XML specified is not syntactically valid."),
         "InvalidXmlDocument",
         "EP4233",
     ),
@@ -271,14 +273,20 @@ ANSWERS: dict[str, tuple[Answer, str, str]] = {
     ),
     "internal": (
         refusal(
-            500, "InternalError", "The server encountered an internal error. Retry the request."
+            500,
+            "InternalError",
+            "The server encountered an internal error. Please retry the request.",
         ),
         "InternalError",
         "EP4241",
     ),
     "unknown code": (
-        refusal(409, "OperationNotAllowedOnRootBlob", "This operation is not permitted."),
-        "OperationNotAllowedOnRootBlob",
+        refusal(
+            409,
+            "AccountBeingCreated",
+            "The specified account is in the process of being created.",
+        ),
+        "AccountBeingCreated",
         "EP4200",
     ),
     "a portal's page": (
