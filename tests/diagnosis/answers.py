@@ -68,6 +68,16 @@ def sqs(code: str, message: str, *, shape: str = "", status: int = 400) -> Answe
     return Answer(status, body.encode(), headers)
 
 
+def query(code: str, message: str, *, status: int = 400) -> Answer:
+    """The query protocol, in which whatever stands before the service may answer any client."""
+    return in_full(
+        status,
+        '<?xml version="1.0"?><ErrorResponse xmlns="http://queue.amazonaws.com/doc/2012-11-05/">'
+        f"<Error><Type>Sender</Type><Code>{code}</Code><Message>{escape(message)}</Message>"
+        f"<Detail/></Error><RequestId>{REQUEST_ID}</RequestId></ErrorResponse>",
+    )
+
+
 def coral(name: str, message: str, *, status: int = 400) -> Answer:
     """What the layer before every service with AWS's JSON protocol answers."""
     body = json.dumps({"__type": f"com.amazon.coral.service#{name}", "message": message})
@@ -336,6 +346,34 @@ SQS = (
             status=403,
         ),
         f"{GITHUB}/aws/aws-sdk-php-symfony/issues/41",
+    ),
+    Case(
+        "EP4520",
+        "sqs receive",
+        query(
+            "InvalidClientTokenId",
+            "The security token included in the request is invalid.",
+            status=403,
+        ),
+        f"{GITHUB}/aws/aws-sdk-php-symfony/issues/41",
+    ),
+    Case(
+        "EP4518",
+        "sqs receive",
+        query(
+            "SignatureDoesNotMatch",
+            "The request signature we calculated does not match the signature you provided. Check "
+            "your AWS Secret Access Key and signing method. Consult the service documentation for "
+            "details.",
+            status=403,
+        ),
+        f"{GITHUB}/erlcloud/erlcloud/issues/113",
+    ),
+    Case(
+        "EP4119",
+        "sqs send",
+        in_full(503, "<ServiceUnavailableException/>"),
+        f"{GITHUB}/celery/celery/issues/4159",
     ),
     Case(
         "EP4518",

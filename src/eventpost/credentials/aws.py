@@ -18,6 +18,7 @@ from eventpost.core.errors import InvalidRequest
 from eventpost.core.outcomes import Evidence, Stage
 from eventpost.core.version import VERSION
 from eventpost.credentials import aws_http, reports
+from eventpost.credentials.aws_answers import said
 from eventpost.credentials.aws_evidence import evidence_of, is_of_the_chain
 from eventpost.credentials.aws_failures import failure, with_detail
 from eventpost.credentials.aws_session import (
@@ -328,5 +329,5 @@ def close_all() -> None:
 def _refuses_keys(error: Exception) -> bool:
     """The service's refusal, not one of the service from which the keys were to come."""
     response = getattr(error, "response", None)
-    code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
+    code, _ = said(response if isinstance(response, dict) else {})
     return code in REFUSED_KEYS and not is_of_the_chain(error)

@@ -12,6 +12,7 @@ from typing import Any
 
 from eventpost.core.errors import EventpostError
 from eventpost.core.outcomes import Evidence, Fault, Stage
+from eventpost.credentials.aws_answers import said
 from eventpost.credentials.reports import shown
 
 SYSTEM = "aws"
@@ -257,7 +258,9 @@ def _response(error: BaseException) -> dict[str, Any]:
 
 
 def _error_code(error: BaseException) -> str:
-    return str(_response(error).get("Error", {}).get("Code", ""))
+    response = _response(error)
+    code, _ = said(response)
+    return code or str(response.get("Error", {}).get("Code", ""))
 
 
 def _metadata(error: BaseException) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from eventpost.core.outcomes import EVIDENCE_DETAIL_CHARS_MAX, Evidence, Fault, Stage
+from eventpost.credentials.aws_answers import said
 from eventpost.credentials.aws_evidence import evidence_of
 from eventpost.credentials.reports import shown
 from eventpost.http import failures
@@ -46,9 +47,6 @@ _WRONG_NAME = "CertificateError"
 _RESOURCE = re.compile(r"on resource: (\S+)")
 _HANDSHAKES = ("_validate_conn", "do_handshake")
 """Where urllib3 and Python do the TLS handshake; a time limit there is told as another one."""
-_XML = re.compile(r"<(Code|Message)>(.*?)</\1>", re.DOTALL)
-_NO_CODE = re.compile(r"\d{3}|")
-"""What botocore calls an answer that has no code: its status."""
 
 
 def failure(error: BaseException, operation: str, *, system: str, credential: str = "") -> Evidence:
@@ -89,12 +87,7 @@ def statement(action: str, refusal: str, resource: str) -> str:
 
 def _answer(response: dict[str, Any]) -> Evidence:
     metadata = response.get("ResponseMetadata", {})
-    error = response["Error"]
-    code, message = str(error.get("Code", "")), str(error.get("Message", ""))
-    if _NO_CODE.fullmatch(code):
-        # Emulators refuse in the XML of the former protocol, which the client does not read.
-        told = dict(_XML.findall(message))
-        code, message = told.get("Code", ""), told.get("Message", message)
+    code, message = said(response)
     return Evidence(
         stage=Stage.ANSWER,
         fault=Fault.CODE if code else Fault.STATUS,
