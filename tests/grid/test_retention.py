@@ -298,6 +298,25 @@ def test_a_full_store_gives_its_handlers_time(small: NewRig) -> None:
     assert rig.dropped(Dropped.RETENTION) > 0
 
 
+def test_what_was_on_its_way_takes_no_time_from_them(small: NewRig) -> None:
+    """So it is when events that had been accepted before are durable only after the store was found
+    full."""
+    rig = small()
+    rig.subscribe(retry=LATER, is_paused=True)
+    fill(rig, 190)
+    rig.executor.hold("write")
+    for _ in range(20):
+        rig.offer(1, data="x" * EVENT_BYTES)
+    rig.advance(LOOK_S)
+    assert rig.engine.is_full
+
+    rig.executor.release("write")
+    rig.settle()
+    rig.advance(LOOK_S - 1)
+
+    assert rig.dropped(Dropped.RETENTION) == 0
+
+
 def test_a_full_store_that_lets_go_is_soon_open_again(small: NewRig) -> None:
     """When handlers catch up the room they made is found without waiting for a whole interval."""
     rig = small(retention_interval_s=KEPT_S)

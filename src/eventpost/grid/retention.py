@@ -47,7 +47,8 @@ class Retention:
         """So many bytes were published. Looking at times alone would notice a full disk too late:
         a small one is filled between two looks."""
         self._grown += size
-        if self.usage is None or self._timer is None:
+        # A full store is looked at in its time: what comes to be durable now was accepted before.
+        if self.usage is None or self._timer is None or self._engine.is_full:
             return
         bytes_max = self._engine.limits.store_bytes_max
         room = bytes_max - self.usage.bytes_used
