@@ -36,7 +36,7 @@ from tests.services.running import Running, launched
 from tests.services.service import fresh_name
 
 from bench.worker_memory import MemoryWatch
-from bench.worker_program import GIVEN, STEPS
+from bench.worker_program import GIVEN, MARKS, STEPS
 from eventpost.testing.fault_proxy import RESET_AFTER, Choice, FaultProxy
 from eventpost.testing.service_refusals import (
     AZURE_FORBIDDEN,
@@ -180,6 +180,7 @@ class Case:
             **os.environ,
             GIVEN: json.dumps(given),
             STEPS: str(self.directory / "steps"),
+            MARKS: str(self.directory / "marks"),
             "AWS_SHARED_CREDENTIALS_FILE": str(self.directory / "keys"),
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_ENDPOINT_URL_STS": "http://127.0.0.1:9",
@@ -252,6 +253,14 @@ class Case:
         lines = path.read_text().splitlines() if path.exists() else []
         pairs = [line.split()[:2] for line in lines]
         return Counter(int(number) for one, number in pairs if one == step)
+
+    def count_marks(self, count: int) -> None:
+        """From now on so many tasks can be counted: `noop`, in programs that begin after this."""
+        (self.directory / "marks").write_bytes(bytes(count))
+
+    def marked(self) -> int:
+        """How many of them have run."""
+        return (self.directory / "marks").read_bytes().count(1)
 
     def until(self, condition: Callable[[], object], seconds: float = PATIENCE_S) -> bool:
         end_s = time.monotonic() + seconds

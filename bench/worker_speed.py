@@ -77,29 +77,34 @@ def all_measured(system: str, port: int, count: int) -> dict[str, Figures]:
     return found
 
 
-def ended(case: Case, count: int) -> None:
+def ran(case: Case, count: int) -> None:
     """Wait until so many tasks have. Raises TimeoutError: a rate of what never came is none."""
-    if not case.until(lambda: len(case.numbers("ended")) >= count, TASKS_S_MAX):
-        done = len(case.numbers("ended"))
-        raise TimeoutError(f"{case.system}, {case.broker}: {done} of {count} tasks have ended")
+    if not case.until(lambda: case.marked() >= count, TASKS_S_MAX):
+        done = case.marked()
+        raise TimeoutError(f"{case.system}, {case.broker}: {done} of {count} tasks have run")
 
 
 def speed(case: Case, count: int) -> float:
-    """Finished a second, of tasks that wait already."""
-    case.send(count=count)
-    case.start(threads=8)
-    ended(case, 1)
+    """Run a second, of tasks that wait already."""
+    begun(case, count)
+    ran(case, 1)
     began_s = time.monotonic()
-    done = len(case.numbers("ended"))
-    ended(case, count)
+    done = case.marked()
+    ran(case, count)
     return (count - done) / (time.monotonic() - began_s)
+
+
+def begun(case: Case, count: int) -> None:
+    """So many tasks are sent, and a worker starts on them."""
+    case.count_marks(count)
+    case.send("noop", count)
+    case.start(threads=8)
 
 
 def requests(case: Case, count: int) -> tuple[float, float]:
     """Per message, and per hour when idle."""
-    case.send(count=count)
-    case.start(threads=8)
-    ended(case, count)
+    begun(case, count)
+    ran(case, count)
     time.sleep(SETTLED_S)
     per_message = len(case.proxy.requests) / count
     before = len(case.proxy.requests)
@@ -109,9 +114,8 @@ def requests(case: Case, count: int) -> tuple[float, float]:
 
 def idle_start_ms(case: Case) -> float:
     """Milliseconds from enqueue to start, of single tasks to an idle worker."""
-    case.start(threads=8)
-    case.send(count=1)
-    ended(case, 1)
+    begun(case, 1)
+    ran(case, 1)
     times = case.single_starts(SINGLE)
     return statistics.median(times) * 1000
 

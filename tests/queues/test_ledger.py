@@ -1,5 +1,6 @@
 """What was finished stays known: after a crash, in other processes, within its bounds."""
 
+import ctypes
 import os
 import random
 import signal
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import apsw
 import pytest
@@ -21,6 +23,7 @@ from eventpost.queues.interfaces import Message
 from eventpost.queues.leases import Leases
 from eventpost.queues.ledger import Ledger, LedgerError, LedgerLimits
 from eventpost.queues.ledger_file import VERSION, FilePlace
+from eventpost.queues.ledger_rows import LedgerRows
 from eventpost.testing.disk import Disk
 from eventpost.testing.memory_queue import FORBIDDEN, MemoryServer
 from tests.conftest import Say
@@ -107,6 +110,72 @@ def test_threads_share_commits(path: Path) -> None:
     stats = ledger.stats()
     assert stats.finished == stats.rows == 400
     assert stats.commits < 400
+
+
+class Interrupted(Exception):
+    """What a library raises in another thread, such as Dramatiq at a time limit."""
+
+
+class Gate:
+    """A place whose first write waits until it may go on."""
+
+    name = "gate"
+
+    def __init__(self, path: Path) -> None:
+        self._place = FilePlace(path)
+        self.is_reached, self.is_open = threading.Event(), threading.Event()
+
+    def open(self, limits: LedgerLimits) -> LedgerRows:
+        rows = self._place.open(limits)
+        write = rows.write
+
+        def gated(*arguments: Any) -> None:
+            self.is_reached.set()
+            assert self.is_open.wait(PATIENCE_S)
+            write(*arguments)
+
+        rows.write = gated  # type: ignore[assignment, method-assign]
+        return rows
+
+
+def test_a_thread_that_is_interrupted(path: Path) -> None:
+    """When something is raised in a thread as its turn to write comes, the next one writes; what it
+    was to write is written, too."""
+    gate = Gate(path)
+    ledger = Ledger(gate)
+    caught: list[BaseException] = []
+
+    def finish(one: str) -> None:
+        try:
+            ledger.finish(SONGS, one)
+        except Interrupted as error:
+            caught.append(error)
+
+    threads = [threading.Thread(target=finish, args=(one,), daemon=True) for one in "123"]
+    threads[0].start()
+    assert gate.is_reached.wait(PATIENCE_S)
+    for count, thread in enumerate(threads[1:], 1):
+        thread.start()
+        until(lambda: len(ledger._open_group.waiting) == count)  # noqa: B023
+    raised = ctypes.py_object(Interrupted)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(threads[1].ident or 0), raised)
+
+    gate.is_open.set()
+    for thread in threads:
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
+
+    assert len(caught) == 1
+    assert ledger.known(SONGS, ["1", "2", "3"]) == {"1", "2", "3"}
+    ledger.finish(SONGS, "4")
+    assert ledger.stats().commits == 3
+
+
+def until(condition: Callable[[], object]) -> None:
+    end_s = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end_s
+        time.sleep(0.002)
 
 
 def test_reading_while_writing(path: Path) -> None:

@@ -10,6 +10,7 @@ import os
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,9 +47,12 @@ class LedgerStats(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(eq=False)
 class _Group:
-    """What one commit takes. Whoever waits for it waits for `is_done`."""
+    """What one commit takes."""
 
     finished: list[Entry] = field(default_factory=list)
+    waiting: deque[threading.Lock] = field(default_factory=deque)
+    """Each of a thread that waits; it is released when the group is done, or is that thread's to
+    write. To wake everybody at each commit would cost more than the commits do."""
     is_done: bool = False
     error: LedgerError | None = None
 
@@ -149,29 +153,64 @@ class Ledger:
     # --- commits ----------------------------------------------------------------------------------
 
     def _commit(self, entries: list[Entry]) -> None:
-        """Join the open group. The first of it that finds nobody writing writes for all."""
-        with self._turn:
-            group = self._open_group
-            group.finished += entries
-            self._turn.wait_for(lambda: group.is_done or self._is_free())
-            if not group.is_done:
-                self._is_writing = True
+        """Join the open group. One of it writes for all."""
+        group = self._joined(entries)
         if not group.is_done:
-            settled = self._close_group()
             try:
-                self._write(group, settled)
+                self._write(group, self._close_group())
             except BaseException as error:
                 # Nobody may take for durable what nobody foresaw.
                 group.error = LedgerError(codes.LEDGER_FAILED, f"{self.place.name}: {error!r}")
                 raise
             finally:
-                with self._turn:
-                    self._rested_at_s = time.monotonic() + REST_S
-                    group.is_done = True
-                    self._is_writing = False
-                    self._turn.notify_all()
+                self._written(group)
         if group.error is not None:
             raise group.error
+
+    def _joined(self, entries: list[Entry]) -> _Group:
+        """The open group, with these, when it is done or is the caller's to write."""
+        with self._turn:
+            group = self._open_group
+            group.finished += entries
+            if self._is_free():
+                self._is_writing = True
+                return group
+            woken = threading.Lock()
+            woken.acquire()
+            group.waiting.append(woken)
+        try:
+            woken.acquire()
+        except BaseException:  # raised in this thread by another one, or Ctrl-C
+            self._left(group, woken)
+            raise
+        return group
+
+    def _left(self, group: _Group, woken: threading.Lock) -> None:
+        """Who waited does not wait any more; its turn to write, if it had come, is another's."""
+        with self._turn:
+            if woken in group.waiting:
+                group.waiting.remove(woken)
+            elif not group.is_done:
+                self._is_writing = False
+                self._hand_on()
+
+    def _written(self, group: _Group) -> None:
+        with self._turn:
+            self._rested_at_s = time.monotonic() + REST_S
+            group.is_done = True
+            self._is_writing = False
+            for woken in group.waiting:
+                woken.release()
+            group.waiting.clear()
+            self._hand_on()
+
+    def _hand_on(self) -> None:
+        """Whoever waits beside writers goes first; else the first of the open group writes it."""
+        if self._others_count:
+            self._turn.notify_all()
+        elif self._open_group.waiting and self._is_free():
+            self._is_writing = True
+            self._open_group.waiting.popleft().release()
 
     def _is_free(self) -> bool:
         return not self._is_writing and not self._others_count
@@ -181,7 +220,7 @@ class Ledger:
         self._others_count += 1
         self._turn.wait_for(lambda: not self._is_writing)
         self._others_count -= 1
-        self._turn.notify_all()
+        self._hand_on()
 
     def _close_group(self) -> list[Entry]:
         """Begin the next group; the settled ids that go with this one. Between two commits there is

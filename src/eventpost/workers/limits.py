@@ -20,6 +20,9 @@ class WorkerLimits:
     idle_growth: float = 1.1
     """How many times as long each such pause is as the one before: about a tenth of the time since
     the last message came. The first is a fifth of a second."""
+    quick_s: float = 0.25
+    """While as many messages as one receive brings are finished within this time, so many more than
+    the prefetch are fetched ahead."""
     pending_lease_s: float = 900.0
     """By how much the lease of a finished message is extended that could not be deleted yet. After
     a crash it comes again, and is deleted, no sooner."""

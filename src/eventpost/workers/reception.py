@@ -418,6 +418,7 @@ def lease_limits(prefetch: int, around: Surroundings) -> LeaseLimits:
     return replace(
         default,
         slots_max=prefetch,
+        quick_s=limits.quick_s,
         lease_s=around.lease_s,
         hold_s_max=max(default.hold_s_max, around.lease_s),
         held_bytes_max=limits.held_bytes_max,

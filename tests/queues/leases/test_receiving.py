@@ -60,11 +60,13 @@ def test_pauses_may_grow_slowly() -> None:
     receiving = Receiving(POLLED, limits, Random(SEED))
     now_s = 0.0
     for _ in range(50):
-        receive = receiving.next(now_s, free_count=1, buffered_count=0, lease_s=60.0)
+        receive = receiving.next(
+            now_s, free_count=1, buffered_count=0, slots_count=64, lease_s=60.0
+        )
         assert receive is not None
         receiving.ended(receive, now_s)
         receiving.came_empty(receive, now_s)
-        wake_s = receiving.wake_s(free_count=1, buffered_count=0)
+        wake_s = receiving.wake_s(free_count=1, buffered_count=0, slots_count=64)
         expected_s = min(max(0.2, 0.2 + now_s / 10), 0.75)
         assert abs(wake_s - now_s - expected_s) <= expected_s * 0.2
         now_s = wake_s
@@ -114,14 +116,16 @@ def test_a_long_poll_that_is_none() -> None:
     receiving = Receiving(LEASED, LeaseLimits(), Random(SEED))
     now_s, count = 0.0, 0
     while now_s < HOUR_S:
-        receive = receiving.next(now_s, free_count=10, buffered_count=0, lease_s=60.0)
+        receive = receiving.next(
+            now_s, free_count=10, buffered_count=0, slots_count=64, lease_s=60.0
+        )
         assert receive is not None
         assert receive.wait_s == 20.0
         now_s += 0.001
         count += 1
         receiving.ended(receive, now_s)
         receiving.came_empty(receive, now_s)
-        now_s = receiving.wake_s(free_count=10, buffered_count=0)
+        now_s = receiving.wake_s(free_count=10, buffered_count=0, slots_count=64)
 
     assert count <= 145
 

@@ -5,7 +5,7 @@ import pytest
 from eventpost.queues.interfaces import Traits
 from eventpost.queues.leases import LeaseLimits
 from eventpost.testing.memory_queue import HELD, LEASED, LOG, POLLED
-from tests.queues.leases.rig import new_rig, rig_on
+from tests.queues.leases.rig import Rig, new_rig, rig_on
 
 
 @pytest.mark.parametrize("traits", [LEASED, POLLED, HELD, LOG])
@@ -109,6 +109,49 @@ def test_no_more_is_held_than_there_are_slots(slots_max: int) -> None:
 
     assert rig.stored_count == 0
     assert rig.stats().slots_used == 0
+
+
+QUICK = LeaseLimits(slots_max=16, quick_s=0.25)
+PAGE = LEASED.receive_count_max
+
+
+def work(rig: Rig, count: int, pause_s: float) -> list[int]:
+    """Finish so many, one every `pause_s`; how many were held at each time."""
+    held = []
+    waiting = rig.take()
+    for _ in range(count):
+        rig.leases.finish(waiting.pop(0))
+        rig.advance(pause_s)
+        waiting += rig.leases.take_many(1)
+        held.append(rig.stats().slots_used)
+    for lease in waiting:
+        rig.leases.release(lease)
+    return held
+
+
+@pytest.mark.parametrize(
+    ("pause_s", "held_max"), [(0.25 / PAGE, 16 + PAGE), (0.25 / (PAGE - 2), 16)]
+)
+def test_quick_work_is_fetched_ahead(pause_s: float, held_max: int) -> None:
+    """While as many as a page are finished within the moment that is set, a page more than the
+    slots is held; when it takes longer, no more than the slots are."""
+    rig = new_rig(limits=QUICK)
+    rig.send(*(str(number) for number in range(400)))
+    rig.advance(0.1)
+
+    assert max(work(rig, 60, pause_s)) == held_max
+
+
+def test_work_that_is_quick_no_more() -> None:
+    """When work takes longer again, no more than the slots are fetched again."""
+    rig = new_rig(limits=QUICK)
+    rig.send(*(str(number) for number in range(400)))
+    rig.advance(0.1)
+    assert max(work(rig, 40, 0.01)) == 16 + PAGE
+
+    slow = work(rig, 40, 1.0)
+
+    assert max(slow[PAGE:]) == 16
 
 
 def test_slots_are_full_when_work_is_slow() -> None:

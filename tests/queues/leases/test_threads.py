@@ -13,6 +13,7 @@ import pytest
 
 from eventpost.queues.interfaces import Message, Queue, Received, Traits, Verdict
 from eventpost.queues.leases import Lease, LeaseLimits, Leases, Left
+from eventpost.queues.leases.commands import Command, Role
 from eventpost.testing.memory_queue import (
     FORBIDDEN,
     HELD,
@@ -97,6 +98,28 @@ def test_many_workers(new_leases: Open, traits: Traits) -> None:
     assert stats.settled == count
     if traits.batch_count_max > 1:
         assert stats.requests["settle"] < count / 3
+
+
+@pytest.mark.slow
+def test_nobody_is_woken_for_nothing(new_leases: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hand that extends leases sleeps while messages are taken and finished long before their
+    leases are due."""
+    count = 1_000
+    memory = server(LEASED, count)
+    leases = new_leases(lambda: memory.queue(NAME))
+    looks: Counter[Role] = Counter()
+    look = leases.next
+
+    def counted(role: Role) -> tuple[Command | None, float]:
+        looks[role] += 1
+        return look(role)
+
+    monkeypatch.setattr(leases, "next", counted)
+    taken: list[bytes] = []
+    work(leases, taken, is_over=lambda: len(taken) >= count)
+    assert leases.close(PATIENCE_S) == Left()
+
+    assert looks[Role.EXTEND] <= 2  # at its start, and at the end
 
 
 def test_take_waits(new_leases: Open) -> None:

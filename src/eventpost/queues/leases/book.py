@@ -25,7 +25,7 @@ from eventpost.queues.leases.holdings import Holdings
 from eventpost.queues.leases.lease import Fate, Lease, LostReason, State
 from eventpost.queues.leases.limits import LeaseLimits
 from eventpost.queues.leases.listening import Listener
-from eventpost.queues.leases.pacing import News
+from eventpost.queues.leases.pacing import News, Quickness
 from eventpost.queues.leases.receiving import Receiving
 from eventpost.queues.leases.stats import Left, Stats, snapshot
 from eventpost.queues.leases.verdicts import Verdicts
@@ -48,6 +48,7 @@ class Book:
         self._arrivals = Arrivals(self.held, self.receiving)
         self._verdicts = Verdicts(self.held)
         self._entries_max = max(traits.batch_count_max, traits.receive_count_max)
+        self._quickness = Quickness(traits.receive_count_max, limits.quick_s)
 
     # --- what to do next --------------------------------------------------------------------------
 
@@ -67,7 +68,9 @@ class Book:
         match role:
             case Role.RECEIVE:
                 free, buffered = self._free_count(), len(self.held.buffer)
-                return self.receiving.wake_s(free_count=free, buffered_count=buffered)
+                return self.receiving.wake_s(
+                    free_count=free, buffered_count=buffered, slots_count=self._slots_count
+                )
             case Role.EXTEND:
                 return self.held.extend_wake_s()
             case Role.SETTLE:
@@ -78,10 +81,15 @@ class Book:
                 return min(settle_s, self.held.releasing.wake_s(is_urgent=urgent))
 
     def _next_receive(self, now_s: float) -> Receive | None:
+        self._quickness.look(now_s)
         free, buffered = self._free_count(), len(self.held.buffer)
         lease_s = self.held.extending.receive_lease_s
         receive = self.receiving.next(
-            now_s, free_count=free, buffered_count=buffered, lease_s=lease_s
+            now_s,
+            free_count=free,
+            buffered_count=buffered,
+            slots_count=self._slots_count,
+            lease_s=lease_s,
         )
         if receive is not None:
             self.held.tally.requests["receive"] += 1
@@ -145,7 +153,12 @@ class Book:
             return 0
         if self.held.held_bytes >= self.limits.held_bytes_max:
             return 0
-        return self.limits.slots_max - len(self.held.slots)
+        return self._slots_count - len(self.held.slots)
+
+    @property
+    def _slots_count(self) -> int:
+        more = self.traits.receive_count_max if self._quickness.is_on else 0
+        return self.limits.slots_max + more
 
     # --- what came of it --------------------------------------------------------------------------
 
@@ -218,6 +231,7 @@ class Book:
             self.held.end(lease, Fate.LOST)
         else:
             self.held.to_pending(lease, State.FINISHED, 0.0, now_s)
+        self._quickness.finished(now_s)
         return True
 
     def release(self, lease: Lease, delay_s: float, now_s: float) -> bool:

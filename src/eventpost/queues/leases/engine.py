@@ -279,6 +279,11 @@ class Leases:
         self._stir()
         return command, max(0.0, self._book.wake_s(role) - now_s)
 
+    def due_s(self, role: Role) -> float:
+        """When to ask `next` again, by the clock of the engine. Within the lock."""
+        assert self._book is not None
+        return self._book.wake_s(role)
+
     def run(self, command: Command) -> None:
         """Carry it out, and draw the consequences."""
         self.answer(command, self.carry_out(command))

@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 
 MIB = 1024 * 1024
 DAY_S = 86_400.0
+_MAY_BE_0 = frozenset({"settle_linger_s", "quick_s"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,6 +14,9 @@ class LeaseLimits:
     slots_max: int = 64
     """Messages held at once that are not finished: those that wait to be taken, and those at work.
     Also what is fetched ahead of whoever takes."""
+    quick_s: float = 0.0
+    """When as many messages as one receive brings were finished within this time, so many more than
+    `slots_max` are fetched ahead: work that is so quick would wait for them. 0: never."""
     held_bytes_max: int = 64 * MIB
     """Bytes of bodies held at once. Passed by at most a page for each receive under way."""
 
@@ -66,7 +70,7 @@ class LeaseLimits:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if value <= 0 and field.name != "settle_linger_s":
+            if value < 0 or (value == 0 and field.name not in _MAY_BE_0):
                 raise ValueError(f"{field.name} is {value}, and must be positive")
         if self.idle_growth < 1:
             raise ValueError(f"idle_growth is {self.idle_growth}: a pause would get shorter")

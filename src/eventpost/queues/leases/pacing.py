@@ -1,5 +1,6 @@
 """When to try again, and when to say so again."""
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
@@ -8,6 +9,28 @@ from eventpost.core.outcomes import Failed
 
 KINDS_MAX = 100
 """Kinds of failures that are told apart at a time."""
+
+
+class Quickness:
+    """Whether so many messages were finished within the last moment."""
+
+    def __init__(self, count: int, within_s: float) -> None:
+        """`within_s` 0: never."""
+        self.is_on = False
+        self._within_s = within_s
+        self._ends_s: deque[float] = deque(maxlen=count)
+
+    def finished(self, now_s: float) -> None:
+        """One more."""
+        if self._within_s:
+            self._ends_s.append(now_s)
+            self.look(now_s)
+
+    def look(self, now_s: float) -> None:
+        """Nothing was finished since: is it still so?"""
+        ends_s = self._ends_s
+        is_full = len(ends_s) == ends_s.maxlen
+        self.is_on = is_full and now_s - ends_s[0] <= self._within_s
 
 
 class GrowingDelay:

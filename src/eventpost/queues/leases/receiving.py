@@ -41,10 +41,16 @@ class Receiving:
         self._woken_s = -NEVER_S
 
     def next(
-        self, now_s: float, *, free_count: int, buffered_count: int, lease_s: float
+        self,
+        now_s: float,
+        *,
+        free_count: int,
+        buffered_count: int,
+        slots_count: int,
+        lease_s: float,
     ) -> Receive | None:
         """The receive to begin now, if there is one. It must be answered by `ended`."""
-        count = self._count(free_count, buffered_count)
+        count = self._count(free_count, buffered_count, slots_count)
         if not count or now_s < self._not_before_s:
             return None
         again, self.again = self.again, ()
@@ -56,9 +62,10 @@ class Receiving:
         self.asked_count += count
         return Receive(count, wait_s, lease_s, now_s, again)
 
-    def wake_s(self, *, free_count: int, buffered_count: int) -> float:
+    def wake_s(self, *, free_count: int, buffered_count: int, slots_count: int) -> float:
         """When to ask `next` again, if nothing changes until then."""
-        return self._not_before_s if self._count(free_count, buffered_count) else NEVER_S
+        is_asking = self._count(free_count, buffered_count, slots_count)
+        return self._not_before_s if is_asking else NEVER_S
 
     def nudge(self, now_s: float) -> None:
         """There is reason to think that a message came: ask now, not when the pause is over. No
@@ -115,7 +122,7 @@ class Receiving:
         self._not_before_s = now_s + delay_s
         return delay_s
 
-    def _count(self, free_count: int, buffered_count: int) -> int:
+    def _count(self, free_count: int, buffered_count: int, slots_count: int) -> int:
         """For how many to ask; 0 for not asking. With something in hand it waits until asking is
         worth a request."""
         free_count -= self.asked_count
@@ -123,7 +130,7 @@ class Receiving:
             return len(self.again)
         if self.call_count >= self._calls_allowed or free_count <= 0:
             return 0
-        page = min(self._traits.receive_count_max, max(1, self._limits.slots_max // 2))
+        page = min(self._traits.receive_count_max, max(1, slots_count // 2))
         if free_count < page and (buffered_count or self.call_count):
             return 0
         return min(free_count, self._traits.receive_count_max)

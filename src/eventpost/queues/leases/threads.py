@@ -9,6 +9,11 @@ if TYPE_CHECKING:
     from eventpost.queues.leases.engine import Leases
 
 
+EARLIER_S = 0.001
+"""Nobody is woken for what is due so little before he wakes anyway."""
+NEVER_S = float("inf")
+
+
 class ThreadRunner:
     """Starts a thread when a role has work and nobody is idle. Threads are daemons: a process that
     ends without closing its engine does not hang on a long poll."""
@@ -18,6 +23,8 @@ class ThreadRunner:
         self._is_stopped = False
         self._turns = {role: threading.Condition(engine.lock) for role in Role}
         self._idle_counts = dict.fromkeys(Role, 0)
+        self._wakes_s = dict.fromkeys(Role, NEVER_S)
+        """When one of the idle threads looks again, at the latest; later where it is not known."""
         self._threads: dict[Role, list[threading.Thread]] = {role: [] for role in Role}
         self._counts_max = {
             Role.RECEIVE: engine.limits.receive_calls_max,
@@ -28,7 +35,10 @@ class ThreadRunner:
     def kick(self, role: Role) -> None:
         threads = self._threads[role]
         if self._idle_counts[role]:
-            self._turns[role].notify()
+            due_s = self._engine.due_s(role)
+            if due_s < self._wakes_s[role] - EARLIER_S:
+                self._wakes_s[role] = due_s
+                self._turns[role].notify()
         elif len(threads) < self._counts_max[role] and not self._is_stopped:
             name = f"eventpost-leases-{role.value}-{len(threads)}"
             thread = threading.Thread(target=self._run, args=(role,), name=name, daemon=True)
@@ -54,7 +64,9 @@ class ThreadRunner:
                 command, wait_s = engine.next(role)
                 if command is None and not engine.has_news:
                     self._idle_counts[role] += 1
+                    self._wakes_s[role] = engine.due_s(role)
                     turn.wait(wait_s if wait_s < threading.TIMEOUT_MAX else None)
+                    self._wakes_s[role] = NEVER_S
                     self._idle_counts[role] -= 1
                     continue
                 if command is not None and wait_s <= 0.0:
