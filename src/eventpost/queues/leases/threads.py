@@ -1,9 +1,10 @@
 """The engine's hands as threads: as many as there is work for, up to a bound for each role."""
 
 import threading
+import time
 from typing import TYPE_CHECKING
 
-from eventpost.queues.leases.commands import Role
+from eventpost.queues.leases.commands import Receive, Role
 
 if TYPE_CHECKING:
     from eventpost.queues.leases.engine import Leases
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
 
 EARLIER_S = 0.001
 """Nobody is woken for what is due so little before he wakes anyway."""
+AFTER_YOU_S = 0.0002
+"""After a long poll: whoever waited for what it brought goes first. To ask again keeps Python's one
+interpreter for a millisecond."""
 NEVER_S = float("inf")
 
 
@@ -74,3 +78,5 @@ class ThreadRunner:
             engine.tell()
             if command is not None:
                 engine.run(command)
+            if isinstance(command, Receive) and command.wait_s:
+                time.sleep(AFTER_YOU_S)
