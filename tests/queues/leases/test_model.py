@@ -71,6 +71,7 @@ class Machine(RuleBasedStateMachine):
         traits=st.sampled_from(SYSTEMS),
         ignores_old_receipts=st.booleans(),
         slots_max=st.integers(1, 12),
+        quick_s=st.sampled_from([0.0, 0.25, 100.0]),
         pending_max=st.integers(1, 12),
         calls_max=st.integers(1, 3),
         seed=st.integers(0, 2**32),
@@ -80,6 +81,7 @@ class Machine(RuleBasedStateMachine):
         traits: Traits,
         ignores_old_receipts: bool,
         slots_max: int,
+        quick_s: float,
         pending_max: int,
         calls_max: int,
         seed: int,
@@ -94,6 +96,7 @@ class Machine(RuleBasedStateMachine):
         ).create(NAME)
         self.limits = LeaseLimits(
             slots_max=slots_max,
+            quick_s=quick_s,
             pending_max=pending_max,
             receive_calls_max=calls_max,
             settle_calls_max=calls_max,
