@@ -331,7 +331,7 @@ def server(request: pytest.FixtureRequest, own_service: OwnServices) -> Server:
 def test_a_server_that_dies_and_comes_back(server: Server) -> None:
     """While it is away each call says so; what `finish` returned for is there when it is back, and
     the same ledger works on, over connections that broke unnoticed."""
-    ledger = Ledger(place_at(server.service.url))
+    ledger = Ledger(place_at(server.service.url), limits=LedgerLimits(answer_s=PATIENCE_S))
     ledger.finish(SONGS, "1")
     server.kill()
     for _ in range(2):
