@@ -194,14 +194,17 @@ def test_head_s_for_silence(loop_kind: str) -> None:
         assert client.read_to_end() == b""
 
 
+def received(server: Running) -> list[int]:
+    """Bytes of the body that came, on each connection that was accepted."""
+    return [each._reader.received for each in server.server._shared.connections]
+
+
 @pytest.mark.parametrize("path", ["/fast", "/asgi"])
 def test_body_stall_s(loop_kind: str, path: str) -> None:
     """A body that stops arriving for `body_stall_s` is answered 408."""
     with running(loop_kind) as server, Client(server.server.port) as client:
         client.send(post(path, b"0123456789")[:-5])
-        server.eventually(
-            lambda: all(c._reader.received == 5 for c in server.server._shared.connections)
-        )
+        server.eventually(lambda: received(server) == [5])
 
         expire(server, 30)
 
@@ -216,11 +219,8 @@ def test_slow_writer(loop_kind: str) -> None:
         now_s = server.on_loop(server.loop.time)
         for number, byte in enumerate((b"a", b"b")):
             client.send(byte)
-            server.eventually(
-                lambda count=number + 1: all(  # type: ignore[misc]
-                    c._reader.received == count for c in server.server._shared.connections
-                )
-            )
+            count = number + 1
+            server.eventually(lambda: received(server) == [count])  # noqa: B023 - asked here alone
             server.sweep(now_s := now_s + 29)
 
         assert client.send(b"c").read().body == b"abc"
