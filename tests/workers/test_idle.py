@@ -79,3 +79,11 @@ def test_pauses_do_not_get_shorter() -> None:
     with pytest.raises(ValueError, match="idle_growth"):
         WorkerLimits(idle_growth=0.99)
     assert WorkerLimits(idle_growth=1.0).idle_growth == 1.0
+
+
+@pytest.mark.parametrize("quick_s", [0.0, 0.25])
+def test_quick_work_may_be_fetched_ahead(quick_s: float) -> None:
+    """By how much quick work is fetched ahead is a setting, and may be nothing."""
+    assert WorkerLimits(quick_s=quick_s).quick_s == quick_s
+    with pytest.raises(ValueError, match="quick_s"):
+        WorkerLimits(quick_s=-quick_s - 0.1)

@@ -10,7 +10,8 @@ from eventpost.queues.tasks import DEAD_LETTER_BYTES
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerLimits:
-    """Bounds beside those of the lease engine. What is not positive raises ValueError."""
+    """Bounds beside those of the lease engine. What is not positive raises ValueError, but for a
+    `quick_s` of 0."""
 
     wait_s: float = 20.0
     """The longest poll, where the server holds requests open."""
@@ -22,7 +23,7 @@ class WorkerLimits:
     the last message came. The first is a fifth of a second."""
     quick_s: float = 0.25
     """While as many messages as one receive brings are finished within this time, so many more than
-    the prefetch are fetched ahead."""
+    the prefetch are fetched ahead. 0: never."""
     pending_lease_s: float = 900.0
     """By how much the lease of a finished message is extended that could not be deleted yet. After
     a crash it comes again, and is deleted, no sooner."""
@@ -63,7 +64,8 @@ class WorkerLimits:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            if getattr(self, field.name) <= 0:
+            value = getattr(self, field.name)
+            if value < 0 or (value == 0 and field.name != "quick_s"):
                 raise ValueError(f"{field.name} is not positive")
         if self.idle_growth < 1:
             raise ValueError("idle_growth is below 1")
