@@ -34,6 +34,10 @@ ENTRA_CODES = "https://learn.microsoft.com/entra/identity-platform/reference-err
 SES = "https://docs.aws.amazon.com/ses/latest/DeveloperGuide/smtp-response-codes.html"
 GMAIL = "https://support.google.com/a/answer/3726730"
 
+WRONG_SIGNATURE = (
+    "The request signature we calculated does not match the signature you provided. Check your AWS "
+    "Secret Access Key and signing method. Consult the service documentation for details."
+)
 REQUEST_ID = "2f14d052-7b67-5e76-89a8-8cc7810c3906"
 SQS_RECORDED = f"{LOCALSTACK}/sqs/test_sqs.snapshot.json"
 
@@ -362,9 +366,7 @@ SQS = (
         "sqs receive",
         query(
             "SignatureDoesNotMatch",
-            "The request signature we calculated does not match the signature you provided. Check "
-            "your AWS Secret Access Key and signing method. Consult the service documentation for "
-            "details.",
+            WRONG_SIGNATURE,
             status=403,
         ),
         f"{GITHUB}/erlcloud/erlcloud/issues/113",
@@ -380,9 +382,7 @@ SQS = (
         "sqs send",
         coral(  # `SignatureDoesNotMatch` of the query protocol, which is what the source shows
             "InvalidSignatureException",
-            "The request signature we calculated does not match the signature you provided. Check "
-            "your AWS Secret Access Key and signing method. Consult the service documentation for "
-            "details.",
+            WRONG_SIGNATURE,
             status=403,
         ),
         f"{GITHUB}/erlcloud/erlcloud/issues/113",

@@ -220,6 +220,21 @@ def test_a_private_address_rules_the_dns_out() -> None:
     assert "EP6013" in {each.code for each in rank(private).ruled_out}
 
 
+PRIVATE_LINK = Circumstances(names=("songs.queue.example", "songs.privatelink.queue.example"))
+
+
+@pytest.mark.parametrize(
+    ("address", "code"),
+    [("20.60.1.2:443", "EP6013"), ("10.1.2.3:443", "EP4201"), (None, "EP4201")],
+)
+def test_a_private_endpoint_that_is_not_used(address: str | None, code: str) -> None:
+    """Where the account has a private endpoint, a refusal at a public address is that it is not
+    used; one at a private address is not, nor is one of which the address is not known."""
+    refused = msgspec.structs.replace(FIREWALL, address=address)
+
+    assert rank(refused, PRIVATE_LINK).code == code
+
+
 def test_too_many_connects() -> None:
     """MSK's one refusal that says why is taken at its word."""
     evidence = msgspec.structs.replace(DENIED, detail="[0b1c]: Too many connects")

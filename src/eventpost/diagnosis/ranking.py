@@ -212,7 +212,7 @@ def _storage_network(case: Case) -> None:
         case.say(SEVERAL_EGRESS, 1.2, f"{told}: another connection, another address of ours")
     if _is_private(case.evidence.address):
         case.rule_out(PRIVATE_ENDPOINT_UNUSED, "it was reached at a private address")
-    elif private_name := private_link(case.circumstances.names):
+    elif case.evidence.address and (private_name := private_link(case.circumstances.names)):
         told = f"the account has a private endpoint ({private_name}), and was reached at"
         case.say(PRIVATE_ENDPOINT_UNUSED, 3.0, f"{told} a public address")
     elif case.evidence.address and case.pattern is not Pattern.INTERMITTENT and not case.working:
